@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Devices: attachments, their scatterlists, and who owns the memory when.
+ *
+ * An attachment's scatterlist is built at its first mapping, from the runs and
+ * the limits that the device has then, and kept until it detaches: importers
+ * that map and unmap for every frame pay for the DMA mapping alone.
+ *
+ * Mapping and unmapping synchronise (no DMA_ATTR_SKIP_CPU_SYNC). While mapped,
+ * begin_cpu_access and end_cpu_access do so for every mapped attachment. Both
+ * are needed wherever a device does not see the CPU's memory as it is: caches
+ * that are not coherent, and bounce buffers (swiotlb), which confidential
+ * guests always use.
+ *
+ * Locking: dma-buf's reservation lock, if taken, is taken before buf->lock.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "dmabufx.h"
+#include "trace.h"
+
+/**
+ * struct dmabufx_attachment - one importer
+ * @node: in &dmabufx_buf.attachments
+ * @dev: the importer's device
+ * @sgt: its scatterlist; empty until the first mapping
+ * @dir: how it is mapped, DMA_NONE when it is not
+ */
+struct dmabufx_attachment {
+	struct list_head node;
+	struct device *dev;
+	struct sg_table sgt;
+	enum dma_data_direction dir;
+};
+
+int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct dmabufx_buf *buf = dmabuf->priv;
+	struct dmabufx_attachment *a;
+
+	a = kzalloc_obj(*a, GFP_KERNEL_ACCOUNT);
+	if (!a)
+		return -ENOMEM;
+
+	a->dev = attach->dev;
+	a->dir = DMA_NONE;
+	attach->priv = a;
+
+	mutex_lock(&buf->lock);
+	list_add_tail(&a->node, &buf->attachments);
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_attach(buf, a->dev);
+	return 0;
+}
+
+void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct dmabufx_buf *buf = dmabuf->priv;
+	struct dmabufx_attachment *a = attach->priv;
+
+	trace_dmabufx_detach(buf, a->dev);
+
+	mutex_lock(&buf->lock);
+	list_del(&a->node);
+	mutex_unlock(&buf->lock);
+
+	sg_free_table(&a->sgt);
+	kfree(a);
+}
+
+/**
+ * struct segment_limits - what one scatterlist entry may be
+ * @max: longest entry, bytes, a multiple of the page size
+ * @boundary: an entry must not cross a multiple of this plus one
+ */
+struct segment_limits {
+	size_t max;
+	unsigned long boundary;
+};
+
+static int segment_limits_get(struct device *dev, struct segment_limits *limits)
+{
+	/* An entry's length is an unsigned int. */
+	size_t max = min_t(size_t, dma_get_max_seg_size(dev), UINT_MAX);
+
+	max = min(max, dma_max_mapping_size(dev));
+	limits->max = PAGE_ALIGN_DOWN(max);
+	limits->boundary = dma_get_seg_boundary(dev);
+
+	if (!limits->max || limits->boundary < PAGE_SIZE - 1)
+		return -EINVAL;
+	return 0;
+}
+
+/* How much of @left bytes at @phys one entry takes. */
+static size_t segment_length(const struct segment_limits *limits,
+			     phys_addr_t phys, size_t left)
+{
+	size_t last = limits->boundary - (phys & limits->boundary);
+
+	return min3(left - 1, limits->max - 1, last) + 1;
+}
+
+/*
+ * Walk the buffer in segments. With @sg NULL only count them. Returns their
+ * number, which for the largest buffer in single pages just fits.
+ */
+static unsigned int fill_segments(const struct dmabufx_runs *runs,
+				  const struct segment_limits *limits,
+				  struct scatterlist *sg)
+{
+	unsigned int nr = 0;
+	u32 i;
+
+	for (i = 0; i < runs->nr; i++) {
+		const struct dmabufx_run *run = &runs->run[i];
+		size_t left = (size_t)dmabufx_run_pages(runs, run) << PAGE_SHIFT;
+		phys_addr_t phys = PFN_PHYS(dmabufx_run_pfn(run));
+
+		for (; left; nr++) {
+			size_t len = segment_length(limits, phys, left);
+
+			if (sg) {
+				sg_set_page(sg, pfn_to_page(PHYS_PFN(phys)),
+					    len, 0);
+				sg = sg_next(sg);
+			}
+			phys += len;
+			left -= len;
+		}
+	}
+	return nr;
+}
+
+static int attachment_build_table(struct dmabufx_attachment *a,
+				  const struct dmabufx_runs *runs)
+{
+	struct segment_limits limits;
+	int ret;
+
+	ret = segment_limits_get(a->dev, &limits);
+	if (ret)
+		return ret;
+
+	ret = sg_alloc_table(&a->sgt, fill_segments(runs, &limits, NULL),
+			     GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (ret)
+		return ret;
+
+	fill_segments(runs, &limits, a->sgt.sgl);
+	return 0;
+}
+
+static int attachment_map(struct dmabufx_attachment *a,
+			  const struct dmabufx_runs *runs,
+			  enum dma_data_direction dir)
+{
+	int ret;
+
+	/* One table is in one place at a time. */
+	if (a->dir != DMA_NONE)
+		return -EBUSY;
+
+	if (!a->sgt.sgl) {
+		ret = attachment_build_table(a, runs);
+		if (ret)
+			return ret;
+	}
+
+	/* Users can exhaust a bounce buffer at will: no word in the log. */
+	ret = dma_map_sgtable(a->dev, &a->sgt, dir, DMA_ATTR_NO_WARN);
+	if (!ret)
+		a->dir = dir;
+	return ret;
+}
+
+struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
+			     enum dma_data_direction dir)
+{
+	struct dmabufx_buf *buf = attach->dmabuf->priv;
+	struct dmabufx_attachment *a = attach->priv;
+	int ret;
+
+	mutex_lock(&buf->lock);
+	ret = attachment_map(a, &buf->runs, dir);
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_map(buf, a->dev, dir, ret ? 0 : a->sgt.nents, ret);
+	return ret ? ERR_PTR(ret) : &a->sgt;
+}
+
+void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+		   enum dma_data_direction dir)
+{
+	struct dmabufx_buf *buf = attach->dmabuf->priv;
+	struct dmabufx_attachment *a = attach->priv;
+
+	mutex_lock(&buf->lock);
+	dma_unmap_sgtable(a->dev, sgt, dir, 0);
+	a->dir = DMA_NONE;
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_unmap(buf, a->dev, dir);
+}
+
+/*
+ * The memory becomes the CPU's. Synchronised in the direction of the mapping
+ * and not of the access: a CPU that is about to write one line must have the
+ * device's latest in all the others, or end_cpu_access would hand the device
+ * old data for them.
+ */
+int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
+			     enum dma_data_direction dir)
+{
+	struct dmabufx_buf *buf = dmabuf->priv;
+	struct dmabufx_attachment *a;
+
+	mutex_lock(&buf->lock);
+	list_for_each_entry(a, &buf->attachments, node) {
+		if (a->dir != DMA_NONE)
+			dma_sync_sgtable_for_cpu(a->dev, &a->sgt, a->dir);
+	}
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_begin_cpu_access(buf, dir);
+	return 0;
+}
+
+/*
+ * The memory becomes the devices' again. What the CPU only read is not copied
+ * back: it may be older than what the device has written meanwhile.
+ */
+int dmabufx_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dir)
+{
+	struct dmabufx_buf *buf = dmabuf->priv;
+	struct dmabufx_attachment *a;
+
+	mutex_lock(&buf->lock);
+	list_for_each_entry(a, &buf->attachments, node) {
+		if (a->dir != DMA_NONE)
+			dma_sync_sgtable_for_device(a->dev, &a->sgt,
+						    a->dir == DMA_BIDIRECTIONAL ?
+						    dir : a->dir);
+	}
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_end_cpu_access(buf, dir);
+	return 0;
+}

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The test importer: attaches to any dma-buf, maps it, judges the scatterlist
+ * and moves data as a device, a driver or the kernel would. importer.h is its
+ * interface. For tests only: whoever may open its node may make it do DMA.
+ *
+ * The "device" has no hardware behind it. It reads and writes where its DMA
+ * addresses lead, bounce buffers included, so what it sees is what a real
+ * device would see; only caches that are not coherent stay out of the picture.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-direct.h>
+#include <linux/fs.h>
+#include <linux/iosys-map.h>
+#include <linux/iommu.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/platform_device.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "../compat.h"
+#include "importer.h"
+
+static_assert(DMABUFX_IMPORTER_BIDIRECTIONAL == DMA_BIDIRECTIONAL);
+static_assert(DMABUFX_IMPORTER_TO_DEVICE == DMA_TO_DEVICE);
+static_assert(DMABUFX_IMPORTER_FROM_DEVICE == DMA_FROM_DEVICE);
+
+/**
+ * struct importer - one open of the node
+ * @lock: serialises its ioctls
+ * @pdev: its device
+ * @limits: as set by the user, the DMA API's defaults until then
+ * @attach: the attachment, or NULL
+ * @sgt: the mapping, or NULL
+ * @dir: direction of @sgt
+ * @map: the kernel mapping, NULL address when there is none
+ */
+struct importer {
+	struct mutex lock; /* one ioctl at a time */
+	struct platform_device *pdev;
+	struct dmabufx_importer_limits limits;
+	struct dma_buf_attachment *attach;
+	struct sg_table *sgt;
+	enum dma_data_direction dir;
+	struct iosys_map map;
+};
+
+static void importer_apply_limits(struct importer *imp)
+{
+	struct device *dev = &imp->pdev->dev;
+
+	dma_set_max_seg_size(dev, imp->limits.max_seg);
+	dma_set_seg_boundary(dev, imp->limits.seg_boundary);
+}
+
+static int importer_set_limits(struct importer *imp, const void __user *arg)
+{
+	struct dmabufx_importer_limits limits;
+	int ret;
+
+	if (copy_from_user(&limits, arg, sizeof(limits)))
+		return -EFAULT;
+	if (imp->attach)
+		return -EBUSY;
+
+	ret = dma_coerce_mask_and_coherent(&imp->pdev->dev, limits.dma_mask);
+	if (ret)
+		return ret;
+
+	imp->limits = limits;
+	importer_apply_limits(imp);
+	return 0;
+}
+
+static int importer_attach(struct importer *imp, int fd)
+{
+	struct dma_buf_attachment *attach;
+	struct dma_buf *dmabuf;
+
+	if (imp->attach)
+		return -EBUSY;
+
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	attach = dma_buf_attach(dmabuf, &imp->pdev->dev);
+	if (IS_ERR(attach)) {
+		dma_buf_put(dmabuf);
+		return PTR_ERR(attach);
+	}
+	imp->attach = attach;
+	return 0;
+}
+
+static int importer_unmap(struct importer *imp)
+{
+	if (!imp->sgt)
+		return -EINVAL;
+
+	dma_buf_unmap_attachment_unlocked(imp->attach, imp->sgt, imp->dir);
+	imp->sgt = NULL;
+	return 0;
+}
+
+static int importer_vunmap(struct importer *imp)
+{
+	if (iosys_map_is_null(&imp->map))
+		return -EINVAL;
+
+	dma_buf_vunmap_unlocked(imp->attach->dmabuf, &imp->map);
+	iosys_map_clear(&imp->map);
+	return 0;
+}
+
+static int importer_detach(struct importer *imp)
+{
+	struct dma_buf *dmabuf;
+
+	if (!imp->attach)
+		return -EINVAL;
+	if (imp->sgt || iosys_map_is_set(&imp->map))
+		return -EBUSY;
+
+	dmabuf = imp->attach->dmabuf;
+	dma_buf_detach(dmabuf, imp->attach);
+	dma_buf_put(dmabuf);
+	imp->attach = NULL;
+	return 0;
+}
+
+static int importer_vmap(struct importer *imp)
+{
+	if (!imp->attach)
+		return -EINVAL;
+	if (iosys_map_is_set(&imp->map))
+		return -EBUSY;
+
+	return dma_buf_vmap_unlocked(imp->attach->dmabuf, &imp->map);
+}
+
+/* Would one entry of @prev_len + @len bytes, ending at @end, be legal? */
+static bool could_merge(const struct importer *imp, u64 start, u64 len)
+{
+	u64 boundary = imp->limits.seg_boundary;
+
+	return len <= imp->limits.max_seg &&
+	       (start & ~boundary) == ((start + len - 1) & ~boundary);
+}
+
+/*
+ * The device's side: what every device relies on. Adjacent entries that fit
+ * into one are not a fault here, since a bounce buffer places them as it likes.
+ */
+static void judge_dma(const struct importer *imp,
+		      struct dmabufx_importer_map *out)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(imp->sgt, sg, i) {
+		u64 start = sg_dma_address(sg), len = sg_dma_len(sg);
+		u64 last = start + len - 1;
+
+		if (!PAGE_ALIGNED(start | len))
+			out->faults |= DMABUFX_SG_UNALIGNED;
+		if (len > imp->limits.max_seg)
+			out->faults |= DMABUFX_SG_TOO_LONG;
+		if ((start ^ last) & ~imp->limits.seg_boundary)
+			out->faults |= DMABUFX_SG_BOUNDARY;
+		if (last > imp->limits.dma_mask)
+			out->faults |= DMABUFX_SG_MASK;
+		out->bytes += len;
+		out->longest = max_t(u32, out->longest, len);
+	}
+	if (out->bytes != imp->attach->dmabuf->size)
+		out->faults |= DMABUFX_SG_SUM;
+}
+
+/* The CPU's side, which some drivers turn into page lists of their own. */
+static void judge_pages(const struct importer *imp,
+			struct dmabufx_importer_map *out)
+{
+	u64 limit = dma_max_mapping_size(&imp->pdev->dev);
+	struct scatterlist *sg, *prev = NULL;
+	u64 bytes = 0;
+	int i;
+
+	for_each_sgtable_sg(imp->sgt, sg, i) {
+		if (sg->offset >= PAGE_SIZE)
+			out->faults |= DMABUFX_SG_OFFSET;
+		if (!PAGE_ALIGNED(sg->offset | sg->length))
+			out->faults |= DMABUFX_SG_UNALIGNED;
+		if (prev && sg_phys(prev) + prev->length == sg_phys(sg) &&
+		    prev->length + (u64)sg->length <= limit &&
+		    could_merge(imp, sg_phys(prev),
+				prev->length + (u64)sg->length))
+			out->faults |= DMABUFX_SG_UNMERGED;
+		bytes += sg->length;
+		prev = sg;
+	}
+	if (bytes != imp->attach->dmabuf->size)
+		out->faults |= DMABUFX_SG_SUM;
+}
+
+/* A kernel with DMABUF_DEBUG hides the pages: 6.x mangles them, 7.x drops. */
+static bool pages_are_visible(const struct importer *imp)
+{
+	return !IS_ENABLED(CONFIG_DMABUF_DEBUG) && imp->sgt->orig_nents;
+}
+
+static int importer_map(struct importer *imp, void __user *arg)
+{
+	struct dmabufx_importer_map map;
+	struct sg_table *sgt;
+
+	if (copy_from_user(&map, arg, sizeof(map)))
+		return -EFAULT;
+	if (!imp->attach || map.dir > DMA_FROM_DEVICE)
+		return -EINVAL;
+	if (imp->sgt)
+		return -EBUSY;
+
+	sgt = dma_buf_map_attachment_unlocked(imp->attach, map.dir);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+	imp->sgt = sgt;
+	imp->dir = map.dir;
+
+	map = (struct dmabufx_importer_map) {
+		.dir = map.dir,
+		.nents = sgt->nents,
+		.orig_nents = pages_are_visible(imp) ? sgt->orig_nents : 0,
+	};
+	judge_dma(imp, &map);
+	if (pages_are_visible(imp))
+		judge_pages(imp, &map);
+
+	if (copy_to_user(arg, &map, sizeof(map))) {
+		importer_unmap(imp);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+/* Where the device's address leads, as a kernel address. */
+static void *device_to_kernel(struct device *dev, dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	bool translated = domain && domain->type & __IOMMU_DOMAIN_PAGING;
+
+	return phys_to_virt(translated ? iommu_iova_to_phys(domain, addr) :
+					 dma_to_phys(dev, addr));
+}
+
+static int copy_user(void *kernel, void __user *user, size_t len, bool write)
+{
+	unsigned long left;
+
+	left = write ? copy_from_user(kernel, user, len) :
+		       copy_to_user(user, kernel, len);
+	return left ? -EFAULT : 0;
+}
+
+static void *entry_address(struct importer *imp, struct scatterlist *sg,
+			   size_t at, bool device)
+{
+	if (device)
+		return device_to_kernel(&imp->pdev->dev, sg_dma_address(sg) + at);
+
+	/* As drivers do: page by page from the entry's first, then inside. */
+	return page_address(sg_page(sg)) + sg->offset + at;
+}
+
+/* Copies page by page: contiguous for the device need not be for the CPU. */
+static int copy_entry(struct importer *imp, struct scatterlist *sg, size_t at,
+		      size_t len, void __user *user,
+		      const struct dmabufx_importer_copy *copy)
+{
+	while (len) {
+		size_t n = min_t(size_t, len, PAGE_SIZE - offset_in_page(at));
+		void *addr = entry_address(imp, sg, at,
+					   copy->via == DMABUFX_VIA_DEVICE);
+		int ret = copy_user(addr, user, n, copy->write);
+
+		if (ret)
+			return ret;
+		at += n;
+		user += n;
+		len -= n;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int copy_sg(struct importer *imp,
+		   const struct dmabufx_importer_copy *copy)
+{
+	bool device = copy->via == DMABUFX_VIA_DEVICE;
+	void __user *user = u64_to_user_ptr(copy->addr);
+	u64 skip = copy->offset, left = copy->len;
+	unsigned int nents, i;
+	struct scatterlist *sg;
+
+	if (!imp->sgt || (!device && !pages_are_visible(imp)))
+		return -EINVAL;
+
+	nents = device ? imp->sgt->nents : imp->sgt->orig_nents;
+	for_each_sg(imp->sgt->sgl, sg, nents, i) {
+		u64 size = device ? sg_dma_len(sg) : sg->length;
+		u64 take;
+		int ret;
+
+		if (skip >= size) {
+			skip -= size;
+			continue;
+		}
+		take = min(left, size - skip);
+		ret = copy_entry(imp, sg, skip, take, user, copy);
+		if (ret)
+			return ret;
+		user += take;
+		left -= take;
+		if (!left)
+			return 0;
+		skip = 0;
+	}
+	return left ? -ERANGE : 0;
+}
+
+static int importer_copy(struct importer *imp, const void __user *arg)
+{
+	struct dmabufx_importer_copy copy;
+	u64 end;
+
+	if (copy_from_user(&copy, arg, sizeof(copy)))
+		return -EFAULT;
+	if (!imp->attach || check_add_overflow(copy.offset, copy.len, &end) ||
+	    end > imp->attach->dmabuf->size)
+		return -EINVAL;
+
+	switch (copy.via) {
+	case DMABUFX_VIA_DEVICE:
+	case DMABUFX_VIA_SG:
+		return copy_sg(imp, &copy);
+	case DMABUFX_VIA_VMAP:
+		if (iosys_map_is_null(&imp->map))
+			return -EINVAL;
+		return copy_user(imp->map.vaddr + copy.offset,
+				 u64_to_user_ptr(copy.addr), copy.len,
+				 copy.write);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int importer_cpu_access(struct importer *imp, unsigned long dir,
+			       bool begin)
+{
+	if (!imp->attach || dir > DMA_FROM_DEVICE)
+		return -EINVAL;
+
+	return begin ? dma_buf_begin_cpu_access(imp->attach->dmabuf, dir) :
+		       dma_buf_end_cpu_access(imp->attach->dmabuf, dir);
+}
+
+static int importer_call(struct importer *imp, unsigned int cmd,
+			 unsigned long arg)
+{
+	void __user *argp = (void __user *)arg;
+
+	switch (cmd) {
+	case DMABUFX_IMPORTER_LIMITS:
+		return importer_set_limits(imp, argp);
+	case DMABUFX_IMPORTER_ATTACH:
+		return importer_attach(imp, arg);
+	case DMABUFX_IMPORTER_DETACH:
+		return importer_detach(imp);
+	case DMABUFX_IMPORTER_MAP:
+		return importer_map(imp, argp);
+	case DMABUFX_IMPORTER_UNMAP:
+		return importer_unmap(imp);
+	case DMABUFX_IMPORTER_VMAP:
+		return importer_vmap(imp);
+	case DMABUFX_IMPORTER_VUNMAP:
+		return importer_vunmap(imp);
+	case DMABUFX_IMPORTER_BEGIN:
+		return importer_cpu_access(imp, arg, true);
+	case DMABUFX_IMPORTER_END:
+		return importer_cpu_access(imp, arg, false);
+	case DMABUFX_IMPORTER_COPY:
+		return importer_copy(imp, argp);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long importer_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg)
+{
+	struct importer *imp = file->private_data;
+	long ret;
+
+	mutex_lock(&imp->lock);
+	ret = importer_call(imp, cmd, arg);
+	mutex_unlock(&imp->lock);
+	return ret;
+}
+
+static struct platform_device *importer_device(void)
+{
+	struct platform_device *pdev;
+
+	pdev = platform_device_register_simple("dmabufx-importer",
+					       PLATFORM_DEVID_AUTO, NULL, 0);
+	if (IS_ERR(pdev))
+		return pdev;
+
+	/* A device that was bound to a driver gets this from its bus. */
+	if (dma_coerce_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64))) {
+		platform_device_unregister(pdev);
+		return ERR_PTR(-EIO);
+	}
+	return pdev;
+}
+
+static int importer_open(struct inode *inode, struct file *file)
+{
+	struct importer *imp;
+
+	imp = kzalloc_obj(*imp, GFP_KERNEL);
+	if (!imp)
+		return -ENOMEM;
+
+	imp->pdev = importer_device();
+	if (IS_ERR(imp->pdev)) {
+		int ret = PTR_ERR(imp->pdev);
+
+		kfree(imp);
+		return ret;
+	}
+
+	mutex_init(&imp->lock);
+	imp->limits = (struct dmabufx_importer_limits) {
+		.dma_mask = DMA_BIT_MASK(64),
+		.seg_boundary = ULONG_MAX,
+		.max_seg = SZ_64K,
+	};
+	importer_apply_limits(imp);
+	file->private_data = imp;
+	return nonseekable_open(inode, file);
+}
+
+static int importer_release(struct inode *inode, struct file *file)
+{
+	struct importer *imp = file->private_data;
+
+	/* Each refuses when there is nothing to undo. */
+	importer_vunmap(imp);
+	importer_unmap(imp);
+	importer_detach(imp);
+	platform_device_unregister(imp->pdev);
+	kfree(imp);
+	return 0;
+}
+
+static const struct file_operations importer_fops = {
+	.owner		= THIS_MODULE,
+	.open		= importer_open,
+	.release	= importer_release,
+	.unlocked_ioctl	= importer_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};
+
+static struct miscdevice importer_node = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "dmabufx-importer",
+	.fops	= &importer_fops,
+};
+module_misc_device(importer_node);
+
+MODULE_DESCRIPTION("Imports dma-bufs on behalf of tests");
+MODULE_AUTHOR("The dmabufx authors");
+MODULE_LICENSE("GPL");
+DMABUFX_IMPORT_NS("DMA_BUF");

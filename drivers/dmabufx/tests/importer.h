@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * The test importer's ioctls: a device driver's side of a dma-buf, driven
+ * from user space, for any exporter.
+ *
+ * One open of /dev/dmabufx-importer is one importer with a device of its own
+ * and at most one attachment. Closing it undoes, in order, whatever is left:
+ * vmap, mapping, attachment.
+ */
+#ifndef DMABUFX_IMPORTER_H
+#define DMABUFX_IMPORTER_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * struct dmabufx_importer_limits - what the importer's device can do
+ * @dma_mask: highest address the device reaches; of the form 2^n - 1
+ * @seg_boundary: a segment never crosses a multiple of this plus one; 2^n - 1
+ * @max_seg: longest segment the device takes, bytes
+ * @pad: zero
+ *
+ * Refused with EBUSY while attached.
+ */
+struct dmabufx_importer_limits {
+	__u64 dma_mask;
+	__u64 seg_boundary;
+	__u32 max_seg;
+	__u32 pad;
+};
+
+/* The numbers of enum dma_data_direction. */
+#define DMABUFX_IMPORTER_BIDIRECTIONAL	0
+#define DMABUFX_IMPORTER_TO_DEVICE	1
+#define DMABUFX_IMPORTER_FROM_DEVICE	2
+
+/* What the mapping's scatterlist does wrong, &dmabufx_importer_map.faults. */
+#define DMABUFX_SG_OFFSET	0x01 /* an offset of a page or more */
+#define DMABUFX_SG_UNALIGNED	0x02 /* a start or length inside a page */
+#define DMABUFX_SG_UNMERGED	0x04 /* neighbours that fit in one entry */
+#define DMABUFX_SG_TOO_LONG	0x08 /* longer than max_seg */
+#define DMABUFX_SG_BOUNDARY	0x10 /* crosses seg_boundary */
+#define DMABUFX_SG_MASK		0x20 /* an address beyond dma_mask */
+#define DMABUFX_SG_SUM		0x40 /* lengths do not sum to the size */
+
+/**
+ * struct dmabufx_importer_map - map the attachment, and judge the result
+ * @dir: in: DMABUFX_IMPORTER_*
+ * @faults: out: DMABUFX_SG_* bits, 0 for a scatterlist without fault
+ * @orig_nents: out: entries as the CPU sees them; 0 where the kernel hides
+ *	them from importers (DMABUF_DEBUG)
+ * @nents: out: entries as the device sees them
+ * @bytes: out: sum of the device's lengths
+ * @longest: out: longest entry as the device sees it, bytes
+ * @pad: zero
+ */
+struct dmabufx_importer_map {
+	__u32 dir;
+	__u32 faults;
+	__u32 orig_nents;
+	__u32 nents;
+	__u64 bytes;
+	__u32 longest;
+	__u32 pad;
+};
+
+/* Which way &dmabufx_importer_copy goes. */
+#define DMABUFX_VIA_DEVICE	0 /* where the device's addresses lead */
+#define DMABUFX_VIA_SG		1 /* the pages of the scatterlist */
+#define DMABUFX_VIA_VMAP	2 /* the kernel mapping */
+
+/**
+ * struct dmabufx_importer_copy - read or write the buffer as a driver would
+ * @offset: first byte of the buffer
+ * @len: bytes; offset + len must lie within the buffer
+ * @addr: the caller's memory
+ * @via: DMABUFX_VIA_*; the first two need MAP before, the last VMAP
+ * @write: 0 reads the buffer into @addr, 1 writes it from there
+ */
+struct dmabufx_importer_copy {
+	__u64 offset;
+	__u64 len;
+	__u64 addr;
+	__u32 via;
+	__u32 write;
+};
+
+#define DMABUFX_IMPORTER_LIMITS	_IOW('X', 0x80, struct dmabufx_importer_limits)
+#define DMABUFX_IMPORTER_ATTACH	_IO('X', 0x81)	/* arg: the dma-buf's fd */
+#define DMABUFX_IMPORTER_DETACH	_IO('X', 0x82)
+#define DMABUFX_IMPORTER_MAP	_IOWR('X', 0x83, struct dmabufx_importer_map)
+#define DMABUFX_IMPORTER_UNMAP	_IO('X', 0x84)
+#define DMABUFX_IMPORTER_VMAP	_IO('X', 0x85)
+#define DMABUFX_IMPORTER_VUNMAP	_IO('X', 0x86)
+#define DMABUFX_IMPORTER_BEGIN	_IO('X', 0x87)	/* arg: direction */
+#define DMABUFX_IMPORTER_END	_IO('X', 0x88)	/* arg: direction */
+#define DMABUFX_IMPORTER_COPY	_IOW('X', 0x89, struct dmabufx_importer_copy)
+
+#endif /* DMABUFX_IMPORTER_H */
