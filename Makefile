@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# For people; the kernel's build reads Kbuild.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+# Debian's udev reads packages' rules here.
+UDEVDIR ?= /usr/lib/udev/rules.d
+MODULE := $(CURDIR)/drivers/dmabufx
+RELEASE = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
+
+help:
+	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
+	@echo '  make demo       a picture from a memfd through Mesa and to a display'
+	@echo '  make check      all tests, on every kernel'
+	@echo '  make guest      a shell in the guest, module loaded'
+	@echo '  make build      modules for every kernel, and programs, into build/'
+	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
+	@echo '  make lab-clean  remove the lab'\''s cache'
+	@echo
+	@echo 'For this machine'\''s own kernel (KDIR=$(KDIR)):'
+	@echo '  make modules    build dmabufx.ko'
+	@echo '  make install    install it and its udev rule (DESTDIR=...)'
+	@echo '  make uninstall  remove both'
+	@echo
+	@echo '  make clean      remove what was built in this folder'
+
+demo:
+	@lab/demo
+
+check:
+	@tests/check
+
+guest:
+	@lab/lab shell
+
+build:
+	@lab/lab build
+
+lint:
+	@lab/lint
+
+lab-clean:
+	@lab/lab clean
+
+modules:
+	$(MAKE) -C $(KDIR) M=$(MODULE) W=1 modules
+
+# Distributions' headers come without the key that their own modules are signed
+# with: trying to sign would only print errors. Compressing asks for xz.
+modules_install:
+	$(MAKE) -C $(KDIR) M=$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) \
+		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
+		CONFIG_MODULE_COMPRESS_ALL= modules_install
+
+# A packager's DESTDIR has no index of modules; here it is brought up to date.
+# (The kernel's build would, if Debian's headers had a System.map.)
+install: modules_install
+	install -D -m 644 packaging/60-dmabufx.rules \
+		$(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
+	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
+	[ -n "$(DESTDIR)" ] || udevadm control --reload || true
+
+uninstall:
+	rm -f $(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
+	rm -f $(DESTDIR)/lib/modules/$(RELEASE)/updates/dmabufx.ko
+	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
+
+clean:
+	rm -rf build
+	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
+
+.PHONY: help demo check guest build lint lab-clean modules modules_install \
+	install uninstall clean
