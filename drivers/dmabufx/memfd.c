@@ -13,7 +13,9 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/highmem.h>
 #include <linux/hugetlb.h>
+#include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -58,6 +60,21 @@ static bool seals_are_right(unsigned int seals)
 }
 
 /*
+ * Memory that fallocate() gave to a shmem file still has in it what was there
+ * before: whoever uses it first is to clear it, under the folio's lock, and
+ * memfd_pin_folios() does not. Users of the buffer must not see that.
+ */
+static void folio_clear_stale(struct folio *folio)
+{
+	folio_lock(folio);
+	if (!folio_test_uptodate(folio)) {
+		folio_zero_range(folio, 0, folio_size(folio));
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
+}
+
+/*
  * Hand @nr pinned folios to the table. The first is entered at byte @skip;
  * all but the last are used to their end, the last for what is left of @len.
  * Consumes every pin, also on failure. Returns the bytes appended or -errno.
@@ -72,6 +89,9 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 
 	for (i = 0; i < nr; i++, skip = 0) {
 		loff_t take = min_t(loff_t, folio_size(folios[i]) - skip, left);
+
+		if (!folio_test_uptodate(folios[i]))
+			folio_clear_stale(folios[i]);
 
 		ret = -ENOMEM;
 		if (folio_ref_count(folios[i]) < MAX_REFERENCES)
