@@ -1,0 +1,650 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The UDMABUF ioctls as programs know them: what is accepted, and with which
+ * error everything else is refused.
+ */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+/* Repetitions of each refused call, so that what it leaks adds up. */
+#define LOOPS 1000
+
+PROMISE(abi_opens_read_only,
+	"a device opened O_RDONLY creates buffers, as libcamera and crosvm want")
+{
+	int device = must(open(settings.device, O_RDONLY | O_CLOEXEC));
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int fd = must(try_create(device, item(&mem, 0, mem.size), 0));
+
+	check_eq(lseek(fd, 0, SEEK_END), mem.size);
+}
+
+PROMISE(abi_device_has_only_ioctls,
+	"read, write and mmap of the device are refused as the in-tree driver does")
+{
+	int device = device_open();
+	char byte = 0;
+
+	must_fail(EINVAL, read(device, &byte, 1));
+	must_fail(EINVAL, write(device, &byte, 1));
+	must_fail(ENODEV, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0));
+}
+
+PROMISE(abi_create_gives_a_dma_buf,
+	"UDMABUF_CREATE turns a range of a memfd into a dma-buf")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct part part = { &mem, PAGE, KIB(32) };
+	struct buffer buf = {
+		.parts = &part,
+		.nr_parts = 1,
+		.size = part.size,
+		.fd = create(&mem, part.offset, part.size),
+		.importer = -1,
+	};
+
+	buffer_write(&buf, &way_memfd, 1);
+	buffer_verify(&buf, &way_mmap, 1);
+}
+
+PROMISE(abi_create_list_gives_a_dma_buf,
+	"UDMABUF_CREATE_LIST strings ranges of several memfds together")
+{
+	struct memory a = memory_make(SHMEM_4K, KIB(64));
+	struct memory b = memory_make(SHMEM_4K, KIB(64));
+	struct part parts[] = {
+		{ &b, KIB(32), KIB(16) }, { &a, 0, PAGE }, { &b, 0, KIB(8) },
+	};
+	struct buffer buf = buffer_make(parts, 3);
+
+	buffer_write(&buf, &way_memfd, 1);
+	buffer_verify(&buf, &way_mmap, 1);
+}
+
+static bool closes_on_exec(int fd)
+{
+	return must(fcntl(fd, F_GETFD)) & FD_CLOEXEC;
+}
+
+PROMISE(abi_cloexec_is_what_was_asked,
+	"the fd is closed on exec if UDMABUF_FLAGS_CLOEXEC says so, and only then")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	int device = device_open();
+
+	check(closes_on_exec(must(try_create(device, all,
+					     UDMABUF_FLAGS_CLOEXEC))));
+	check(closes_on_exec(must(try_create_list(device, &all, 1,
+						  UDMABUF_FLAGS_CLOEXEC))));
+	check(!closes_on_exec(must(try_create(device, all, 0))));
+	check(!closes_on_exec(must(try_create_list(device, &all, 1, 0))));
+}
+
+PROMISE(abi_unknown_flags_are_ignored,
+	"flag bits without a meaning, and an item's padding, change nothing")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	int device = device_open();
+
+	all.__pad = 0xdeadbeef;
+	check(!closes_on_exec(must(try_create(device, all, ~1u))));
+	check(closes_on_exec(must(try_create_list(device, &all, 1, ~0u))));
+}
+
+PROMISE(abi_seek_end_gives_the_size,
+	"lseek(SEEK_END) on the dma-buf gives its size, as Mesa asks for it")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int fd = create(&mem, PAGE, KIB(12));
+
+	check_eq(lseek(fd, 0, SEEK_END), KIB(12));
+	check_eq(lseek(fd, 0, SEEK_SET), 0);
+	must_fail(EINVAL, lseek(fd, 0, SEEK_CUR));
+	must_fail(EINVAL, lseek(fd, PAGE, SEEK_SET));
+}
+
+PROMISE(abi_fd_is_read_write, "the dma-buf's access mode is O_RDWR")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int fd = create(&mem, 0, mem.size);
+
+	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
+}
+
+PROMISE(abi_fdinfo_names_udmabuf,
+	"fdinfo says 'exp_name: udmabuf', by which compositors know such buffers")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	char path[64], line[128];
+	bool named = false;
+	FILE *info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
+		 create(&mem, 0, mem.size));
+	info = fopen(path, "re");
+	check(info);
+	while (fgets(line, sizeof(line), info))
+		named |= !strcmp(line, "exp_name:\tudmabuf\n");
+	check(named);
+	check_eq(file_number(path, "size:"), mem.size);
+}
+
+PROMISE(abi_list_may_be_long,
+	"a list may have 262144 items, whatever they are made of")
+{
+	struct udmabuf_create_item *items = calloc(LIST_LIMIT, sizeof(*items));
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int device = device_open(), fd;
+	unsigned int i;
+
+	for (i = 0; i < LIST_LIMIT; i++)
+		items[i] = item(&mem, i % 16 * PAGE, PAGE);
+	fd = must(try_create_list(device, items, LIST_LIMIT, 0));
+	check_eq(lseek(fd, 0, SEEK_END), LIST_LIMIT * PAGE);
+}
+
+PROMISE(abi_list_limit_is_a_parameter,
+	"list_limit can be read, as ACRN does, and changed: longer lists are EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item items[3] = {
+		item(&mem, 0, PAGE), item(&mem, 0, PAGE), item(&mem, 0, PAGE),
+	};
+	int device = device_open();
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/list_limit",
+		 driver_name());
+	check_eq(file_number(path, ""), LIST_LIMIT);
+	check(file_write(path, "2"));
+	must(try_create_list(device, items, 2, 0));
+	check_eq(try_create_list(device, items, 3, 0), -1);
+	check_eq(errno, EINVAL);
+	check(file_write(path, "262144"));
+	must(try_create_list(device, items, 3, 0));
+}
+
+#ifdef __x86_64__
+/* The kernel takes this as a call of a 32-bit program. */
+static int ioctl_32(int fd, unsigned int request, void *arg)
+{
+	int ret;
+
+	asm volatile("int $0x80"
+		     : "=a" (ret)
+		     : "a" (54), "b" (fd), "c" (request),
+		       "d" ((__u32)(uintptr_t)arg)
+		     : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+PROMISE(abi_serves_32_bit_programs,
+	"both ioctls work through the 32-bit system call")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_list *list;
+	struct udmabuf_create *one;
+	int device = device_open();
+
+	one = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
+	one->memfd = mem.fd;
+	one->size = mem.size;
+	check_le(0, ioctl_32(device, UDMABUF_CREATE, one));
+
+	list = memset(one, 0, sizeof(*one));
+	list->count = 1;
+	list->list[0] = item(&mem, 0, mem.size);
+	check_le(0, ioctl_32(device, UDMABUF_CREATE_LIST, list));
+}
+#endif
+
+/* A call that must be refused: how, and with what. */
+struct refused {
+	int device;
+	int error;
+	struct udmabuf_create_item good, bad;
+};
+
+static void call_refused(void *arg)
+{
+	struct refused *r = arg;
+	struct udmabuf_create_item after_good[] = { r->good, r->bad };
+
+	must_fail(r->error, try_create(r->device, r->bad, 0));
+	must_fail(r->error, try_create_list(r->device, &r->bad, 1, 0));
+	must_fail(r->error, try_create_list(r->device, after_good, 2, 0));
+}
+
+static void leaks_nothing(void (*call)(void *arg), void *arg)
+{
+	/* Memory is counted by the page, so a few are no leak. */
+	long enough = LOOPS * 24, growth;
+	int fds = open_fds();
+
+	growth = kernel_memory_growth(call, arg, LOOPS, enough);
+	check_eq(open_fds(), fds);
+	if (growth > enough)
+		fail("%d refused calls leave %ld bytes of kernel memory behind",
+		     LOOPS, growth);
+}
+
+/*
+ * The item must be refused alone, in a list, and behind a good item, whose
+ * pages must not stay pinned: the harness counts them.
+ */
+static void refuses(int error, struct udmabuf_create_item bad)
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct refused refused = {
+		.device = device_open(),
+		.error = error,
+		.good = item(&mem, 0, mem.size),
+		.bad = bad,
+	};
+
+	leaks_nothing(call_refused, &refused);
+}
+
+static void refuses_fd(int error, int fd)
+{
+	refuses(error, (struct udmabuf_create_item){ .memfd = fd, .size = PAGE });
+}
+
+PROMISE(abi_refuses_misaligned_offset, "an offset inside a page is EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, 512, PAGE));
+	refuses(EINVAL, item(&mem, PAGE - 1, PAGE));
+}
+
+PROMISE(abi_refuses_misaligned_size, "a size that is no multiple of a page is EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, 0, PAGE + 512));
+	refuses(EINVAL, item(&mem, 0, 1));
+}
+
+PROMISE(abi_refuses_size_0, "an empty range is EINVAL, alone and behind a good one")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, 0, 0));
+}
+
+static void call_without_items(void *device)
+{
+	must_fail(EINVAL, try_create_list(*(int *)device, NULL, 0, 0));
+}
+
+PROMISE(abi_refuses_0_items, "an empty list is EINVAL")
+{
+	int device = device_open();
+
+	leaks_nothing(call_without_items, &device);
+}
+
+PROMISE(abi_refuses_range_beyond_the_end, "a range that leaves the memfd is EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, item(&mem, mem.size, PAGE));
+}
+
+PROMISE(abi_refuses_hugetlb_range_beyond_the_end,
+	"a range that leaves a hugetlb memfd is EINVAL")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+
+	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, item(&mem, mem.size, MIB(2)));
+}
+
+PROMISE(abi_refuses_offset_near_2_to_63,
+	"offsets around the end of loff_t are EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, PAGE));
+	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, 2 * PAGE));
+	refuses(EINVAL, item(&mem, 1ull << 63, PAGE));
+}
+
+PROMISE(abi_refuses_range_that_wraps,
+	"an offset and a size whose sum exceeds 2^64 are EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses(EINVAL, item(&mem, -PAGE, PAGE));
+	refuses(EINVAL, item(&mem, -PAGE, 2 * PAGE));
+	refuses(EINVAL, item(&mem, PAGE, -PAGE));
+	refuses(EINVAL, item(&mem, 0, -PAGE));
+	refuses(EINVAL, item(&mem, 0, 1ull << 63));
+}
+
+PROMISE(abi_refuses_sizes_that_wrap_together,
+	"items whose sizes add up to 2^64 or little more are EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item items[] = {
+		item(&mem, 0, 1ull << 63), item(&mem, 0, 1ull << 63),
+		item(&mem, 0, PAGE),
+	};
+	int device = device_open();
+
+	must_fail(EINVAL, try_create_list(device, items, 2, 0));
+	must_fail(EINVAL, try_create_list(device, items, 3, 0));
+}
+
+PROMISE(abi_refuses_closed_fd, "a number without an open file is EBADFD")
+{
+	/* High enough that nothing else gets it meanwhile. */
+	must(dup2(0, 900));
+	must(close(900));
+	refuses_fd(EBADFD, 900);
+	refuses_fd(EBADFD, -1);
+	refuses_fd(EBADFD, 0x7fffffff);
+}
+
+PROMISE(abi_refuses_directory, "a directory is EBADFD")
+{
+	refuses_fd(EBADFD, must(open("/", O_RDONLY | O_DIRECTORY)));
+}
+
+PROMISE(abi_refuses_pipe, "a pipe is EBADFD")
+{
+	int ends[2];
+
+	must(pipe(ends));
+	refuses_fd(EBADFD, ends[0]);
+}
+
+PROMISE(abi_refuses_eventfd, "an eventfd is EBADFD")
+{
+	refuses_fd(EBADFD, must(eventfd(0, 0)));
+}
+
+PROMISE(abi_refuses_dma_buf, "a dma-buf of its own making is EBADFD")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses_fd(EBADFD, create(&mem, 0, mem.size));
+}
+
+PROMISE(abi_refuses_device_itself, "the device's own fd is EBADFD")
+{
+	refuses_fd(EBADFD, device_open());
+}
+
+PROMISE(abi_refuses_secret_memory, "memory of memfd_secret() is EBADFD")
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+
+	if (fd < 0)
+		skip("memfd_secret: %s", errno_name(errno));
+	must(ftruncate(fd, PAGE));
+	refuses_fd(EBADFD, fd);
+}
+
+PROMISE(abi_refuses_o_path, "an O_PATH fd, even of a memfd, is EBADFD")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem.fd);
+	refuses_fd(EBADFD, must(open(path, O_PATH)));
+}
+
+/* A file of this file system, mounted nowhere. */
+static int file_in(const char *fs_type, size_t size)
+{
+	int fs = must(fsopen(fs_type, FSOPEN_CLOEXEC)), root, fd;
+
+	must(fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+	root = must(fsmount(fs, FSMOUNT_CLOEXEC, 0));
+	fd = must(openat(root, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	must(ftruncate(fd, size));
+	close(root);
+	close(fs);
+	return fd;
+}
+
+PROMISE(abi_refuses_tmpfs_file, "a file in a tmpfs, which nobody can seal, is EINVAL")
+{
+	refuses_fd(EINVAL, file_in("tmpfs", PAGE));
+}
+
+PROMISE(abi_refuses_hugetlbfs_file,
+	"a file in a hugetlbfs, which nobody can seal, is EINVAL")
+{
+	refuses_fd(EINVAL, file_in("hugetlbfs", MIB(2)));
+}
+
+static int memfd_with_seals(int seals)
+{
+	int fd = must(memfd_create("dmabufx-tests",
+				   MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	must(ftruncate(fd, PAGE));
+	must(fcntl(fd, F_ADD_SEALS, seals));
+	return fd;
+}
+
+PROMISE(abi_refuses_memfd_that_may_shrink,
+	"a memfd without F_SEAL_SHRINK is EINVAL, whatever other seals it has")
+{
+	refuses_fd(EINVAL, memfd_with_seals(0));
+	refuses_fd(EINVAL, memfd_with_seals(F_SEAL_GROW | F_SEAL_SEAL));
+}
+
+PROMISE(abi_refuses_memfd_without_sealing,
+	"a memfd that does not allow seals is EINVAL")
+{
+	int fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC));
+
+	must(ftruncate(fd, PAGE));
+	refuses_fd(EINVAL, fd);
+}
+
+PROMISE(abi_refuses_write_sealed_memfd,
+	"a memfd with F_SEAL_WRITE is EINVAL: the dma-buf would be writable")
+{
+	refuses_fd(EINVAL, memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE));
+}
+
+PROMISE(abi_refuses_future_write_sealed_memfd,
+	"a memfd with F_SEAL_FUTURE_WRITE is EINVAL")
+{
+	refuses_fd(EINVAL,
+		   memfd_with_seals(F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
+}
+
+PROMISE(abi_accepts_other_seals,
+	"F_SEAL_GROW and F_SEAL_SEAL do no harm")
+{
+	int device = device_open();
+	struct udmabuf_create_item sealed = {
+		.memfd = memfd_with_seals(F_SEAL_SHRINK | F_SEAL_GROW |
+					  F_SEAL_SEAL),
+		.size = PAGE,
+	};
+
+	must(try_create(device, sealed, 0));
+}
+
+PROMISE(abi_alignment_is_judged_first,
+	"a misaligned item anywhere is EINVAL, before any fd is looked at")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item items[] = {
+		{ .memfd = -1, .size = PAGE },
+		item(&mem, 0, PAGE + 1),
+	};
+	int device = device_open();
+
+	must_fail(EINVAL, try_create_list(device, items, 2, 0));
+	items[1].size = PAGE;
+	must_fail(EBADFD, try_create_list(device, items, 2, 0));
+	items[0].size = 0;
+	must_fail(EINVAL, try_create_list(device, items, 1, 0));
+}
+
+/* Pages of which the second one is not there. */
+static char *cut_pages(void)
+{
+	char *pages = must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	must(munmap(pages + PAGE, PAGE));
+	return pages;
+}
+
+struct bad_pointer {
+	int device;
+	char *pages;
+	const struct memory *mem;
+};
+
+static void call_bad_pointers(void *arg)
+{
+	struct bad_pointer *bad = arg;
+	struct udmabuf_create_list *list;
+	char *end = bad->pages + PAGE;
+	int i;
+
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE, NULL));
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE, end));
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE, end - 8));
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE, -PAGE));
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, NULL));
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, end - 4));
+
+	/* A list of three whose last item lies beyond the cut. */
+	list = (void *)(end - sizeof(*list) - 2 * sizeof(list->list[0]));
+	list->flags = 0;
+	list->count = 3;
+	for (i = 0; i < 2; i++)
+		list->list[i] = item(bad->mem, 0, PAGE);
+	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, list));
+}
+
+PROMISE(abi_refuses_bad_pointers,
+	"arguments outside the caller's memory, or cut by its end, are EFAULT")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct bad_pointer bad = { device_open(), cut_pages(), &mem };
+
+	leaks_nothing(call_bad_pointers, &bad);
+}
+
+static void call_long_lists(void *device)
+{
+	struct udmabuf_create_list head = { .count = LIST_LIMIT + 1 };
+
+	must_fail(EINVAL, ioctl(*(int *)device, UDMABUF_CREATE_LIST, &head));
+	head.count = 0x80000000;
+	must_fail(EINVAL, ioctl(*(int *)device, UDMABUF_CREATE_LIST, &head));
+	head.count = 0xffffffff;
+	must_fail(EINVAL, ioctl(*(int *)device, UDMABUF_CREATE_LIST, &head));
+}
+
+PROMISE(abi_refuses_too_many_items,
+	"more items than list_limit are EINVAL, before any is read")
+{
+	int device = device_open();
+
+	leaks_nothing(call_long_lists, &device);
+}
+
+PROMISE(abi_refuses_unknown_ioctls, "ioctls with other numbers or sizes are ENOTTY")
+{
+	struct udmabuf_create arg = {};
+	int device = device_open();
+
+	must_fail(ENOTTY, ioctl(device, _IO('u', 0x42), &arg));
+	must_fail(ENOTTY, ioctl(device, _IOWR('u', 0x42, arg), &arg));
+	must_fail(ENOTTY, ioctl(device, _IOW('u', 0x42, char[32]), &arg));
+	must_fail(ENOTTY, ioctl(device, _IOW('u', 0x7f, arg), &arg));
+	must_fail(ENOTTY, ioctl(device, DMA_BUF_IOCTL_SYNC, &arg));
+}
+
+/* Items of every sort; what differs by intent, huge but possible sizes, is not among them. */
+static struct udmabuf_create_item any_item(const int *fds, unsigned int nr_fds)
+{
+	static const __u64 offsets[] = {
+		0, 0, 0, PAGE, KIB(32), KIB(64), 1, PAGE - 1, PAGE + 8, 1ULL << 32,
+		(1ULL << 63) - PAGE, 1ULL << 63, -PAGE, -1,
+	};
+	static const __u64 sizes[] = {
+		PAGE, PAGE, PAGE, KIB(8), KIB(64), 0, 1, PAGE + 1, 1ULL << 63, -PAGE, -1,
+	};
+
+	return (struct udmabuf_create_item) {
+		.memfd = fds[random() % nr_fds],
+		.offset = offsets[random() % (sizeof(offsets) / sizeof(*offsets))],
+		.size = sizes[random() % (sizeof(sizes) / sizeof(*sizes))],
+	};
+}
+
+/* 0 or the error, and nothing stays open. */
+static int answer(int device, const struct udmabuf_create_item *items, unsigned int count)
+{
+	int fd = try_create_list(device, items, count, 0);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+PROMISE(abi_agrees_with_udmabuf,
+	"20,000 random lists get the same answer as from the in-tree driver")
+{
+	struct memory small = memory_make(SHMEM_4K, KIB(64));
+	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
+	int fds[] = {
+		small.fd, small.fd, small.fd, small.fd, huge.fd,
+		memfd_with_seals(0), memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE),
+		must(open("/", O_PATH)), must(open("/", O_RDONLY)), 9999, -1,
+	};
+	int device = device_open(), peer = must(open("/dev/udmabuf", O_RDWR));
+	struct udmabuf_create_item items[4];
+	unsigned int round, i;
+
+	srandom(1);
+	for (round = 0; round < 20000; round++) {
+		unsigned int count = random() % 4 + (random() % 16 > 0);
+		int ours, theirs;
+
+		for (i = 0; i < count; i++)
+			items[i] = any_item(fds, sizeof(fds) / sizeof(*fds));
+		ours = answer(device, items, count);
+		theirs = answer(peer, items, count);
+		if (ours == theirs)
+			continue;
+		for (i = 0; i < count; i++)
+			note("fd %d, offset %#llx, size %#llx", (int)items[i].memfd,
+			     items[i].offset, items[i].size);
+		fail("%s, the in-tree driver says %s", errno_name(ours), errno_name(theirs));
+	}
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* DMA_BUF_IOCTL_SYNC and the importers' begin and end of CPU access. */
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+PROMISE(sync_brackets_every_direction,
+	"SYNC start and end succeed for reading, writing and both, mapped or not")
+{
+	static const __u64 directions[] = {
+		DMA_BUF_SYNC_READ, DMA_BUF_SYNC_WRITE, DMA_BUF_SYNC_RW,
+	};
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct part part = { &mem, PAGE, KIB(512) };
+	struct buffer buf = buffer_make(&part, 1);
+	int i, mapped;
+
+	for (mapped = 0; mapped < 2; mapped++) {
+		for (i = 0; i < 3; i++) {
+			sync_start(buf.fd, directions[i]);
+			sync_end(buf.fd, directions[i]);
+		}
+		buffer_write(&buf, &way_device, 1);
+	}
+}
+
+PROMISE(importers_bracket_access,
+	"a driver may begin and end CPU access before and while it has a mapping")
+{
+	struct memory mem = memory_make(SHMEM_2M, MIB(2));
+	int fd = create(&mem, PAGE, MIB(1));
+	int importer = importer_open();
+	int mapped, dir;
+
+	importer_attach(importer, fd);
+	for (mapped = 0; mapped < 2; mapped++) {
+		for (dir = 0; dir < 3; dir++) {
+			importer_do(importer, DMABUFX_IMPORTER_BEGIN, dir);
+			importer_do(importer, DMABUFX_IMPORTER_END, dir);
+		}
+		if (!mapped)
+			importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	}
+}
+
+/* A scatterlist so long, half a MiB, that threads meet while it is made. */
+#define ITEMS 16384
+#define MOST_THREADS 8
+
+/* One thread for each CPU. They SYNC each fresh buffer at the same moment. */
+struct crowd {
+	int device;
+	struct udmabuf_create_item *items;
+	unsigned int threads;
+	int fd;			/* the buffer; -1 tells the threads to end */
+	atomic_uint round;	/* of the buffer */
+	atomic_uint done;	/* threads that are */
+};
+
+static void sync_once(struct crowd *crowd)
+{
+	sync_start(crowd->fd, DMA_BUF_SYNC_RW);
+	sync_end(crowd->fd, DMA_BUF_SYNC_RW);
+	atomic_fetch_add(&crowd->done, 1);
+}
+
+static void wait_for(atomic_uint *number, unsigned int value)
+{
+	/* No sleeping: who is woken comes too late to meet the others. */
+	while (atomic_load(number) != value)
+		sched_yield();
+}
+
+static void *sync_with_others(void *arg)
+{
+	struct crowd *crowd = arg;
+	unsigned int round;
+
+	for (round = 1;; round++) {
+		wait_for(&crowd->round, round);
+		if (crowd->fd < 0)
+			return NULL;
+		sync_once(crowd);
+	}
+}
+
+static void sync_fresh_buffer(void *arg)
+{
+	struct crowd *crowd = arg;
+
+	crowd->fd = must(try_create_list(crowd->device, crowd->items, ITEMS,
+					 0));
+	atomic_store(&crowd->done, 0);
+	atomic_fetch_add(&crowd->round, 1);
+	sync_once(crowd);
+	wait_for(&crowd->done, crowd->threads);
+	must(close(crowd->fd));
+}
+
+static void stay_on_cpu(pthread_t thread, int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
+}
+
+/* Bytes of memory that this many buffers leave behind. */
+static long crowd_growth(struct crowd *crowd, int buffers)
+{
+	long before;
+
+	/* The first buffer fills the caches that all later ones use. */
+	sync_fresh_buffer(crowd);
+	before = memory_of_nobody();
+	while (buffers--)
+		sync_fresh_buffer(crowd);
+	return memory_of_nobody() - before;
+}
+
+/* The least of three tries, since other work of the kernel disturbs it. */
+static long crowd_run(struct crowd *crowd, int buffers)
+{
+	pthread_t others[MOST_THREADS];
+	long least = LONG_MAX, growth;
+	unsigned int i;
+
+	stay_on_cpu(pthread_self(), 0);
+	for (i = 1; i < crowd->threads; i++) {
+		pthread_create(&others[i], NULL, sync_with_others, crowd);
+		stay_on_cpu(others[i], i);
+	}
+	for (i = 0; i < 3; i++) {
+		growth = crowd_growth(crowd, buffers);
+		least = growth < least ? growth : least;
+	}
+	crowd->fd = -1;
+	atomic_fetch_add(&crowd->round, 1);
+	for (i = 1; i < crowd->threads; i++)
+		pthread_join(others[i], NULL);
+	return least;
+}
+
+PROMISE(sync_from_threads_leaks_nothing,
+	"threads that SYNC a fresh buffer at the same moment leave no memory behind")
+{
+	struct memory mem = memory_make(SHMEM_4K, 2 * ITEMS * PAGE);
+	struct udmabuf_create_item *items = calloc(ITEMS, sizeof(*items));
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN), growth;
+	struct crowd crowd = {
+		.device = device_open(),
+		.items = items,
+		.threads = cpus < MOST_THREADS ? cpus : MOST_THREADS,
+	};
+	const int buffers = 30;
+	int i;
+
+	if (cpus < 2)
+		skip("needs two CPUs");
+	check(items);
+	/* Every second page: nothing can be merged, so a table is large. */
+	for (i = 0; i < ITEMS; i++)
+		items[i] = item(&mem, 2 * i * PAGE, PAGE);
+	growth = crowd_run(&crowd, buffers);
+	note("%d buffers leave %ld KiB of memory behind", buffers,
+	     growth / 1024);
+	check_le(growth, MIB(2));
+}
+
+static void *sync_in_a_loop(void *fd)
+{
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		sync_start(*(int *)fd, DMA_BUF_SYNC_RW);
+		sync_end(*(int *)fd, DMA_BUF_SYNC_RW);
+	}
+	return NULL;
+}
+
+PROMISE(sync_while_devices_come_and_go,
+	"SYNC from two threads while importers map and unmap ends well")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(256));
+	int fd = create(&mem, 0, mem.size), i;
+	pthread_t threads[2];
+
+	for (i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, sync_in_a_loop, &fd);
+	for (i = 0; i < 200; i++) {
+		int importer = importer_open();
+
+		importer_attach(importer, fd);
+		importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+		must(close(importer));
+	}
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A test is a function with a name and a promise in words:
+ *
+ *	PROMISE(fork_shares, "a child's mapping shares memory with its parent's")
+ *	{
+ *		...
+ *	}
+ *
+ * Each runs in a process of its own, under a time limit; it passes by
+ * returning. The parent watches what would outlive it (pins, dma-bufs, memory
+ * of memfds, huge pages) and what the kernel said meanwhile.
+ */
+#ifndef TESTS_HARNESS_H
+#define TESTS_HARNESS_H
+
+#include <errno.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
+/**
+ * struct settings - what the command line says
+ * @device: the node under test
+ * @module: file of the module behind @device, or NULL for a driver that is
+ *	built in and called as its node is
+ */
+struct settings {
+	const char *device;
+	const char *module;
+};
+
+extern struct settings settings;
+
+/* The module behind the device, as /sys/module calls it. */
+const char *driver_name(void);
+
+struct test {
+	const char *name;
+	const char *promise;
+	void (*run)(void);
+	struct test *next;
+};
+
+void test_register(struct test *test);
+
+#define PROMISE(id, words)						\
+	static void test_##id(void);					\
+	static struct test registration_##id = {			\
+		.name = #id,						\
+		.promise = words,					\
+		.run = test_##id,					\
+	};								\
+	__attribute__((constructor)) static void register_##id(void)	\
+	{								\
+		test_register(&registration_##id);			\
+	}								\
+	static void test_##id(void)
+
+/* End the test, from any of its threads or children. */
+[[noreturn, gnu::format(printf, 3, 4)]]
+void test_fail(const char *file, int line, const char *fmt, ...);
+
+[[noreturn, gnu::format(printf, 1, 2)]]
+void skip(const char *fmt, ...);
+
+/* A figure or a fact for the reader, printed beside the result. */
+[[gnu::format(printf, 1, 2)]]
+void note(const char *fmt, ...);
+
+/* "EINVAL" */
+const char *errno_name(int error);
+
+/* Waits for a child made by fork(); its failure is the test's. */
+void join_child(int pid);
+
+#define fail(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
+
+#define check(condition)						\
+	do {								\
+		if (!(condition))					\
+			fail("not so: %s", #condition);			\
+	} while (0)
+
+/* @a_text and @b_text: as written, before macros in them are expanded. */
+#define check_compare(a, op, b, a_text, b_text)				\
+	do {								\
+		long long a_ = (a), b_ = (b);				\
+									\
+		if (!(a_ op b_))					\
+			fail("%s %s %s: %lld against %lld (%#llx, %#llx)", \
+			     a_text, #op, b_text, a_, b_, a_, b_);	\
+	} while (0)
+
+#define check_eq(a, b) check_compare(a, ==, b, #a, #b)
+#define check_le(a, b) check_compare(a, <=, b, #a, #b)
+
+/* The value of a call that must not return -1. */
+#define must(call)							\
+	({								\
+		__typeof__(call) ret_ = (call);				\
+									\
+		if ((long)ret_ == -1)					\
+			fail("%s: %s", #call, errno_name(errno));	\
+		ret_;							\
+	})
+
+/* A call that must return -1 and set errno to this error. */
+#define must_fail(error, call)						\
+	do {								\
+		long ret_ = (long)(call);				\
+		int errno_ = errno, wanted_ = (error);			\
+									\
+		if (ret_ != -1)						\
+			fail("%s: returned %ld instead of %s",		\
+			     #call, ret_, errno_name(wanted_));		\
+		if (errno_ != wanted_)					\
+			fail("%s: %s instead of %s", #call,		\
+			     errno_name(errno_), errno_name(wanted_));	\
+	} while (0)
+
+#endif /* TESTS_HARNESS_H */

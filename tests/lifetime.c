@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Who may go before whom, and what happens when things go wrong midway. */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define SIZE MIB(1)
+
+/* Everything that can be seen of a buffer once its memfd is gone. */
+static void still_shows(int fd, unsigned int pass, unsigned int id)
+{
+	static __u64 data[SIZE / 8];
+	int importer = importer_open();
+
+	pattern_check(map_dma_buf(fd, 0, SIZE), pass, id, 0, SIZE, "mmap");
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_read(importer, DMABUFX_VIA_SG, 0, data, SIZE);
+	pattern_check(data, pass, id, 0, SIZE, "the scatterlist");
+	importer_read(importer, DMABUFX_VIA_VMAP, 0, data, SIZE);
+	pattern_check(data, pass, id, 0, SIZE, "vmap");
+}
+
+/* A buffer whose memfd and device are closed already. */
+static int orphan(unsigned int pass, unsigned int *id)
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE);
+
+	pattern_fill(mem.map, pass, mem.id, 0, SIZE);
+	*id = mem.id;
+	memory_free(&mem);
+	return fd;
+}
+
+PROMISE(outlives_its_memfd, "a buffer keeps its memory when the memfd is closed")
+{
+	unsigned int id;
+	int fd = orphan(1, &id);
+
+	still_shows(fd, 1, id);
+}
+
+PROMISE(mapping_outlives_its_fd, "a mapping keeps the buffer when its fd is closed")
+{
+	unsigned int id;
+	int fd = orphan(1, &id);
+	char *map = map_dma_buf(fd, 0, SIZE);
+
+	must(close(fd));
+	pattern_check(map, 1, id, 0, SIZE, "mmap");
+}
+
+PROMISE(importer_outlives_the_fd,
+	"an importer keeps the buffer when its fd is closed")
+{
+	static __u64 data[SIZE / 8];
+	int importer = importer_open();
+	unsigned int id;
+	int fd = orphan(1, &id);
+
+	importer_attach(importer, fd);
+	must(close(fd));
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	importer_read(importer, DMABUFX_VIA_DEVICE, 0, data, SIZE);
+	pattern_check(data, 1, id, 0, SIZE, "the device");
+}
+
+union fd_message {
+	struct cmsghdr header;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static void send_fd(int socket, int fd)
+{
+	union fd_message control = {
+		.header = {
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
+	struct iovec byte = { "", 1 };
+	struct msghdr message = {
+		.msg_iov = &byte,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	must(sendmsg(socket, &message, 0));
+}
+
+static int receive_fd(int socket)
+{
+	union fd_message control;
+	struct iovec byte = { &(char){ 0 }, 1 };
+	struct msghdr message = {
+		.msg_iov = &byte,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	must(recvmsg(socket, &message, MSG_CMSG_CLOEXEC));
+	check(CMSG_FIRSTHDR(&message));
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+	return fd;
+}
+
+PROMISE(outlives_its_process,
+	"a buffer sent over a socket lives on when its maker has exited")
+{
+	unsigned int id = 1;
+	int sockets[2], child;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+	child = must(fork());
+	if (!child) {
+		send_fd(sockets[1], orphan(1, &id));
+		check_eq(id, 1);
+		_exit(0);
+	}
+	join_child(child);
+	still_shows(receive_fd(sockets[0]), 1, id);
+}
+
+PROMISE(punched_hole_does_no_harm,
+	"a hole punched below a buffer leaves the buffer its memory")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE);
+
+	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
+	must(fallocate(mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		       SIZE));
+	check_eq(mem.map[8], 0);
+	still_shows(fd, 1, mem.id);
+}
+
+static void write_seal_is_busy(enum memory_kind kind)
+{
+	struct memory mem = memory_make(kind, MIB(2));
+	int fd = create(&mem, PAGE, KIB(64));
+
+	memory_unmap(&mem);
+	must_fail(EBUSY, fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+	must(close(fd));
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+	memory_free(&mem);
+}
+
+PROMISE(write_seal_waits_for_the_buffer,
+	"F_SEAL_WRITE is EBUSY while a buffer lives, and works afterwards")
+{
+	write_seal_is_busy(SHMEM_4K);
+	write_seal_is_busy(SHMEM_64K);
+	write_seal_is_busy(SHMEM_2M);
+	write_seal_is_busy(HUGETLB_2M);
+}
+
+struct seal_race {
+	pthread_barrier_t start;
+	int memfd;
+	unsigned int delay;
+	bool sealed;
+};
+
+static void spin(unsigned int rounds)
+{
+	while (rounds--)
+		asm volatile("" : : : "memory");
+}
+
+static void *seal(void *arg)
+{
+	struct seal_race *race = arg;
+
+	pthread_barrier_wait(&race->start);
+	spin(race->delay);
+	race->sealed = !fcntl(race->memfd, F_ADD_SEALS, F_SEAL_WRITE);
+	return NULL;
+}
+
+/* Returns whether the seal was first. */
+static bool seal_against_create(struct seal_race *race, int device,
+				unsigned int delay)
+{
+	struct memory mem = memory_make_holes(SHMEM_4K, KIB(64));
+	pthread_t thread;
+	int fd;
+
+	memory_unmap(&mem);
+	race->memfd = mem.fd;
+	race->delay = delay;
+	pthread_create(&thread, NULL, seal, race);
+	pthread_barrier_wait(&race->start);
+	spin(2000);
+	fd = try_create(device, item(&mem, 0, mem.size), 0);
+	if (fd < 0)
+		check_eq(errno, EINVAL);
+	pthread_join(thread, NULL);
+	if (fd >= 0 && race->sealed)
+		fail("a writable buffer of write-sealed memory (delay %u)",
+		     delay);
+	if (fd >= 0)
+		must(close(fd));
+	memory_free(&mem);
+	return race->sealed;
+}
+
+PROMISE(write_seal_races_with_create,
+	"of F_SEAL_WRITE and create at the same moment, one is always refused")
+{
+	int device = device_open(), rounds = 100, sealed = 0, i;
+	struct seal_race race = {};
+
+	pthread_barrier_init(&race.start, NULL, 2);
+	for (i = 0; i < rounds; i++)
+		sealed += seal_against_create(&race, device, i * 40);
+	note("the seal was first in %d of %d rounds", sealed, rounds);
+}
+
+static void create_without_fds(void *arg)
+{
+	struct memory *mem = arg;
+	int device = device_open();
+	struct udmabuf_create_item all = item(mem, 0, mem->size);
+	struct rlimit before, none;
+
+	/* Descriptors up to the device's are open. */
+	must(getrlimit(RLIMIT_NOFILE, &before));
+	none = before;
+	none.rlim_cur = device + 1;
+	must(setrlimit(RLIMIT_NOFILE, &none));
+	must_fail(EMFILE, try_create(device, all, 0));
+	must_fail(EMFILE, try_create_list(device, &all, 1, 0));
+	must(setrlimit(RLIMIT_NOFILE, &before));
+	close(device);
+}
+
+PROMISE(no_fd_left_is_emfile,
+	"without a free fd a create is EMFILE, and everything is given back once")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	long growth = kernel_memory_growth(create_without_fds, &mem, 200,
+					   200 * 64);
+
+	check_le(growth, 200 * 64);
+	/* The memory is not pinned, and whole. */
+	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
+	memory_unmap(&mem);
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+PROMISE(signals_during_create,
+	"a create under a rain of signals succeeds or is EINTR, and leaks nothing")
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval rain = { { 0, 1000 }, { 0, 1000 } };
+	int device = device_open(), made = 0, i;
+
+	must(sigaction(SIGALRM, &action, NULL));
+	must(setitimer(ITIMER_REAL, &rain, NULL));
+	for (i = 0; i < 40; i++) {
+		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
+		int fd = try_create(device, item(&mem, 0, mem.size), 0);
+
+		if (fd < 0)
+			check_eq(errno, EINTR);
+		else
+			must(close(fd));
+		made += fd >= 0;
+		memory_free(&mem);
+	}
+	note("%d of %d creates were not interrupted", made, i);
+}
+
+static void create_for_ever(void)
+{
+	int device = device_open();
+
+	for (;;) {
+		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
+
+		must(close(must(try_create(device, item(&mem, 0, mem.size), 0))));
+		memory_free(&mem);
+	}
+}
+
+PROMISE(killed_during_create,
+	"a process killed while it creates buffers leaves nothing behind")
+{
+	int i, child, status;
+
+	for (i = 0; i < 25; i++) {
+		child = must(fork());
+		if (!child)
+			create_for_ever();
+		usleep(20000 + i * 1700);
+		must(kill(child, SIGKILL));
+		must(waitpid(child, &status, 0));
+		check(WIFSIGNALED(status));
+	}
+}
+
+PROMISE(threads_create_and_close,
+	"four processes that create, touch and close buffers of one memfd do no harm")
+{
+	struct memory mem = memory_make(SHMEM_2M, MIB(4));
+	int children[4], i, round;
+
+	for (i = 0; i < 4; i++) {
+		children[i] = must(fork());
+		if (children[i])
+			continue;
+		for (round = 0; round < 100; round++) {
+			int fd = create(&mem, (i + round) * PAGE, MIB(1));
+			char *map = map_dma_buf(fd, 0, MIB(1));
+
+			map[round * PAGE] = round;
+			must(munmap(map, MIB(1)));
+			must(close(fd));
+		}
+		_exit(0);
+	}
+	for (i = 0; i < 4; i++)
+		join_child(children[i]);
+}
+
+struct closer {
+	int fd;
+	atomic_bool stop;
+};
+
+static void *close_for_ever(void *arg)
+{
+	struct closer *closer = arg;
+
+	while (!atomic_load(&closer->stop))
+		close(closer->fd);
+	return NULL;
+}
+
+PROMISE(guessed_fd_may_be_closed,
+	"who guesses a buffer's fd may close it before the create has returned")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int device = device_open(), rounds = 2000, closed = 0;
+	struct closer closer = { .fd = must(dup(0)) };
+	pthread_t thread;
+
+	/* The lowest free number is the next fd. */
+	must(close(closer.fd));
+	pthread_create(&thread, NULL, close_for_ever, &closer);
+	while (rounds--) {
+		check_eq(try_create(device, item(&mem, 0, mem.size), 0),
+			 closer.fd);
+		closed += close(closer.fd) < 0;
+	}
+	atomic_store(&closer.stop, true);
+	pthread_join(thread, NULL);
+	note("%d of 2000 buffers were closed by the other thread", closed);
+}
+
+/* What is done and undone many times must leave no memory behind. */
+struct cycle {
+	struct memory mem;
+	struct udmabuf_create_item items[127];
+	int device, fd, importer;
+};
+
+static void leaves_nothing(void (*round)(void *arg))
+{
+	struct cycle cycle = {
+		.mem = memory_make(SHMEM_4K, MIB(1)),
+		.device = device_open(),
+		.importer = importer_open(),
+	};
+	const int rounds = 1000;
+	long growth;
+	int i;
+
+	/* Every second page, so that tables need memory. */
+	for (i = 0; i < 127; i++)
+		cycle.items[i] = item(&cycle.mem, 2 * i * PAGE, PAGE);
+	cycle.fd = must(try_create_list(cycle.device, cycle.items, 127, 0));
+	growth = kernel_memory_growth(round, &cycle, rounds, rounds * 24);
+	if (growth > rounds * 24)
+		fail("%d rounds leave %ld bytes of kernel memory behind",
+		     rounds, growth);
+}
+
+static void create_and_close(void *arg)
+{
+	struct cycle *cycle = arg;
+
+	must(close(must(try_create_list(cycle->device, cycle->items, 127, 0))));
+}
+
+static void map_and_unmap(void *arg)
+{
+	struct cycle *cycle = arg;
+	char *map = map_dma_buf(cycle->fd, 0, 127 * PAGE);
+
+	map[0] = map[126 * PAGE];
+	must(munmap(map, 127 * PAGE));
+}
+
+static void attach_and_detach(void *arg)
+{
+	struct cycle *cycle = arg;
+
+	importer_attach(cycle->importer, cycle->fd);
+	importer_map(cycle->importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	importer_do(cycle->importer, DMABUFX_IMPORTER_UNMAP, 0);
+	importer_do(cycle->importer, DMABUFX_IMPORTER_DETACH, 0);
+}
+
+static void vmap_and_vunmap(void *arg)
+{
+	struct cycle *cycle = arg;
+
+	importer_attach(cycle->importer, cycle->fd);
+	importer_do(cycle->importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_do(cycle->importer, DMABUFX_IMPORTER_VUNMAP, 0);
+	importer_do(cycle->importer, DMABUFX_IMPORTER_DETACH, 0);
+}
+
+PROMISE(create_leaves_nothing, "1000 creates and closes leave no memory behind")
+{
+	leaves_nothing(create_and_close);
+}
+
+PROMISE(mmap_leaves_nothing, "1000 mappings of a buffer leave no memory behind")
+{
+	leaves_nothing(map_and_unmap);
+}
+
+PROMISE(attach_leaves_nothing,
+	"1000 attachments, mapped and detached, leave no memory behind")
+{
+	leaves_nothing(attach_and_detach);
+}
+
+PROMISE(vmap_leaves_nothing, "1000 kernel mappings leave no memory behind")
+{
+	leaves_nothing(vmap_and_vunmap);
+}
+
+/* Unloading and loading the module behind the device. */
+
+static int try_unload(void)
+{
+	return syscall(SYS_delete_module, driver_name(), O_NONBLOCK);
+}
+
+static void load(void)
+{
+	int file = must(open(settings.module, O_RDONLY | O_CLOEXEC));
+
+	must(syscall(SYS_finit_module, file, "", 0));
+	close(file);
+}
+
+PROMISE(module_stays_while_it_is_used,
+	"the module cannot be unloaded while a device, buffer or mapping is open")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	int device, fd, importer;
+	char *map;
+
+	if (!settings.module)
+		skip("needs --module");
+	device = device_open();
+	must_fail(EWOULDBLOCK, try_unload());
+	fd = create(&mem, 0, SIZE);
+	must(close(device));
+	must_fail(EWOULDBLOCK, try_unload());
+
+	map = map_dma_buf(fd, 0, SIZE);
+	importer = importer_open();
+	importer_attach(importer, fd);
+	must(close(fd));
+	must_fail(EWOULDBLOCK, try_unload());
+	must(munmap(map, SIZE));
+	must_fail(EWOULDBLOCK, try_unload());
+	must(close(importer));
+
+	must(try_unload());
+	check(access(settings.device, F_OK));
+	load();
+	close(create(&mem, 0, SIZE));
+}
+
+PROMISE(module_comes_and_goes,
+	"loading and unloading the module twenty times leaves no memory behind")
+{
+	long growth, before = 0;
+	int i;
+
+	if (!settings.module)
+		skip("needs --module");
+	for (i = 0; i < 25; i++) {
+		must(try_unload());
+		load();
+		/* The first rounds fill the kernel's caches. */
+		if (i == 4)
+			before = kernel_memory();
+	}
+	growth = kernel_memory() - before;
+	note("20 rounds leave %ld KiB of kernel memory behind", growth / 1024);
+	check_le(growth, 20 * KIB(32));
+}

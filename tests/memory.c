@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memfds of every kind, and patterns: see memory.h. */
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/memfd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+#define THP_64K THP "hugepages-64kB/shmem_enabled"
+#define THP_2M THP "shmem_enabled"
+
+static const struct {
+	const char *name;
+	size_t folio;
+	unsigned int memfd_flags;
+	const char *thp_switch;
+} kinds[MEMORY_KINDS] = {
+	[SHMEM_4K] = { "4 KiB pages", KIB(4) },
+	[SHMEM_64K] = { "64 KiB folios", KIB(64), .thp_switch = THP_64K },
+	[SHMEM_2M] = { "2 MiB folios", MIB(2), .thp_switch = THP_2M },
+	[HUGETLB_2M] = { "2 MiB hugetlb pages", MIB(2),
+			 MFD_HUGETLB | MFD_HUGE_2MB },
+	[HUGETLB_1G] = { "1 GiB hugetlb pages", GIB(1),
+			 MFD_HUGETLB | MFD_HUGE_1GB },
+};
+
+const char *memory_name(enum memory_kind kind)
+{
+	return kinds[kind].name;
+}
+
+size_t memory_folio(enum memory_kind kind)
+{
+	return kinds[kind].folio;
+}
+
+/* A place whose alignment lets the kernel use the largest folios and entries. */
+static char *map_aligned(int fd, size_t size, size_t align)
+{
+	char *room = must(mmap(NULL, size + align, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			       -1, 0));
+	char *start = (char *)(((uintptr_t)room + align - 1) & ~(align - 1));
+	size_t head = start - room;
+
+	if (head)
+		must(munmap(room, head));
+	must(munmap(start + size, align - head));
+	return must(mmap(start, size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, 0));
+}
+
+struct memory memory_make_holes(enum memory_kind kind, size_t size)
+{
+	size_t folio = kinds[kind].folio;
+	static unsigned int last_id;
+	struct memory mem = {
+		.kind = kind,
+		.folio = folio,
+		.size = (size + folio - 1) & ~(folio - 1),
+		.id = ++last_id,
+	};
+
+	mem.fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+			      kinds[kind].memfd_flags);
+	if (mem.fd < 0)
+		skip("no memfd of %s: %s", kinds[kind].name, errno_name(errno));
+	must(ftruncate(mem.fd, mem.size));
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	mem.map = map_aligned(mem.fd, mem.size, folio);
+	return mem;
+}
+
+static __u64 proc_word(const char *path, __u64 index)
+{
+	__u64 word = 0;
+	int fd = must(open(path, O_RDONLY | O_CLOEXEC));
+
+	must(pread(fd, &word, sizeof(word), index * sizeof(word)));
+	close(fd);
+	return word;
+}
+
+__u64 page_frame(const void *address)
+{
+	__u64 entry = proc_word("/proc/self/pagemap",
+				   (uintptr_t)address / PAGE);
+
+	/* Bit 63: present; bits 0 to 54: the frame. */
+	return entry >> 63 ? entry & ((1ull << 55) - 1) : 0;
+}
+
+static bool has_flag(__u64 frame, int bit)
+{
+	return proc_word("/proc/kpageflags", frame) >> bit & 1;
+}
+
+bool page_is_poisoned(__u64 frame)
+{
+	return has_flag(frame, KPF_HWPOISON);
+}
+
+/* One folio: aligned, its head first, its tails behind it, and no more. */
+static bool is_folio(const struct memory *mem, size_t offset)
+{
+	__u64 first = page_frame(mem->map + offset);
+	__u64 last = page_frame(mem->map + offset + mem->folio - PAGE);
+	__u64 pages = mem->folio / PAGE;
+
+	if (!first || last != first + pages - 1 || first % pages)
+		return false;
+	if (pages == 1)
+		return !has_flag(first, KPF_COMPOUND_HEAD) &&
+		       !has_flag(first, KPF_COMPOUND_TAIL);
+	return has_flag(first, KPF_COMPOUND_HEAD) &&
+	       has_flag(last, KPF_COMPOUND_TAIL) &&
+	       !has_flag(last + 1, KPF_COMPOUND_TAIL);
+}
+
+static bool has_its_folios(const struct memory *mem)
+{
+	/* A big memfd is verified here and there: each look is a system call. */
+	size_t step = mem->size / 64 / mem->folio * mem->folio, offset;
+
+	if (step < mem->folio)
+		step = mem->folio;
+	for (offset = 0; offset < mem->size; offset += step)
+		if (!is_folio(mem, offset))
+			return false;
+	return is_folio(mem, mem->size - mem->folio);
+}
+
+static void populate(struct memory *mem)
+{
+	size_t offset;
+
+	if (mem->kind == SHMEM_2M)
+		must(madvise(mem->map, mem->size, MADV_HUGEPAGE));
+	for (offset = 0; offset < mem->size; offset += PAGE)
+		mem->map[offset] = 0;
+}
+
+/* Which folios shmem hands out is a setting of the machine. */
+static void set_shmem_folios(enum memory_kind kind)
+{
+	file_write(THP_64K, "never");
+	file_write(THP_2M, "never");
+	if (kinds[kind].thp_switch &&
+	    !file_write(kinds[kind].thp_switch, "always"))
+		skip("no %s: %s: %s", kinds[kind].name, kinds[kind].thp_switch,
+		     errno_name(errno));
+}
+
+struct memory memory_make(enum memory_kind kind, size_t size)
+{
+	size_t folio = kinds[kind].folio;
+	long pages = (size + folio - 1) / folio;
+	struct memory mem;
+	char path[128];
+
+	if (kinds[kind].memfd_flags) {
+		snprintf(path, sizeof(path),
+			 "/sys/kernel/mm/hugepages/hugepages-%zukB/free_hugepages",
+			 folio >> 10);
+		if (access(path, R_OK) || file_number(path, "") < pages)
+			skip("needs %ld free %s", pages, kinds[kind].name);
+	}
+
+	set_shmem_folios(kind);
+	mem = memory_make_holes(kind, size);
+	populate(&mem);
+	set_shmem_folios(SHMEM_4K);
+	if (!has_its_folios(&mem))
+		fail("the kernel did not give %s", kinds[kind].name);
+	return mem;
+}
+
+void memory_unmap(struct memory *mem)
+{
+	if (mem->map)
+		must(munmap(mem->map, mem->size));
+	mem->map = NULL;
+}
+
+void memory_free(struct memory *mem)
+{
+	memory_unmap(mem);
+	must(close(mem->fd));
+}
+
+size_t memory_populated(const struct memory *mem)
+{
+	struct stat st;
+
+	must(fstat(mem->fd, &st));
+	return st.st_blocks * 512;
+}
+
+/*
+ * A word is its place, times an odd constant: different everywhere, and the
+ * inverse constant turns a word that was found back into a place.
+ */
+#define SCATTER 0x9e3779b97f4a7c15ull
+#define GATHER  0xf1de83e19937733dull
+
+static __u64 place(unsigned int pass, unsigned int id, __u64 offset)
+{
+	return (__u64)pass << 56 | (__u64)id << 40 | offset >> 3;
+}
+
+void pattern_fill(void *to, unsigned int pass, unsigned int id,
+		  __u64 offset, size_t len)
+{
+	__u64 word = place(pass, id, offset) * SCATTER, *out = to;
+	size_t i;
+
+	for (i = 0; i < len / 8; i++, word += SCATTER)
+		out[i] = word;
+}
+
+void pattern_check(const void *found, unsigned int pass, unsigned int id,
+		   __u64 offset, size_t len, const char *who)
+{
+	__u64 word = place(pass, id, offset) * SCATTER, was;
+	const __u64 *in = found;
+	size_t i;
+
+	for (i = 0; i < len / 8 && in[i] == word; i++)
+		word += SCATTER;
+	if (i == len / 8)
+		return;
+	was = in[i] * GATHER;
+	if (!in[i])
+		fail("%s sees zero where pass %u of memfd %u at %#llx belongs",
+		     who, pass, id, offset + 8 * i);
+	fail("%s sees pass %u of memfd %u at %#llx where pass %u of memfd %u at %#llx belongs",
+	     who, (unsigned int)(was >> 56), (unsigned int)(was >> 40) & 0xffff,
+	     was << 24 >> 21, pass, id, offset + 8 * i);
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a buffer costs the kernel besides the memory that it consists of. */
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define SIZE MIB(256)
+#define MANY 800
+
+/*
+ * Bytes of kernel memory for each of many buffers of the same memfd. There
+ * must be many, since memory is counted by the page.
+ */
+static long cost_of_a_buffer(const struct memory *mem, int buffers)
+{
+	long before = kernel_memory(), cost;
+	int fds[MANY], i;
+
+	for (i = 0; i < buffers; i++)
+		fds[i] = create(mem, 0, SIZE);
+	cost = (kernel_memory() - before) / buffers;
+	for (i = 0; i < buffers; i++)
+		close(fds[i]);
+	return cost;
+}
+
+static void costs_at_most(enum memory_kind kind, int buffers, long limit)
+{
+	struct memory mem = memory_make(kind, SIZE);
+	long cost = cost_of_a_buffer(&mem, buffers);
+
+	note("256 MiB of %s cost %ld bytes of kernel memory a buffer",
+	     memory_name(kind), cost);
+	check_le(cost, limit);
+}
+
+PROMISE(metadata_of_2m_folios,
+	"a buffer of 256 MiB in 2 MiB folios costs at most 4 KiB of kernel memory")
+{
+	costs_at_most(SHMEM_2M, MANY, KIB(4));
+}
+
+PROMISE(metadata_of_2m_hugetlb,
+	"a buffer of 256 MiB in hugetlb pages costs at most 4 KiB of kernel memory")
+{
+	costs_at_most(HUGETLB_2M, MANY, KIB(4));
+}
+
+/* Neighbouring pages are one run, and one entry for a device without limits. */
+static unsigned int count_runs(const struct memory *mem)
+{
+	struct dmabufx_importer_map map;
+	int importer = importer_open();
+	int fd = create(mem, 0, SIZE);
+
+	importer_limits(importer, ~0ull, ~0ull, ~0u);
+	importer_attach(importer, fd);
+	map = importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	must(close(importer));
+	must(close(fd));
+	return map.orig_nents;
+}
+
+PROMISE(metadata_of_4k_pages,
+	"256 MiB of 4 KiB pages cost 16 bytes for each run of pages, rounded up")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	unsigned int runs = count_runs(&mem);
+	long cost = cost_of_a_buffer(&mem, 32);
+
+	note("256 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
+	     cost);
+	/* The slab rounds up to a power of two. */
+	check_le(cost, KIB(4) + 2 * 16 * runs);
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a process may do with a mapping of a buffer, and what it may not. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define SIZE KIB(256)
+
+static sigjmp_buf after_signal;
+
+static void on_signal(int signal)
+{
+	siglongjmp(after_signal, signal);
+}
+
+/* Reads or writes a byte; returns the signal that this ends in, or 0. */
+static int touch(char *address, bool write)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	int signal;
+
+	must(sigaction(SIGSEGV, &action, NULL));
+	must(sigaction(SIGBUS, &action, NULL));
+	signal = sigsetjmp(after_signal, 1);
+	if (signal)
+		return signal;
+	if (write)
+		__atomic_store_n(address, 1, __ATOMIC_SEQ_CST);
+	else
+		__atomic_load_n(address, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static void shows(const char *map, const struct memory *mem, __u64 offset,
+		  size_t size)
+{
+	pattern_check(map, 1, mem->id, offset, size, "mmap");
+}
+
+/* Memory with the pattern of pass 1. */
+static struct memory patterned(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make(kind, size);
+
+	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
+	return mem;
+}
+
+PROMISE(mmap_private_is_refused, "a private mapping is EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE);
+
+	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE, fd, 0));
+	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+			       fd, 0));
+}
+
+PROMISE(mmap_beyond_the_end_is_refused,
+	"offsets and lengths that leave the buffer are EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE / 2);
+	const int prot = PROT_READ, flags = MAP_SHARED;
+
+	must_fail(EINVAL, mmap(NULL, SIZE / 2 + 1, prot, flags, fd, 0));
+	must_fail(EINVAL, mmap(NULL, PAGE, prot, flags, fd, SIZE / 2));
+	must_fail(EINVAL, mmap(NULL, 2 * PAGE, prot, flags, fd,
+			       SIZE / 2 - PAGE));
+	must_fail(EINVAL, mmap(NULL, PAGE, prot, flags, fd, 1ll << 40));
+	must_fail(EINVAL, mmap(NULL, PAGE, prot, flags, fd,
+			       (1ull << 63) - PAGE));
+	must_fail(EOVERFLOW, mmap(NULL, PAGE, prot, flags, fd, -PAGE));
+}
+
+PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE / 2);
+
+	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, 0));
+	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, MREMAP_MAYMOVE));
+	must_fail(EFAULT, mremap(map, SIZE / 2, 2 * SIZE, MREMAP_MAYMOVE));
+	must_fail(EFAULT, mremap(map, 0, SIZE, MREMAP_MAYMOVE));
+}
+
+PROMISE(mremap_keeps_data, "a mapping that is moved or shrunk shows the same pages")
+{
+	struct memory mem = patterned(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *there = must(mmap(NULL, SIZE, PROT_NONE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	/* Half of it is touched before the move, half after. */
+	shows(map, &mem, 0, SIZE / 2);
+	map = must(mremap(map, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			  there));
+	shows(map, &mem, 0, SIZE);
+	map = must(mremap(map, SIZE, SIZE / 2, 0));
+	shows(map, &mem, 0, SIZE / 2);
+	check_eq(touch(map + SIZE / 2, false), SIGSEGV);
+}
+
+PROMISE(remap_file_pages_stays_inside,
+	"remap_file_pages() cannot bring pages from beyond the end")
+{
+	struct memory mem = patterned(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE / 2), 0, SIZE / 2);
+	size_t beyond = SIZE / 2 / PAGE;
+
+	/* The kernel may have unmapped the page before it was refused. */
+	check_eq(remap_file_pages(map, PAGE, 0, beyond, 0), -1);
+	if (!touch(map, false))
+		shows(map, &mem, 0, PAGE);
+	shows(map + PAGE, &mem, PAGE, SIZE / 2 - PAGE);
+}
+
+static void windows(enum memory_kind kind)
+{
+	struct memory mem = patterned(kind, MIB(4));
+	__u64 first = PAGE, size = MIB(4) - 3 * PAGE, offset;
+	int fd = create(&mem, first, size);
+
+	for (offset = 0; offset < size; offset += KIB(404)) {
+		size_t len = size - offset < KIB(40) ? size - offset : KIB(40);
+		char *map = map_dma_buf(fd, offset, len);
+
+		shows(map, &mem, first + offset, len);
+		must(munmap(map, len));
+	}
+}
+
+PROMISE(mmap_windows_show_their_pages,
+	"mappings of parts, from any offset, show the right pages of any memory")
+{
+	enum memory_kind kind;
+
+	for (kind = SHMEM_4K; kind <= HUGETLB_2M; kind++)
+		windows(kind);
+}
+
+PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
+{
+	struct memory mem = patterned(SHMEM_2M, MIB(4));
+	char *map = map_dma_buf(create(&mem, PAGE, MIB(3)), 0, MIB(3));
+	__u64 offset;
+
+	for (offset = MIB(3); offset; offset -= PAGE)
+		shows(map + offset - PAGE, &mem, offset, PAGE);
+}
+
+PROMISE(munmap_in_the_middle, "what is left of a mapping still shows its pages")
+{
+	struct memory mem = patterned(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+
+	shows(map, &mem, 0, PAGE);
+	must(munmap(map + SIZE / 4, SIZE / 4));
+	shows(map, &mem, 0, SIZE / 4);
+	shows(map + SIZE / 2, &mem, SIZE / 2, SIZE / 2);
+	check_eq(touch(map + SIZE / 4, false), SIGSEGV);
+	check_eq(touch(map + SIZE / 2 - 1, true), SIGSEGV);
+}
+
+PROMISE(mprotect_is_obeyed,
+	"writing what was made read-only is SIGSEGV, touched before or not")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+
+	check_eq(touch(map, true), 0);
+	must(mprotect(map, SIZE, PROT_READ));
+	check_eq(touch(map, true), SIGSEGV);
+	check_eq(touch(map + SIZE / 2, true), SIGSEGV);
+	check_eq(touch(map + SIZE / 2, false), 0);
+	must(mprotect(map, SIZE, PROT_READ | PROT_WRITE));
+	check_eq(touch(map + SIZE / 2, true), 0);
+	must(mprotect(map, SIZE, PROT_NONE));
+	check_eq(touch(map, false), SIGSEGV);
+}
+
+PROMISE(read_then_write, "a page first read, then written, takes the write")
+{
+	struct memory mem = patterned(SHMEM_2M, MIB(2));
+	char *map = map_dma_buf(create(&mem, 0, MIB(2)), 0, MIB(2));
+	__u64 offset;
+
+	shows(map, &mem, 0, MIB(2));
+	for (offset = 0; offset < MIB(2); offset += KIB(68)) {
+		map[offset] = 77;
+		check_eq(mem.map[offset], 77);
+	}
+}
+
+PROMISE(fork_shares, "a child's mapping shares memory with its parent's")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	int child;
+
+	map[0] = 1;
+	child = must(fork());
+	if (!child) {
+		check_eq(map[0], 1);
+		map[0] = 2;
+		map[SIZE - 1] = 3;
+		_exit(0);
+	}
+	join_child(child);
+	check_eq(map[0], 2);
+	check_eq(map[SIZE - 1], 3);
+	check_eq(mem.map[SIZE - 1], 3);
+}
+
+PROMISE(mapping_is_marked,
+	"the mapping is VM_PFNMAP, VM_DONTEXPAND and VM_DONTDUMP")
+{
+	static const char * const flags[] = { " pf ", " de ", " dd ", " sh " };
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	bool found = false;
+	char line[512];
+	size_t i;
+
+	check(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		unsigned long start;
+
+		if (sscanf(line, "%lx-", &start) == 1 && strchr(line, '-'))
+			found = start == (unsigned long)map;
+		if (!found || strncmp(line, "VmFlags:", 8))
+			continue;
+		for (i = 0; i < ARRAY_SIZE(flags); i++)
+			if (!strstr(line, flags[i]))
+				fail("no '%s' in %s", flags[i], line);
+		return;
+	}
+	fail("the mapping is not in smaps");
+}
+
+PROMISE(mlock_and_advice_do_no_harm,
+	"mlock, MADV_DONTNEED and MADV_WILLNEED leave the data as it is")
+{
+	struct memory mem = patterned(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+
+	shows(map, &mem, 0, SIZE);
+	mlock(map, SIZE);
+	munlock(map, SIZE);
+	madvise(map, SIZE, MADV_DONTNEED);
+	madvise(map, SIZE, MADV_WILLNEED);
+	shows(map, &mem, 0, SIZE);
+}
+
+#define POISON "/sys/kernel/debug/hwpoison/"
+
+static void poison_write(const char *file, __u64 frame)
+{
+	char path[128], number[32];
+
+	snprintf(path, sizeof(path), POISON "%s", file);
+	snprintf(number, sizeof(number), "%#llx\n", frame);
+	/* The kernel calls a page with users not handled; it is marked. */
+	file_write(path, number);
+}
+
+static void poisoned_page_of(enum memory_kind kind)
+{
+	struct memory mem = patterned(kind, MIB(2));
+	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
+	char *map = map_dma_buf(create(&mem, 0, MIB(2)), 0, MIB(2));
+	__u64 size = mem.size;
+
+	/* Nobody maps it when the machine finds it broken. */
+	memory_unmap(&mem);
+	poison_write("corrupt-pfn", frame);
+	check_eq(page_is_poisoned(frame), true);
+
+	check_eq(touch(map + bad, false), SIGBUS);
+	check_eq(touch(map + bad, true), SIGBUS);
+	/* Faults beside it must not map it along the way. */
+	shows(map, &mem, 0, KIB(64));
+	shows(map + size - KIB(64), &mem, size - KIB(64), KIB(64));
+	check_eq(touch(map + bad, false), SIGBUS);
+	must(munmap(map, size));
+	poison_write("unpoison-pfn", frame);
+}
+
+PROMISE(poisoned_page_is_sigbus,
+	"a page with a memory error is SIGBUS, its neighbours are not")
+{
+	if (access(POISON "corrupt-pfn", W_OK))
+		skip("needs the module hwpoison_inject");
+	poisoned_page_of(SHMEM_4K);
+}
+
+PROMISE(poisoned_page_of_a_folio_is_sigbus,
+	"the same for a page inside of a 2 MiB folio")
+{
+	if (access(POISON "corrupt-pfn", W_OK))
+		skip("needs the module hwpoison_inject");
+	poisoned_page_of(SHMEM_2M);
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a device's driver gets when it maps a buffer. */
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+
+#define ALL_ADDRESSES (~0ull)
+#define NO_BOUNDARY (~0ull)
+
+struct limits {
+	__u64 dma_mask;
+	__u64 seg_boundary;
+	__u32 max_seg;
+};
+
+/* Maps with these limits; the scatterlist must be without fault. */
+static struct dmabufx_importer_map map_within(struct buffer *buf,
+					      struct limits limits)
+{
+	struct dmabufx_importer_map map;
+
+	buf->importer = importer_open();
+	importer_limits(buf->importer, limits.dma_mask, limits.seg_boundary,
+			limits.max_seg);
+	importer_attach(buf->importer, buf->fd);
+	map = importer_map(buf->importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	if (map.faults)
+		fail("scatterlist with faults %#x: %u entries, longest %u bytes",
+		     map.faults, map.nents, map.longest);
+	check_eq(map.bytes, buf->size);
+	check_le(map.longest, limits.max_seg);
+	return map;
+}
+
+/* All kinds, from inside of folios, and pages out of order. */
+static void maps_all_kinds(struct limits limits)
+{
+	enum memory_kind kind;
+
+	for (kind = SHMEM_4K; kind <= HUGETLB_2M; kind++) {
+		struct memory mem = memory_make(kind, MIB(4));
+		struct part parts[] = {
+			{ &mem, PAGE, MIB(2) + KIB(512) },
+			{ &mem, PAGE, PAGE },
+			{ &mem, 0, PAGE },
+			{ &mem, MIB(4) - PAGE, PAGE },
+		};
+		struct buffer buf = buffer_make(parts, 4);
+
+		map_within(&buf, limits);
+		buffer_write(&buf, &way_device, 1);
+		importer_do(buf.importer, DMABUFX_IMPORTER_UNMAP, 0);
+		buffer_verify(&buf, &way_memfd, 1);
+		buffer_free(&buf);
+		memory_free(&mem);
+	}
+}
+
+PROMISE(sg_with_default_limits,
+	"a device that sets no limits gets a scatterlist without fault")
+{
+	enum memory_kind kind;
+
+	for (kind = SHMEM_4K; kind <= HUGETLB_2M; kind++) {
+		struct memory mem = memory_make(kind, MIB(4));
+		struct part part = { &mem, PAGE, MIB(2) + KIB(512) };
+		struct buffer buf = buffer_make(&part, 1);
+		struct dmabufx_importer_map map;
+
+		buf.importer = importer_open();
+		importer_attach(buf.importer, buf.fd);
+		map = importer_map(buf.importer, DMABUFX_IMPORTER_TO_DEVICE);
+		if (map.faults)
+			fail("%s: scatterlist with faults %#x",
+			     memory_name(kind), map.faults);
+		check_eq(map.bytes, buf.size);
+		buffer_free(&buf);
+		memory_free(&mem);
+	}
+}
+
+PROMISE(sg_with_unlimited_segments,
+	"the largest limits there are make no fault")
+{
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, ~0u });
+}
+
+PROMISE(sg_with_segments_of_a_page, "segments of one page are kept to")
+{
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, PAGE });
+}
+
+PROMISE(sg_with_segments_of_64k, "segments of 64 KiB are kept to")
+{
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, KIB(64) });
+}
+
+PROMISE(sg_with_segments_of_odd_length,
+	"a limit that is no multiple of a page is rounded down to one")
+{
+	const __u32 odd = 3 * PAGE + 512;
+
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, odd });
+}
+
+PROMISE(sg_with_segment_boundary, "no segment crosses a boundary of 64 KiB")
+{
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, KIB(64) - 1, ~0u });
+}
+
+PROMISE(sg_with_boundary_and_length,
+	"a boundary of 1 MiB and segments of 384 KiB together are kept to")
+{
+	maps_all_kinds((struct limits){ ALL_ADDRESSES, MIB(1) - 1, KIB(384) });
+}
+
+PROMISE(sg_with_32_bit_addresses,
+	"a device of 32 bits gets addresses that it can reach, and its data arrives")
+{
+	maps_all_kinds((struct limits){ 0xffffffff, NO_BOUNDARY, ~0u });
+}
+
+PROMISE(sg_with_segments_below_a_page,
+	"a device whose segments are shorter than a page is refused: EINVAL")
+{
+	struct dmabufx_importer_map map = {};
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int importer = importer_open();
+
+	importer_limits(importer, ALL_ADDRESSES, NO_BOUNDARY, PAGE / 2);
+	importer_attach(importer, create(&mem, 0, mem.size));
+	must_fail(EINVAL, try_importer_map(importer, &map));
+}
+
+static unsigned int entries_of(enum memory_kind kind, __u64 size)
+{
+	struct memory mem = memory_make(kind, size);
+	struct part part = { &mem, 0, size };
+	struct buffer buf = buffer_make(&part, 1);
+	struct dmabufx_importer_map map;
+
+	map = map_within(&buf, (struct limits){ ALL_ADDRESSES, NO_BOUNDARY, ~0u });
+	note("%llu KiB of %s: %u entries", size >> 10, memory_name(kind),
+	     map.orig_nents);
+	buffer_free(&buf);
+	memory_free(&mem);
+	return map.orig_nents;
+}
+
+PROMISE(sg_entry_for_a_folio,
+	"a folio is one entry, however large: 64 KiB, 2 MiB, 2 MiB hugetlb")
+{
+	check_le(entries_of(SHMEM_64K, KIB(64)), 1);
+	check_le(entries_of(SHMEM_2M, MIB(2)), 1);
+	check_le(entries_of(HUGETLB_2M, MIB(2)), 1);
+}
+
+PROMISE(sg_entry_for_a_1g_page, "a 1 GiB page is one entry")
+{
+	check_le(entries_of(HUGETLB_1G, GIB(1)), 1);
+}
+
+PROMISE(sg_entries_are_few,
+	"neighbouring folios share entries: never more entries than folios")
+{
+	check_le(entries_of(SHMEM_2M, MIB(64)), 32);
+	check_le(entries_of(HUGETLB_2M, MIB(64)), 32);
+	check_le(entries_of(SHMEM_4K, MIB(16)), 4096);
+}
+
+PROMISE(many_attachments,
+	"32 devices map a buffer at once, and each sees what the others write")
+{
+	struct memory mem = memory_make(SHMEM_64K, MIB(1));
+	int fd = create(&mem, PAGE, KIB(512));
+	int importers[32];
+	__u64 word;
+	int i;
+
+	for (i = 0; i < 32; i++) {
+		importers[i] = importer_open();
+		importer_attach(importers[i], fd);
+		importer_map(importers[i], DMABUFX_IMPORTER_BIDIRECTIONAL);
+	}
+	for (i = 0; i < 32; i++) {
+		word = i + 1;
+		importer_write(importers[i], DMABUFX_VIA_DEVICE, i * PAGE,
+			       &word, sizeof(word));
+		importer_read(importers[(i + 7) % 32], DMABUFX_VIA_SG,
+			      i * PAGE, &word, sizeof(word));
+		check_eq(word, i + 1);
+	}
+	/* Half of them go, the rest still works. */
+	for (i = 0; i < 32; i += 2)
+		must(close(importers[i]));
+	importer_read(importers[1], DMABUFX_VIA_DEVICE, 31 * PAGE, &word, 8);
+	check_eq(word, 32);
+}
+
+PROMISE(maps_again_and_again,
+	"a hundred rounds of map and unmap with one attachment, each direction")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	int fd = create(&mem, 0, mem.size);
+	int importer = importer_open();
+	__u64 word = 0;
+	__u32 i;
+
+	importer_attach(importer, fd);
+	for (i = 0; i < 100; i++) {
+		importer_map(importer, i % 3);
+		importer_read(importer, DMABUFX_VIA_SG, 0, &word, 8);
+		importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+	}
+}

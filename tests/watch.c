@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The kernel's side of a test: see watch.h. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "watch.h"
+
+const char * const counter_name[NR_COUNTERS] = {
+	[PINS] = "pinned pages",
+	[DMA_BUFS] = "dma-bufs",
+	[SHMEM_PAGES] = "pages of shmem",
+	[FREE_HUGE_PAGES] = "free huge pages",
+};
+
+/* Kernel reports: what one of these says, nobody may ignore. */
+static const char * const report_words[] = {
+	"BUG:", "WARNING:", "UBSAN:", "KASAN", "refcount_t:", "list_add",
+	"list_del", "DMA-API:", "possible circular locking", "Oops",
+	"general protection", "Call Trace",
+};
+
+long file_number(const char *path, const char *key)
+{
+	char line[256];
+	long number = -1;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		fail("cannot open %s: %s", path, errno_name(errno));
+	while (number < 0 && fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, key, strlen(key)))
+			sscanf(line + strlen(key), "%ld", &number);
+	}
+	fclose(file);
+	if (number < 0)
+		fail("%s has no number after '%s'", path, key);
+	return number;
+}
+
+bool file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool written;
+
+	if (fd < 0)
+		return false;
+	written = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return written;
+}
+
+/* Brings the per-CPU parts of the kernel's counters together. */
+static void refresh_counters(void)
+{
+	file_write("/proc/sys/vm/stat_refresh", "1");
+}
+
+static long free_huge_pages(void)
+{
+	const char *pattern = "/sys/kernel/mm/hugepages/*/free_hugepages";
+	long sum = 0;
+	glob_t found;
+	size_t i;
+
+	if (glob(pattern, 0, NULL, &found))
+		return 0;
+	for (i = 0; i < found.gl_pathc; i++)
+		sum += file_number(found.gl_pathv[i], "");
+	globfree(&found);
+	return sum;
+}
+
+void counters_read(struct counters *now)
+{
+	refresh_counters();
+	now->value[PINS] =
+		file_number("/proc/vmstat", "nr_foll_pin_acquired ") -
+		file_number("/proc/vmstat", "nr_foll_pin_released ");
+	now->value[DMA_BUFS] =
+		file_number("/sys/kernel/debug/dma_buf/bufinfo", "Total ");
+	/* A memfd that is still referenced keeps its pages. */
+	now->value[SHMEM_PAGES] = file_number("/proc/vmstat", "nr_shmem ");
+	now->value[FREE_HUGE_PAGES] = free_huge_pages();
+}
+
+static int counters_differ(const struct counters *before,
+			   const struct counters *now)
+{
+	int i;
+
+	for (i = 0; i < NR_COUNTERS; i++)
+		if (now->value[i] != before->value[i])
+			return i;
+	return -1;
+}
+
+static void sleep_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+int counters_settle(const struct counters *before, struct counters *now)
+{
+	int left, differ;
+
+	for (left = 40; left; left--) {
+		counters_read(now);
+		differ = counters_differ(before, now);
+		if (differ < 0)
+			break;
+		sleep_ms(50);
+	}
+	return differ;
+}
+
+int open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int fds = 0;
+
+	check(dir);
+	while (readdir(dir))
+		fds++;
+	closedir(dir);
+	return fds;
+}
+
+static long memory_in(const char *key)
+{
+	return file_number("/proc/meminfo", key) * 1024;
+}
+
+long kernel_memory(void)
+{
+	refresh_counters();
+	return memory_in("Slab:") + memory_in("VmallocUsed:") +
+	       memory_in("KernelStack:") + memory_in("PageTables:") +
+	       memory_in("Percpu:");
+}
+
+static long memory_of_nobody_now(void)
+{
+	refresh_counters();
+	return memory_in("MemTotal:") - memory_in("MemFree:") -
+	       memory_in("Buffers:") - memory_in("Cached:") -
+	       memory_in("AnonPages:");
+}
+
+long memory_of_nobody(void)
+{
+	long last = memory_of_nobody_now(), now = last;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		sleep_ms(200);
+		now = memory_of_nobody_now();
+		if (labs(now - last) < 128 * 1024)
+			break;
+		last = now;
+	}
+	return now;
+}
+
+long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
+			  long enough)
+{
+	long least = LONG_MAX, before, growth;
+	int tries, i;
+
+	/* The first call fills the caches that all later ones use. */
+	call(arg);
+	for (tries = 0; tries < 6 && least > enough; tries++) {
+		before = kernel_memory();
+		for (i = 0; i < loops; i++)
+			call(arg);
+		sleep_ms(100);
+		growth = kernel_memory() - before;
+		if (growth < least)
+			least = growth;
+	}
+	return least;
+}
+
+int kernel_log_open(void)
+{
+	int log = must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+
+	must(lseek(log, 0, SEEK_END));
+	return log;
+}
+
+static bool is_report(const char *line)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(report_words); i++)
+		if (strstr(line, report_words[i]))
+			return true;
+	return false;
+}
+
+int kernel_log_reports(int log)
+{
+	char record[8192];
+	int reports = 0;
+	ssize_t got;
+
+	for (;;) {
+		char *text;
+
+		got = read(log, record, sizeof(record) - 1);
+		if (got < 0 && errno == EPIPE)
+			continue;
+		if (got <= 0)
+			return reports;
+		record[got] = 0;
+
+		/* "priority,sequence,time,flags;text\n KEY=value..." */
+		text = strchr(record, ';');
+		text = text ? text + 1 : record;
+		text[strcspn(text, "\n")] = 0;
+		if (is_report(text))
+			reports++;
+		/* What follows the first report explains it. */
+		if (reports)
+			printf("# kernel: %s\n", text);
+	}
+}
+
+void kernel_log_mark(const char *what, const char *name)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "<5>dmabufx-tests: %s %s\n", what, name);
+	file_write("/dev/kmsg", line);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the machine tells about the kernel's side of a test: things in use,
+ * memory in use, and reports in its log.
+ */
+#ifndef TESTS_WATCH_H
+#define TESTS_WATCH_H
+
+#include <stdbool.h>
+
+/* Things that a test takes and must have given back, all over the machine. */
+enum counter {
+	PINS,
+	DMA_BUFS,
+	SHMEM_PAGES,
+	FREE_HUGE_PAGES,
+	NR_COUNTERS,
+};
+
+struct counters {
+	long value[NR_COUNTERS];
+};
+
+extern const char * const counter_name[NR_COUNTERS];
+
+void counters_read(struct counters *now);
+
+/*
+ * Waits up to two seconds for the counters to come back to @before, since
+ * much is freed late. Returns the first one that does not, or -1.
+ */
+int counters_settle(const struct counters *before, struct counters *now);
+
+/* File descriptors of this process. */
+int open_fds(void);
+
+/* Kernel memory in use, in bytes: slab, vmalloc, stacks, tables, per-CPU. */
+long kernel_memory(void);
+
+/*
+ * Bytes of kernel memory that @call leaves behind in @loops calls. Other
+ * work of the kernel disturbs the figure, so it is the least of a few tries;
+ * one that is no more than @enough ends the tries.
+ */
+long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
+			  long enough);
+
+/*
+ * Bytes that are neither free nor a process's nor a file's: the kernel's own,
+ * however it took them. Less exact: free pages that a CPU keeps at hand count.
+ * Waits until what earlier tests freed has come back.
+ */
+long memory_of_nobody(void);
+
+/* The first number after @key in the file @path; a test fails without it. */
+long file_number(const char *path, const char *key);
+
+/* Writes @text into the file @path; false and errno when it cannot. */
+bool file_write(const char *path, const char *text);
+
+/* Opens the kernel's log at its end. */
+int kernel_log_open(void);
+
+/*
+ * Reads what was logged since, prints the reports among it with a leading
+ * '#', and returns how many there are.
+ */
+int kernel_log_reports(int log);
+
+/* Leaves a line in the kernel's log, for whoever reads the console. */
+void kernel_log_mark(const char *what, const char *name);
+
+#endif /* TESTS_WATCH_H */
