@@ -296,7 +296,7 @@ static void dirty_free_memory(size_t size)
 	must(munmap(memory, size));
 }
 
-PROMISE(fallocated_memory_is_zero,
+PROMISE(stale_memory_is_cleared,
 	"what fallocate() gave to a memfd shows nothing of what was there before")
 {
 	struct memory mem = { .size = MIB(16) };
