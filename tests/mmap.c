@@ -278,7 +278,7 @@ static void poison_write(const char *file, __u64 frame)
  * Makes a free frame good again. One that stayed marked would be handed out,
  * as a part of a larger piece of memory, to whoever asks next.
  */
-static void unpoison(__u64 frame)
+static void make_good(__u64 frame)
 {
 	int tries;
 
@@ -315,7 +315,7 @@ static void poisoned_page_of(enum memory_kind kind)
 	must(munmap(map, size));
 	must(close(fd));
 	memory_free(&mem);
-	unpoison(frame);
+	make_good(frame);
 	check_eq(before, SIGBUS);
 	check_eq(written, SIGBUS);
 	check_eq(after, SIGBUS);
