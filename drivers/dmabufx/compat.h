@@ -14,6 +14,19 @@
 #define kzalloc_obj(obj, gfp) kzalloc(sizeof(obj), gfp)
 #endif
 
+/* What vmf_insert_pfn_pmd() and _pud() take: a pfn_t until 6.16. */
+#ifdef HAVE_PFN_T
+#include <linux/pfn_t.h>
+#define DMABUFX_PFN(pfn) __pfn_to_pfn_t(pfn, 0)
+#else
+#define DMABUFX_PFN(pfn) (pfn)
+#endif
+
+/* The name of zap_vma_ptes() since 7.0. */
+#ifndef HAVE_ZAP_SPECIAL_VMA_RANGE
+#define zap_special_vma_range zap_vma_ptes
+#endif
+
 /* MODULE_IMPORT_NS() takes a string since 6.13, a bare word before. */
 #define DMABUFX_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)
 
