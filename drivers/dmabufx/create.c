@@ -27,6 +27,7 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 	struct dmabufx_buf *buf = dmabuf->priv;
 
 	trace_dmabufx_release(buf);
+	dmabufx_vmap_release(buf);
 	buf_free(buf);
 }
 
@@ -53,6 +54,7 @@ static struct dmabufx_buf *buf_alloc(void)
 
 	mutex_init(&buf->lock);
 	INIT_LIST_HEAD(&buf->attachments);
+	INIT_LIST_HEAD(&buf->vmap_node);
 	return buf;
 }
 

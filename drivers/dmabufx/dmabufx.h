@@ -98,12 +98,16 @@ void dmabufx_memfd_release(struct dmabufx_runs *runs);
  * @lock: protects @attachments and what they hold. Taken with or without the
  *	dma-buf's reservation lock, which is always the outer one
  * @attachments: &struct dmabufx_attachment of each importer
+ * @vmap_addr: vmap.c: what vmap() made of the buffer, NULL until it is needed
+ * @vmap_node: vmap.c: in the list of such mappings that nobody uses
  */
 struct dmabufx_buf {
 	struct dmabufx_runs runs;
 	unsigned long ino;
 	struct mutex lock; /* attachments and what they hold */
 	struct list_head attachments;
+	void *vmap_addr;
+	struct list_head vmap_node;
 };
 
 int dmabufx_create_udmabuf(const struct udmabuf_create_item *items, u32 count,
@@ -130,5 +134,8 @@ int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
 
 int dmabufx_vmap(struct dma_buf *dmabuf, struct iosys_map *map);
 void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map);
+void dmabufx_vmap_release(struct dmabufx_buf *buf);
+int dmabufx_vmap_init(void);
+void dmabufx_vmap_exit(void);
 
 #endif /* DMABUFX_H */

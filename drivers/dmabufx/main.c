@@ -102,7 +102,7 @@ static bool udmabuf_is_taken(void)
 	return dev;
 }
 
-static int __init dmabufx_init(void)
+static int __init nodes_register(void)
 {
 	int ret;
 
@@ -122,11 +122,26 @@ static int __init dmabufx_init(void)
 	return ret;
 }
 
+static int __init dmabufx_init(void)
+{
+	int ret;
+
+	ret = dmabufx_vmap_init();
+	if (ret)
+		return ret;
+
+	ret = nodes_register();
+	if (ret)
+		dmabufx_vmap_exit();
+	return ret;
+}
+
 static void __exit dmabufx_exit(void)
 {
 	if (serve_udmabuf)
 		misc_deregister(&udmabuf_node);
 	misc_deregister(&dmabufx_node);
+	dmabufx_vmap_exit();
 }
 
 module_init(dmabufx_init);
