@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Mapping a dma-buf where its huge pages can be mapped as such.
+ *
+ * An entry of the page table that covers a huge page needs an address that is
+ * aligned to it. mmap() promises that for no dma-buf, so a larger area is
+ * reserved, the dma-buf mapped at the right place in it, and the rest given
+ * back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dmabufx.h"
+
+/* What one entry of the last but one level covers, bytes; 0 where unknown. */
+static size_t pmd_size(void)
+{
+	int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
+		      O_RDONLY | O_CLOEXEC);
+	char text[32] = "";
+	ssize_t len;
+
+	if (fd < 0)
+		return 0;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return len > 0 ? strtoul(text, NULL, 10) : 0;
+}
+
+/* The largest page that may fit into @length bytes. */
+static size_t wanted_alignment(size_t length, size_t page)
+{
+	size_t pmd = pmd_size();
+	size_t pud = pmd * (page / sizeof(uint64_t));
+
+	if (!pmd || length < pmd)
+		return page;
+	return length < pud ? pmd : pud;
+}
+
+static bool is_power_of_2(size_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+/* Address space of @length bytes that is @offset modulo @align, or NULL. */
+static char *reserve(size_t length, uint64_t offset, size_t align, size_t page)
+{
+	size_t before, slack = align - page;
+	char *area;
+
+	if (!is_power_of_2(align) || length > SIZE_MAX - slack)
+		return NULL;
+	area = mmap(NULL, length + slack, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		return NULL;
+
+	before = (offset - (uintptr_t)area) & (align - 1);
+	if (before)
+		munmap(area, before);
+	if (before < slack)
+		munmap(area + before + length, slack - before);
+	return area + before;
+}
+
+static int size_from(int dmabuf, uint64_t offset, size_t *length)
+{
+	off_t size = lseek(dmabuf, 0, SEEK_END);
+
+	if (size < 0)
+		return -errno;
+	if (offset >= (uint64_t)size)
+		return -EINVAL;
+	*length = size - offset;
+	return 0;
+}
+
+int dmabufx_map(int dmabuf, uint64_t offset, size_t length, int prot,
+		void **addr)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	char *place;
+	int ret;
+
+	if (!length) {
+		ret = size_from(dmabuf, offset, &length);
+		if (ret)
+			return ret;
+	}
+	if (length > SIZE_MAX - page)
+		return -EINVAL;
+	length = (length + page - 1) / page * page;
+
+	/* Without room for that, anywhere is good enough. */
+	place = reserve(length, offset, wanted_alignment(length, page), page);
+	*addr = mmap(place, length, prot, MAP_SHARED | (place ? MAP_FIXED : 0),
+		     dmabuf, offset);
+	if (*addr != MAP_FAILED)
+		return 0;
+
+	ret = -errno;
+	*addr = NULL;
+	if (place)
+		munmap(place, length);
+	return ret;
+}
+
+int dmabufx_unmap(void *addr, size_t length)
+{
+	return munmap(addr, length) ? -errno : 0;
+}
