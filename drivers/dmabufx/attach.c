@@ -96,13 +96,18 @@ static int segment_limits_get(struct device *dev, struct segment_limits *limits)
 	return 0;
 }
 
-/* How much of @left bytes at @phys one entry takes. */
+/* How much of @left bytes from @page on one entry takes. */
 static size_t segment_length(const struct segment_limits *limits,
-			     phys_addr_t phys, size_t left)
+			     struct page *page, size_t left)
 {
-	size_t last = limits->boundary - (phys & limits->boundary);
+	size_t len = min(left, limits->max);
 
-	return min3(left - 1, limits->max - 1, last) + 1;
+	if (limits->boundary != ULONG_MAX) {
+		phys_addr_t phys = page_to_phys(page);
+
+		len = min(len - 1, limits->boundary - (phys & limits->boundary)) + 1;
+	}
+	return len;
 }
 
 /*
@@ -119,39 +124,65 @@ static unsigned int fill_segments(const struct dmabufx_runs *runs,
 	for (i = 0; i < runs->nr; i++) {
 		const struct dmabufx_run *run = &runs->run[i];
 		size_t left = (size_t)dmabufx_run_pages(runs, run) << PAGE_SHIFT;
-		phys_addr_t phys = PFN_PHYS(dmabufx_run_pfn(run));
+		struct page *page = dmabufx_run_page(run);
+		size_t len;
 
-		for (; left; nr++) {
-			size_t len = segment_length(limits, phys, left);
-
+		for (; left; left -= len, page += len >> PAGE_SHIFT) {
+			len = segment_length(limits, page, left);
+			nr++;
 			if (sg) {
-				sg_set_page(sg, pfn_to_page(PHYS_PFN(phys)),
-					    len, 0);
+				sg_set_page(sg, page, len, 0);
 				sg = sg_next(sg);
 			}
-			phys += len;
-			left -= len;
 		}
 	}
 	return nr;
 }
 
+/* Nothing to cut: an entry for each run. */
+static void fill_runs(const struct dmabufx_runs *runs, struct scatterlist *sg)
+{
+	u32 i;
+
+	for (i = 0; i < runs->nr; i++, sg = sg_next(sg)) {
+		const struct dmabufx_run *run = &runs->run[i];
+
+		sg_set_page(sg, dmabufx_run_page(run),
+			    dmabufx_run_pages(runs, run) << PAGE_SHIFT, 0);
+	}
+}
+
+static bool limits_cut(const struct segment_limits *limits,
+		       const struct dmabufx_runs *runs)
+{
+	return limits->boundary != ULONG_MAX ||
+	       (size_t)runs->longest << PAGE_SHIFT > limits->max;
+}
+
 static int attachment_build_table(struct dmabufx_attachment *a,
 				  const struct dmabufx_runs *runs)
 {
+	unsigned int nr = runs->nr;
 	struct segment_limits limits;
+	bool cut;
 	int ret;
 
 	ret = segment_limits_get(a->dev, &limits);
 	if (ret)
 		return ret;
 
-	ret = sg_alloc_table(&a->sgt, fill_segments(runs, &limits, NULL),
-			     GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	cut = limits_cut(&limits, runs);
+	if (cut)
+		nr = fill_segments(runs, &limits, NULL);
+
+	ret = sg_alloc_table(&a->sgt, nr, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (ret)
 		return ret;
 
-	fill_segments(runs, &limits, a->sgt.sgl);
+	if (cut)
+		fill_segments(runs, &limits, a->sgt.sgl);
+	else
+		fill_runs(runs, a->sgt.sgl);
 	return 0;
 }
 

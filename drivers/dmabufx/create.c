@@ -119,7 +119,7 @@ static struct dmabufx_buf *buf_from_items(const struct udmabuf_create_item *item
 			return ERR_PTR(ret);
 		}
 	}
-	dmabufx_runs_trim(&buf->runs);
+	dmabufx_runs_finish(&buf->runs);
 	return buf;
 }
 

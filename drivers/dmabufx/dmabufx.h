@@ -22,6 +22,10 @@
 #error "dmabufx needs a 64-bit kernel: it relies on all memory being mapped"
 #endif
 
+#if defined(CONFIG_SPARSEMEM) && !defined(CONFIG_SPARSEMEM_VMEMMAP)
+#error "dmabufx needs the struct pages of contiguous memory to be contiguous"
+#endif
+
 struct vm_area_struct;
 
 /* runs.c: physically contiguous pieces of memory, in the buffer's order */
@@ -47,7 +51,9 @@ struct dmabufx_run {
  * @nr: runs in use
  * @capacity: runs allocated
  * @nr_pages: the buffer's size, pages
+ * @longest: length of the longest run, pages; known once finished
  * @last: while appending: the folio that the last page belongs to
+ * @next_pfn: while appending: the page frame that would be contiguous
  *
  * All zero is an empty table. The table itself holds no reference to memory:
  * that is the business of the source that filled it.
@@ -57,15 +63,18 @@ struct dmabufx_runs {
 	u32 nr;
 	u32 capacity;
 	u32 nr_pages;
+	u32 longest;
 	struct folio *last;
+	unsigned long next_pfn;
 };
 
 /* The largest buffer: a run's start is a u32. */
 #define DMABUFX_MAX_PAGES	U32_MAX
 
+int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr);
 int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
-			u32 first, u32 nr_pages);
-void dmabufx_runs_trim(struct dmabufx_runs *runs);
+			struct folio *last, u32 first, u32 nr_pages);
+void dmabufx_runs_finish(struct dmabufx_runs *runs);
 void dmabufx_runs_free(struct dmabufx_runs *runs);
 const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 					    pgoff_t pgoff);
@@ -73,6 +82,12 @@ const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 static inline unsigned long dmabufx_run_pfn(const struct dmabufx_run *run)
 {
 	return folio_pfn(run->folio) + run->first;
+}
+
+/* An address only: what is there, the page's folio knows. */
+static inline struct page *dmabufx_run_page(const struct dmabufx_run *run)
+{
+	return folio_page(run->folio, run->first);
 }
 
 static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,

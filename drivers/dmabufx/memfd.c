@@ -22,8 +22,12 @@
 
 #include "dmabufx.h"
 
-/* How many folios to pin at a time: their pointers fill a page or less. */
-#define PIN_BATCH	512
+/*
+ * How many folios to pin at a time: two KiB of pointers are no burden, and the
+ * cost of a batch is spread well. The core looks up 31 at a time, and would
+ * drop the rest of a last, partial look-up.
+ */
+#define PIN_BATCH	(8 * 31)
 
 /*
  * How often one folio may be referenced before another pin is refused: half
@@ -74,6 +78,37 @@ static void folio_clear_stale(struct folio *folio)
 	folio_unlock(folio);
 }
 
+/* Nothing to think about: one page, initialised, not pinned to excess. */
+static bool folio_is_plain(const struct folio *folio)
+{
+	return !folio_test_large(folio) && folio_test_uptodate(folio) &&
+	       folio_ref_count(folio) < MAX_REFERENCES;
+}
+
+/* How many of the first of @nr folios are plain and in a row; may be none. */
+static long count_plain_neighbours(struct folio **folios, long nr)
+{
+	unsigned long pfn = folio_pfn(folios[0]);
+	long n;
+
+	for (n = 0; n < nr; n++)
+		if (!folio_is_plain(folios[n]) ||
+		    folio_pfn(folios[n]) != pfn + n)
+			break;
+	return n;
+}
+
+/* Append one folio of any kind. As dmabufx_runs_append(). */
+static int memfd_append_folio(struct dmabufx_runs *runs, struct folio *folio,
+			      u32 first, u32 nr_pages)
+{
+	if (folio_ref_count(folio) >= MAX_REFERENCES)
+		return -ENOMEM;
+	if (!folio_test_uptodate(folio))
+		folio_clear_stale(folio);
+	return dmabufx_runs_append(runs, folio, folio, first, nr_pages);
+}
+
 /*
  * Hand @nr pinned folios to the table. The first is entered at byte @skip;
  * all but the last are used to their end, the last for what is left of @len.
@@ -83,21 +118,23 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 				  struct folio **folios, long nr, size_t skip,
 				  loff_t len)
 {
-	loff_t left = len;
-	long i;
+	loff_t take, left = len;
+	long i, n;
 	int ret;
 
-	for (i = 0; i < nr; i++, skip = 0) {
-		loff_t take = min_t(loff_t, folio_size(folios[i]) - skip, left);
-
-		if (!folio_test_uptodate(folios[i]))
-			folio_clear_stale(folios[i]);
-
-		ret = -ENOMEM;
-		if (folio_ref_count(folios[i]) < MAX_REFERENCES)
+	for (i = 0; i < nr; i += n) {
+		n = count_plain_neighbours(folios + i, nr - i);
+		if (n) {
+			take = (loff_t)n << PAGE_SHIFT;
 			ret = dmabufx_runs_append(runs, folios[i],
-						  skip >> PAGE_SHIFT,
-						  take >> PAGE_SHIFT);
+						  folios[i + n - 1], 0, n);
+		} else {
+			n = 1;
+			take = min_t(loff_t, folio_size(folios[i]) - skip, left);
+			ret = memfd_append_folio(runs, folios[i],
+						 skip >> PAGE_SHIFT,
+						 take >> PAGE_SHIFT);
+		}
 		if (ret < 0) {
 			unpin_folios(folios + i, nr - i);
 			return ret;
@@ -105,6 +142,7 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 		if (ret)
 			unpin_folio(folios[i]);
 		left -= take;
+		skip = 0;
 	}
 	return len - left;
 }
@@ -124,13 +162,28 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 	if (nr <= 0)
 		return nr ? nr : -EINVAL;
 
+	if (dmabufx_runs_reserve(runs, nr)) {
+		unpin_folios(folios, nr);
+		return -ENOMEM;
+	}
 	return memfd_append_folios(runs, folios, nr, skip, end - pos);
+}
+
+/* How many folios to expect of a range, up to a batch. */
+static unsigned int folios_at_most(struct file *file, loff_t pos, loff_t end)
+{
+	unsigned int shift = PAGE_SHIFT;
+
+	if (is_file_hugepages(file))
+		shift = huge_page_shift(hstate_file(file));
+	return min_t(loff_t, ((end - 1) >> shift) - (pos >> shift) + 1,
+		     PIN_BATCH);
 }
 
 static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 			      loff_t pos, loff_t end)
 {
-	size_t max = min_t(loff_t, (end - pos) >> PAGE_SHIFT, PIN_BATCH);
+	unsigned int max = folios_at_most(file, pos, end);
 	struct folio **folios;
 	loff_t done = 0;
 
@@ -188,6 +241,25 @@ out:
 	return ret;
 }
 
+/* Drop the one pin of each folio from @folio on, up to the page before @end. */
+static void memfd_unpin_run(struct folio *folio, const struct page *end)
+{
+	struct page *page = &folio->page;
+
+	while (page < end) {
+		struct page *next = page + 1;
+
+		/* Asked before the pin is gone, and the folio perhaps with it. */
+		if (PageHead(page))
+			next = page + folio_nr_pages(folio);
+		unpin_folio(folio);
+
+		/* What follows a whole folio is the first page of the next. */
+		page = next;
+		folio = (struct folio *)page;
+	}
+}
+
 /**
  * dmabufx_memfd_release - unpin all memory of a table
  * @runs: a table that dmabufx_memfd_append() filled, perhaps in part; empty
@@ -199,18 +271,9 @@ void dmabufx_memfd_release(struct dmabufx_runs *runs)
 
 	for (i = 0; i < runs->nr; i++) {
 		const struct dmabufx_run *run = &runs->run[i];
-		unsigned long pfn = dmabufx_run_pfn(run);
-		unsigned long end = pfn + dmabufx_run_pages(runs, run);
-		struct folio *folio = run->folio;
 
-		for (;;) {
-			pfn = folio_pfn(folio) + folio_nr_pages(folio);
-			unpin_folio(folio);
-			if (pfn >= end)
-				break;
-			/* A run enters each further folio at its first page. */
-			folio = page_folio(pfn_to_page(pfn));
-		}
+		memfd_unpin_run(run->folio, dmabufx_run_page(run) +
+					    dmabufx_run_pages(runs, run));
 		cond_resched();
 	}
 	dmabufx_runs_free(runs);

@@ -32,7 +32,7 @@ static bool page_is_poisoned(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	if (folio_test_hugetlb(folio))
+	if (!folio_test_large(folio) || folio_test_hugetlb(folio))
 		return folio_test_hwpoison(folio);
 	return PageHWPoison(page);
 }
@@ -59,40 +59,45 @@ static bool range_is_poisoned(unsigned long pfn, unsigned long nr)
  * @vma: the area
  * @runs: the buffer
  * @run: the run that the next page lies in
- * @pfn: the next page
- * @end: end of the run, as a page frame
+ * @page: the next page
+ * @end: the page behind the run's last
+ * @pte: the next page's entry
  */
 struct pte_fill {
 	struct vm_area_struct *vma;
 	const struct dmabufx_runs *runs;
 	const struct dmabufx_run *run;
-	unsigned long pfn;
-	unsigned long end;
+	struct page *page;
+	struct page *end;
+	pte_t pte;
 };
 
-static void pte_fill_enter(struct pte_fill *fill, const struct dmabufx_run *run)
+/* Go on with page @index of @run. */
+static void pte_fill_enter(struct pte_fill *fill, const struct dmabufx_run *run,
+			   u32 index)
 {
+	struct page *page = dmabufx_run_page(run);
+
 	fill->run = run;
-	fill->pfn = dmabufx_run_pfn(run);
-	fill->end = fill->pfn + dmabufx_run_pages(fill->runs, run);
+	fill->page = page + index;
+	fill->end = page + dmabufx_run_pages(fill->runs, run);
+	fill->pte = pte_mkspecial(pfn_pte(dmabufx_run_pfn(run) + index,
+					  fill->vma->vm_page_prot));
 }
 
 /* Context: the page table is locked. Entries that are there stay. */
 static int pte_fill_one(pte_t *ptep, unsigned long addr, void *data)
 {
 	struct pte_fill *fill = data;
-	struct vm_area_struct *vma = fill->vma;
 
-	if (fill->pfn == fill->end)
-		pte_fill_enter(fill, fill->run + 1);
+	if (fill->page == fill->end)
+		pte_fill_enter(fill, fill->run + 1, 0);
 
-	if (pte_none(ptep_get(ptep)) &&
-	    !page_is_poisoned(pfn_to_page(fill->pfn))) {
-		pte_t pte = pfn_pte(fill->pfn, vma->vm_page_prot);
+	if (pte_none(ptep_get(ptep)) && !page_is_poisoned(fill->page))
+		set_pte_at(fill->vma->vm_mm, addr, ptep, fill->pte);
 
-		set_pte_at(vma->vm_mm, addr, ptep, pte_mkspecial(pte));
-	}
-	fill->pfn++;
+	fill->page++;
+	fill->pte = pte_advance_pfn(fill->pte, 1);
 	return 0;
 }
 
@@ -105,6 +110,7 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 {
 	const struct dmabufx_buf *buf = vma->vm_private_data;
 	struct pte_fill fill = { .vma = vma, .runs = &buf->runs };
+	const struct dmabufx_run *run;
 	unsigned long start, end;
 	pgoff_t pgoff;
 
@@ -112,8 +118,8 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 	end = min(vma->vm_end, ALIGN_DOWN(address, PMD_SIZE) + PMD_SIZE);
 	pgoff = linear_page_index(vma, start);
 
-	pte_fill_enter(&fill, dmabufx_runs_find(fill.runs, pgoff));
-	fill.pfn += pgoff - fill.run->start;
+	run = dmabufx_runs_find(fill.runs, pgoff);
+	pte_fill_enter(&fill, run, pgoff - run->start);
 	/* What could not be filled is faulted in later. */
 	apply_to_page_range(vma->vm_mm, start, end - start, pte_fill_one,
 			    &fill);

@@ -14,17 +14,27 @@
 
 static_assert(sizeof(struct dmabufx_run) == 16);
 
-/* Enough for most window-sized buffers, in 256 bytes. */
-#define FIRST_CAPACITY	16
-
-static int runs_grow(struct dmabufx_runs *runs)
+/**
+ * dmabufx_runs_reserve - make room for runs that are about to be appended
+ * @runs: the table
+ * @nr: how many at most; only a hint, appending makes room by itself
+ *
+ * Grows geometrically at least, so that calling it often costs little.
+ *
+ * Return: 0, or -ENOMEM with the table unchanged.
+ */
+int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 {
-	u32 capacity = max_t(u32, runs->capacity * 2, FIRST_CAPACITY);
 	struct dmabufx_run *run;
+	u32 capacity;
 
-	if (capacity < runs->capacity)
+	if (nr <= runs->capacity - runs->nr)
+		return 0;
+	if (check_add_overflow(runs->nr, nr, &capacity) ||
+	    runs->capacity > U32_MAX / 2)
 		return -ENOMEM;
 
+	capacity = max(capacity, runs->capacity * 2);
 	run = kvrealloc(runs->run, array_size(capacity, sizeof(*run)),
 			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!run)
@@ -35,42 +45,35 @@ static int runs_grow(struct dmabufx_runs *runs)
 	return 0;
 }
 
-/* Does @pfn follow the table's last page in physical memory? */
-static bool runs_end_before(const struct dmabufx_runs *runs, unsigned long pfn)
-{
-	const struct dmabufx_run *last = &runs->run[runs->nr - 1];
-
-	return dmabufx_run_pfn(last) + dmabufx_run_pages(runs, last) == pfn;
-}
-
 /**
  * dmabufx_runs_append - add memory at the end of a buffer
  * @runs: the table
- * @folio: the memory's folio
+ * @folio: the folio that the memory begins in
+ * @last: the folio that it ends in, often the same
  * @first: index of the first page in @folio
- * @nr_pages: how many pages of @folio, at least one
+ * @nr_pages: how many pages, physically contiguous, at least one
  *
  * Extends the last run where the memory follows it physically, within a folio
  * or from one to the next.
  *
  * Context: the caller alone knows the table.
  * Return: 0 when a run now rests on @folio that did not before; 1 when the
- * last run rested on it already, so that one reference of the caller's is
- * surplus; -ENOMEM or -EOVERFLOW with the table unchanged.
+ * last run rested on it already, so that one reference to it, of the caller's,
+ * is surplus; -ENOMEM or -EOVERFLOW with the table unchanged.
  */
 int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
-			u32 first, u32 nr_pages)
+			struct folio *last, u32 first, u32 nr_pages)
 {
-	u32 total;
+	unsigned long pfn = folio_pfn(folio) + first;
 	int ret;
 
-	if (check_add_overflow(runs->nr_pages, nr_pages, &total))
+	if (nr_pages > DMABUFX_MAX_PAGES - runs->nr_pages)
 		return -EOVERFLOW;
 
-	if (runs->nr && runs_end_before(runs, folio_pfn(folio) + first)) {
+	if (runs->nr && runs->next_pfn == pfn) {
 		ret = runs->last == folio;
 	} else {
-		ret = runs->nr == runs->capacity ? runs_grow(runs) : 0;
+		ret = dmabufx_runs_reserve(runs, 1);
 		if (ret)
 			return ret;
 		runs->run[runs->nr++] = (struct dmabufx_run) {
@@ -80,21 +83,33 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 		};
 	}
 
-	runs->last = folio;
-	runs->nr_pages = total;
+	runs->last = last;
+	runs->next_pfn = pfn + nr_pages;
+	runs->nr_pages += nr_pages;
 	return ret;
 }
 
+static u32 longest_run(const struct dmabufx_runs *runs)
+{
+	u32 i, longest = 0;
+
+	for (i = 0; i < runs->nr; i++)
+		longest = max(longest, dmabufx_run_pages(runs, &runs->run[i]));
+	return longest;
+}
+
 /**
- * dmabufx_runs_trim - give back what geometric growth took too much
- * @runs: the table, complete
+ * dmabufx_runs_finish - a table is complete
+ * @runs: the table; nothing is appended after this
  *
- * Never fails: where there is no memory for a smaller table the larger stays.
+ * Gives back what geometric growth took too much. Never fails: where there is
+ * no memory for a smaller table the larger stays.
  */
-void dmabufx_runs_trim(struct dmabufx_runs *runs)
+void dmabufx_runs_finish(struct dmabufx_runs *runs)
 {
 	struct dmabufx_run *run;
 
+	runs->longest = longest_run(runs);
 	if (runs->nr == runs->capacity)
 		return;
 

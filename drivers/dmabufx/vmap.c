@@ -52,11 +52,11 @@ static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 
 	for (i = 0; i < runs->nr; i++) {
 		const struct dmabufx_run *run = &runs->run[i];
-		unsigned long pfn = dmabufx_run_pfn(run);
-		unsigned long end = pfn + dmabufx_run_pages(runs, run);
+		struct page *page = dmabufx_run_page(run);
+		struct page **end = pages + dmabufx_run_pages(runs, run);
 
-		while (pfn < end)
-			*pages++ = pfn_to_page(pfn++);
+		while (pages < end)
+			*pages++ = page++;
 	}
 }
 
