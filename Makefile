@@ -12,6 +12,7 @@ help:
 	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
 	@echo '  make demo       a picture from a memfd through Mesa and to a display'
 	@echo '  make check      all tests, on every kernel'
+	@echo '  make bench      dmabufx against udmabuf, by instructions'
 	@echo '  make guest      a shell in the guest, module loaded'
 	@echo '  make build      modules for every kernel, and programs, into build/'
 	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
@@ -29,6 +30,12 @@ demo:
 
 check:
 	@tests/check
+
+bench:
+	@bench/run
+
+bench-docs:
+	@bench/run --docs
 
 guest:
 	@lab/lab shell
@@ -69,5 +76,5 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check guest build lint lab-clean modules modules_install \
-	install uninstall clean
+.PHONY: help demo check bench bench-docs guest build lint lab-clean modules \
+	modules_install install uninstall clean

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The bench: the same work on the in-tree udmabuf, on dmabufx, and by the
+ * kernel's own primitives (the floor), for each kind of memory and each size.
+ *
+ * Results are lines "who memory size operation value", one for each repetition,
+ * written as they come. Values are nanoseconds, which are instructions where
+ * the clock counts those; "memory" is bytes, "folios" and "nents" are counts.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/udmabuf.h>
+
+#include "bench.h"
+#include "kernel/dmabufx-bench.h"
+
+static const struct memory memories[] = {
+	{ "4k-fresh", "4 KiB pages", 4 * KIB, false, FRESH, GIB },
+	{ "64k-fresh", "64 KiB mTHP", 64 * KIB, false, FRESH, GIB },
+	{ "2m-fresh", "2 MiB THP", 2 * MIB, false, FRESH, GIB },
+	{ "2m-scattered", "2 MiB THP, scattered", 2 * MIB, false, SCATTERED, GIB },
+	{ "hugetlb-2m", "2 MiB hugetlb", 2 * MIB, true, FRESH, GIB },
+	{ "hugetlb-1g", "1 GiB hugetlb", GIB, true, FRESH, GIB },
+	{ "4k-pieces", "4 KiB pages, in pieces", 4 * KIB, false, LISTED, 256 * MIB },
+	{ "4k-scattered", "4 KiB pages, scattered", 4 * KIB, false, SCATTERED, 256 * MIB },
+};
+
+/* 2 MiB is there to compare one folio of that with one of 1 GiB. */
+static const size_t sizes[] = {
+	MIB, 2 * MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB, GIB
+};
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+static struct {
+	unsigned int repetitions;
+	size_t max_size;
+	const char *only;
+	FILE *results;
+} options = { .repetitions = 3, .max_size = GIB };
+
+/* /dev/dmabufx-bench, or -1: then nothing is measured that needs it. */
+static int kernel = -1;
+
+/* What is being measured, as it goes into the results. */
+struct subject {
+	const char *who;
+	const struct memory *mem;
+	size_t size;
+	struct udmabuf_create_list *list;
+};
+
+static void result(const struct subject *subject, const char *operation,
+		   uint64_t value)
+{
+	fprintf(options.results, "%s\t%s\t%zu\t%s\t%llu\n", subject->who,
+		subject->mem->name, subject->size, operation,
+		(unsigned long long)value);
+}
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* Lets the kernel finish what the step before has left for later. */
+static void settle(void)
+{
+	usleep(3000);
+}
+
+/* Processes */
+
+static uint64_t time_touch(const volatile char *addr, size_t size)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	uint64_t start = now();
+
+	for (size_t i = 0; i < size; i += page)
+		(void)addr[i];
+	return now() - start;
+}
+
+static uint64_t time_munmap(char *addr, size_t size)
+{
+	uint64_t start = now();
+
+	munmap(addr, size);
+	return now() - start;
+}
+
+static void measure_mmap(const struct subject *subject, int fd)
+{
+	char *addr = map_aligned(subject->size, fd);
+
+	if (addr == MAP_FAILED)
+		err(EXIT_FAILURE, "mmap of %s", subject->who);
+	result(subject, "first-byte", time_touch(addr, 1));
+	munmap(addr, subject->size);
+
+	settle();
+	addr = map_aligned(subject->size, fd);
+	if (addr == MAP_FAILED)
+		err(EXIT_FAILURE, "mmap of %s", subject->who);
+	result(subject, "touch", time_touch(addr, subject->size));
+	result(subject, "touch-again", time_touch(addr, subject->size));
+	result(subject, "munmap", time_munmap(addr, subject->size));
+	settle();
+}
+
+/* An exporter: udmabuf or dmabufx */
+
+static int create(int device, const struct subject *subject)
+{
+	struct udmabuf_create request = {
+		.memfd = subject->list->list[0].memfd,
+		.flags = subject->list->flags,
+		.size = subject->size,
+	};
+
+	return subject->list->count > 1 ?
+		ioctl(device, UDMABUF_CREATE_LIST, subject->list) :
+		ioctl(device, UDMABUF_CREATE, &request);
+}
+
+static uint64_t time_close(int fd)
+{
+	uint64_t start = now();
+
+	close(fd);
+	return now() - start;
+}
+
+static void measure_map(const struct subject *subject, int dmabuf)
+{
+	struct dmabufx_bench_map map = { .fd = dmabuf };
+
+	if (ioctl(kernel, DMABUFX_BENCH_MAP, &map))
+		err(EXIT_FAILURE, "%s: attach and map", subject->who);
+	result(subject, "map", map.first);
+	result(subject, "map-next", map.next);
+	result(subject, "unmap", map.last);
+	result(subject, "nents", map.nents);
+	settle();
+}
+
+static void measure_vmap(const struct subject *subject, int dmabuf)
+{
+	struct dmabufx_bench_vmap vmap = { .fd = dmabuf };
+
+	if (ioctl(kernel, DMABUFX_BENCH_VMAP, &vmap))
+		err(EXIT_FAILURE, "%s: vmap", subject->who);
+	result(subject, "vmap", vmap.first);
+	result(subject, "vunmap", vmap.vunmap);
+	result(subject, "vmap-next", vmap.next);
+	settle();
+}
+
+/* Two buffers, so that "release" is that of one which was never vmapped. */
+static void measure_exporter(int device, const struct subject *subject)
+{
+	uint64_t start = now();
+	int dmabuf = create(device, subject);
+	uint64_t cost = now() - start;
+
+	if (dmabuf < 0)
+		err(EXIT_FAILURE, "%s: create", subject->who);
+	result(subject, "create", cost);
+	settle();
+	if (kernel >= 0)
+		measure_map(subject, dmabuf);
+	measure_mmap(subject, dmabuf);
+	result(subject, "release", time_close(dmabuf));
+	settle();
+	if (kernel < 0)
+		return;
+
+	dmabuf = create(device, subject);
+	if (dmabuf < 0)
+		err(EXIT_FAILURE, "%s: create", subject->who);
+	settle();
+	measure_vmap(subject, dmabuf);
+	result(subject, "release-vmapped", time_close(dmabuf));
+	settle();
+}
+
+/* Beyond what a dma-buf takes that holds nothing. */
+static void measure_memory(int device, const struct subject *subject)
+{
+	size_t empty;
+	int dmabuf;
+
+	if (kernel < 0 || !kmem_start())
+		return;
+	dmabuf = ioctl(kernel, DMABUFX_BENCH_EXPORT);
+	empty = kmem_stop();
+	close(dmabuf);
+
+	kmem_start();
+	dmabuf = create(device, subject);
+	result(subject, "memory", kmem_stop() - empty);
+	close(dmabuf);
+	settle();
+}
+
+/* The floor */
+
+static void floor_pin_and_map(const struct subject *subject, uint64_t *pin)
+{
+	struct dmabufx_bench_floor floor = {
+		.list = (uintptr_t)subject->list->list,
+		.count = subject->list->count,
+	};
+
+	if (ioctl(kernel, DMABUFX_BENCH_FLOOR, &floor))
+		err(EXIT_FAILURE, "the kernel's primitives");
+	*pin = floor.pin;
+	result(subject, "map", floor.map_first);
+	result(subject, "map-next", floor.map_next);
+	result(subject, "unmap", floor.map_last);
+	result(subject, "nents", floor.runs);
+	result(subject, "folios", floor.folios);
+	result(subject, "vmap", floor.vmap);
+	result(subject, "vunmap", floor.vunmap);
+	settle();
+}
+
+static void measure_floor(const struct subject *subject)
+{
+	uint64_t pin, unpin, start, export;
+	int dmabuf;
+
+	floor_pin_and_map(subject, &pin);
+
+	start = now();
+	dmabuf = ioctl(kernel, DMABUFX_BENCH_EXPORT);
+	export = now() - start;
+	if (dmabuf < 0)
+		err(EXIT_FAILURE, "cannot export an empty dma-buf");
+	result(subject, "create", pin + export);
+	settle();
+
+	measure_mmap(subject, kernel);
+
+	if (ioctl(kernel, DMABUFX_BENCH_UNPIN, &unpin))
+		err(EXIT_FAILURE, "cannot unpin");
+	result(subject, "release", unpin + time_close(dmabuf));
+	settle();
+}
+
+/* All of it */
+
+static void measure_device(const char *path, struct subject *subject)
+{
+	int device = open(path, O_RDWR | O_CLOEXEC), dmabuf;
+
+	if (device < 0)
+		return;
+	subject->who = path + strlen("/dev/");
+	dmabuf = create(device, subject);
+	if (dmabuf < 0) {
+		printf(" (%s: %m)", subject->who);
+	} else {
+		close(dmabuf);
+		settle();
+		for (unsigned int i = 0; i < options.repetitions; i++)
+			measure_exporter(device, subject);
+		measure_memory(device, subject);
+	}
+	close(device);
+}
+
+static void measure_size(const struct memory *mem, int memfd, size_t size)
+{
+	struct subject subject = {
+		.mem = mem,
+		.size = size,
+		.list = memory_list(mem, memfd, size),
+	};
+
+	if (size < GIB)
+		printf(" %zu", size / MIB);
+	else
+		printf(" %zu MiB", size / MIB);
+	fflush(stdout);
+
+	measure_device("/dev/udmabuf", &subject);
+	measure_device("/dev/dmabufx", &subject);
+	subject.who = "floor";
+	for (unsigned int i = 0; kernel >= 0 && i < options.repetitions; i++)
+		measure_floor(&subject);
+	free(subject.list);
+	fflush(options.results);
+}
+
+/* One memfd of the largest size: a smaller buffer is its beginning. */
+static void measure_memory_kind(const struct memory *mem)
+{
+	size_t max = mem->max < options.max_size ? mem->max : options.max_size;
+	size_t min = mem->folio == GIB ? 256 * MIB : mem->folio;
+	int memfd;
+
+	if (max < min)
+		return;
+	printf("%s:", mem->text);
+	fflush(stdout);
+	memfd = memory_create(mem, max < mem->folio ? mem->folio : max);
+	if (memfd < 0) {
+		printf(" not measured, there is no such memory (%m)\n");
+		return;
+	}
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		if (sizes[i] >= min && sizes[i] <= max)
+			measure_size(mem, memfd, sizes[i]);
+	putchar('\n');
+	close(memfd);
+}
+
+static void usage(FILE *file)
+{
+	fputs("usage: dmabufx-bench [OPTION...]\n"
+	      "\n"
+	      "Does the same work on /dev/udmabuf, on /dev/dmabufx and, with dmabufx-bench.ko,\n"
+	      "by the kernel's own primitives, and writes down what each step took.\n"
+	      "\n"
+	      "  -o, --output FILE     results, a line each (default: standard output)\n"
+	      "  -r, --repetitions N   default 3\n"
+	      "  -s, --size MIB        largest size (default 1024)\n"
+	      "  -m, --memory NAME     only this kind of memory:\n",
+	      file);
+	for (size_t i = 0; i < ARRAY_SIZE(memories); i++)
+		fprintf(file, "                          %-14s %s\n",
+			memories[i].name, memories[i].text);
+}
+
+static void parse_options(int argc, char **argv)
+{
+	static const struct option list[] = {
+		{ "output", required_argument, NULL, 'o' },
+		{ "repetitions", required_argument, NULL, 'r' },
+		{ "size", required_argument, NULL, 's' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	int option;
+
+	options.results = stdout;
+	while ((option = getopt_long(argc, argv, "o:r:s:m:h", list, NULL)) != -1) {
+		switch (option) {
+		case 'o':
+			options.results = fopen(optarg, "we");
+			if (!options.results)
+				err(EXIT_FAILURE, "%s", optarg);
+			break;
+		case 'r':
+			options.repetitions = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			options.max_size = strtoul(optarg, NULL, 0) * MIB;
+			break;
+		case 'm':
+			options.only = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			exit(EXIT_SUCCESS);
+		default:
+			usage(stderr);
+			exit(EXIT_FAILURE);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	parse_options(argc, argv);
+	kernel = open("/dev/dmabufx-bench", O_RDWR | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_SIZE(memories); i++)
+		if (!options.only || !strcmp(options.only, memories[i].name))
+			measure_memory_kind(&memories[i]);
+	return EXIT_SUCCESS;
+}
