@@ -330,7 +330,7 @@ static void measure_memory_kind(const struct memory *mem)
 	close(memfd);
 }
 
-static void usage(FILE *file)
+static void print_usage(FILE *file)
 {
 	fputs("usage: dmabufx-bench [OPTION...]\n"
 	      "\n"
@@ -377,10 +377,10 @@ static void parse_options(int argc, char **argv)
 			options.only = optarg;
 			break;
 		case 'h':
-			usage(stdout);
+			print_usage(stdout);
 			exit(EXIT_SUCCESS);
 		default:
-			usage(stderr);
+			print_usage(stderr);
 			exit(EXIT_FAILURE);
 		}
 	}

@@ -79,7 +79,7 @@ static const char *field(const char *line, const char *key, char *value,
 	if (!at)
 		return NULL;
 	at += strlen(key);
-	len = strcspn(at, " \n");
+	len = strcspn(at, "\n ");
 	if (len >= size)
 		return NULL;
 	memcpy(value, at, len);

@@ -107,7 +107,7 @@ static bool read_setting(const char *path, char *value, size_t size)
 	if (!end || (size_t)(end - begin) > size)
 		return false;
 	*end = 0;
-	strcpy(value, begin + 1);
+	memcpy(value, begin + 1, end - begin);
 	return true;
 }
 

@@ -19,6 +19,7 @@ BEGIN {
 	split("4k-fresh|64k-fresh|2m-fresh|2m-scattered|hugetlb-2m|hugetlb-1g|4k-pieces|4k-scattered", memory, "|")
 	split("4 KiB pages, fresh|64 KiB mTHP, fresh|2 MiB THP, fresh|2 MiB THP, scattered|2 MiB hugetlb|1 GiB hugetlb|4 KiB pages, list of pieces|4 KiB pages, scattered", text, "|")
 	nr_memories = 8
+	split(UNIT == "ns" ? " ns, us, ms, s" : ", k, M, G", suffix, ",")
 }
 
 /^#/ { next }
@@ -71,18 +72,13 @@ function evaluate(k,    n, i, j, swap) {
 		}
 	best[k] = UNIT == "instructions" ? value[k, 1] : value[k, int((n + 1) / 2)]
 	spread[k] = value[k, 1] > 0 ? (value[k, n] - value[k, 1]) / value[k, 1] : 0
-	spread2[k] = value[k, 1] > 0 && n > 1 ? (value[k, 2] - value[k, 1]) / value[k, 1] : 0
 }
 
-# Three digits that mean something: 43.9 k, 17.8 M.
-function short(v) {
-	if (v < 1000)
-		return sprintf("%d", v)
-	if (v < 1000000)
-		return digits(v / 1000) " k"
-	if (v < 1000000000)
-		return digits(v / 1000000) " M"
-	return digits(v / 1000000000) " G"
+# Three digits that mean something: 43.9 k, 17.8 M; or 43.9 us, 17.8 ms.
+function short(v,    i) {
+	for (i = 1; v >= 1000 && i < 4; i++)
+		v /= 1000
+	return (i == 1 ? sprintf("%d", v) : digits(v)) suffix[i]
 }
 
 function digits(v) {
@@ -148,15 +144,13 @@ function giant_title(op) {
 	return op == "touch" ? "faults of touching every page" : title_of[op]
 }
 
-function noise(    k, n, odd, line) {
+function noise(    k, n, exact, near) {
 	for (k in best) {
 		n++
-		if (spread[k] > 0.001)
-			odd++
-		if (spread2[k] > 0.001)
-			line++
+		exact += spread[k] <= 0.001
+		near += spread[k] <= 0.01
 	}
-	return sprintf("%d values. In %d of them the largest of the repetitions exceeds the smallest by\nmore than 0.1 %%; in %d the two smallest differ by more than that.", n, odd, line)
+	return sprintf("%d values. All repetitions of a value agree to 0.1 %% in %.0f %% of them, to 1 %% in %.0f %%.", n, exact * 100 / n, near * 100 / n)
 }
 
 function text_report(    i) {
@@ -270,21 +264,32 @@ function best_or_dash(k) {
 	return k in best ? sprintf("%d", best[k]) : "-"
 }
 
-function json_report(    i, j, w, n, size, k, o, comma) {
+function json_row(m, size, op,    w, k, row, any, wide) {
+	row = sprintf("\"memory\": \"%s\", \"mib\": %d, \"operation\": \"%s\"", m, size, op)
+	for (w = 1; w <= 3; w++) {
+		k = key(who[w], m, size, op)
+		row = row sprintf(", \"%s\": %s", who[w], k in best ? sprintf("%.0f", best[k]) : "null")
+		any += k in best
+		if (k in best && spread[k] > wide)
+			wide = spread[k]
+	}
+	return any ? row sprintf(", \"spread\": %.4f", wide) : ""
+}
+
+function json_report(    i, j, n, size, k, o, row, comma) {
 	printf "{\n  \"kernel\": \"%s\",\n  \"unit\": \"%s\",\n  \"statistic\": \"%s\",\n", KERNEL, UNIT,
 		UNIT == "instructions" ? "minimum" : "median"
 	printf "  \"results\": ["
 	for (i = 1; i <= nr_memories; i++) {
 		n = split(sizes[memory[i]], size, " ")
 		for (j = 1; j <= n; j++)
-			for (o = 1; o <= nr_operations; o++)
-				for (w = 1; w <= 3; w++) {
-					k = key(who[w], memory[i], size[j], operation[o])
-					if (!(k in best))
-						continue
-					printf "%s\n    { \"who\": \"%s\", \"memory\": \"%s\", \"mib\": %d, \"operation\": \"%s\", \"value\": %.0f, \"spread\": %.4f }", comma, who[w], memory[i], size[j], operation[o], best[k], spread[k]
-					comma = ","
-				}
+			for (o = 1; o <= nr_operations; o++) {
+				row = json_row(memory[i], size[j], operation[o])
+				if (row == "")
+					continue
+				printf "%s\n    { %s }", comma, row
+				comma = ","
+			}
 	}
 	printf "\n  ],\n  \"targets\": ["
 	comma = ""
