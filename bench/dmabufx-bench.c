@@ -388,11 +388,19 @@ static void parse_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool any = false;
+
 	parse_options(argc, argv);
 	kernel = open("/dev/dmabufx-bench", O_RDWR | O_CLOEXEC);
 
-	for (size_t i = 0; i < ARRAY_SIZE(memories); i++)
-		if (!options.only || !strcmp(options.only, memories[i].name))
-			measure_memory_kind(&memories[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(memories); i++) {
+		if (options.only && strcmp(options.only, memories[i].name))
+			continue;
+		measure_memory_kind(&memories[i]);
+		any = true;
+	}
+	if (!any)
+		errx(EXIT_FAILURE, "no memory is called %s; --help lists them",
+		     options.only);
 	return EXIT_SUCCESS;
 }

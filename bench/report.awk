@@ -132,6 +132,12 @@ function is_giant_row(i) {
 	return operation[i] != "touch-again" && giant(operation[i], 1) != "" && giant(operation[i], 0) != ""
 }
 
+function any_giant_row(    i, any) {
+	for (i = 1; i <= nr_operations; i++)
+		any += is_giant_row(i)
+	return any
+}
+
 function giant_verdict(op) {
 	return giant(op, 0) <= 2 * giant(op, 1) ? "met" : "not met"
 }
@@ -166,6 +172,12 @@ function text_report(    i) {
 			show(key("floor", t_memory[i], t_size[i], t_operation[i]), t_operation[i]),
 			show(key("dmabufx", t_memory[i], t_size[i], t_operation[i]), t_operation[i]),
 			target_limit(i), target_row(i)
+	if (any_giant_row())
+		text_giant()
+	printf "\n%s\n", noise()
+}
+
+function text_giant(    i) {
 	printf "\nOne page of 1 GiB against one of 2 MiB; the target is twice the cost\n\n"
 	printf "%-42s %9s %9s %9s\n", "", "2 MiB", "1 GiB", "target"
 	for (i = 1; i <= nr_operations; i++)
@@ -175,7 +187,6 @@ function text_report(    i) {
 				giant_show(operation[i], giant(operation[i], 0)),
 				giant_show(operation[i], 2 * giant(operation[i], 1)),
 				giant_verdict(operation[i])
-	printf "\n%s\n", noise()
 }
 
 function text_tables(    i, j, k, n, size, op, row) {
@@ -218,6 +229,11 @@ function markdown_targets(    i) {
 			show(key("floor", t_memory[i], t_size[i], t_operation[i]), t_operation[i]),
 			show(key("dmabufx", t_memory[i], t_size[i], t_operation[i]), t_operation[i]),
 			target_limit(i), target_row(i)
+	if (any_giant_row())
+		markdown_giant()
+}
+
+function markdown_giant(    i) {
 	print "\n## One page of 1 GiB against one of 2 MiB\n"
 	print "| dmabufx | 2 MiB | 1 GiB | target: twice | |"
 	print "|---|---:|---:|---:|---|"
