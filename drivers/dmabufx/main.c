@@ -149,5 +149,6 @@ module_exit(dmabufx_exit);
 
 MODULE_DESCRIPTION("Turns memory into dma-bufs, by runs of folios");
 MODULE_AUTHOR("The dmabufx authors");
+MODULE_VERSION("0.1");
 MODULE_LICENSE("GPL");
 DMABUFX_IMPORT_NS("DMA_BUF");
