@@ -73,7 +73,8 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 	if (runs->nr && runs->next_pfn == pfn) {
 		ret = runs->last == folio;
 	} else {
-		ret = dmabufx_runs_reserve(runs, 1);
+		ret = runs->nr < runs->capacity ?
+		      0 : dmabufx_runs_reserve(runs, 1);
 		if (ret)
 			return ret;
 		runs->run[runs->nr++] = (struct dmabufx_run) {
