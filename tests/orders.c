@@ -370,3 +370,58 @@ PROMISE(order_vmap_is_kept_until_memory_is_short,
 	check_eq(*(__u64 *)data, 15 + MIB(2));
 	free(data);
 }
+
+struct vmap_race {
+	int fd;
+	bool stop;
+};
+
+static void *vmap_again_and_again(void *arg)
+{
+	struct vmap_race *race = arg;
+	int importer = importer_open(), i;
+	__u64 word;
+
+	importer_attach(importer, race->fd);
+	for (i = 0; i < 3000; i++) {
+		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+		importer_read(importer, DMABUFX_VIA_VMAP, i % 512 * PAGE, &word,
+			      sizeof(word));
+		check_eq(word, 16 + (i + 512) % 1024 * PAGE);
+		importer_do(importer, DMABUFX_IMPORTER_VUNMAP, 0);
+	}
+	close(importer);
+	return NULL;
+}
+
+static void *want_memory(void *arg)
+{
+	struct vmap_race *race = arg;
+
+	while (!__atomic_load_n(&race->stop, __ATOMIC_SEQ_CST))
+		check(file_write("/proc/sys/vm/drop_caches", "2"));
+	return NULL;
+}
+
+PROMISE(order_vmap_races_do_no_harm,
+	"several importers map and unmap while the kernel wants its memory back")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(4));
+	struct udmabuf_create_item items[2] = {
+		item(&mem, MIB(2), MIB(2)), item(&mem, 0, MIB(2)),
+	};
+	struct vmap_race race = {
+		.fd = must(try_create_list(device_open(), items, 2, 0)),
+	};
+	pthread_t importers[3], shrinker;
+	int i;
+
+	mark_pages(mem.map, mem.size, 16);
+	pthread_create(&shrinker, NULL, want_memory, &race);
+	for (i = 0; i < 3; i++)
+		pthread_create(&importers[i], NULL, vmap_again_and_again, &race);
+	for (i = 0; i < 3; i++)
+		pthread_join(importers[i], NULL);
+	__atomic_store_n(&race.stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(shrinker, NULL);
+}
