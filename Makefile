@@ -5,6 +5,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 # Debian's udev reads packages' rules here.
 UDEVDIR ?= /usr/lib/udev/rules.d
+PREFIX ?= /usr/local
 MODULE := $(CURDIR)/drivers/dmabufx
 RELEASE = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
 
@@ -13,6 +14,7 @@ help:
 	@echo '  make demo       a picture from a memfd through Mesa and to a display'
 	@echo '  make check      all tests, on every kernel'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
+	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
 	@echo '  make build      modules for every kernel, and programs, into build/'
 	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
@@ -20,8 +22,8 @@ help:
 	@echo
 	@echo 'For this machine'\''s own kernel (KDIR=$(KDIR)):'
 	@echo '  make modules    build dmabufx.ko'
-	@echo '  make install    install it and its udev rule (DESTDIR=...)'
-	@echo '  make uninstall  remove both'
+	@echo '  make install    install it, its udev rule and its header (DESTDIR=...)'
+	@echo '  make uninstall  remove them'
 	@echo
 	@echo '  make clean      remove what was built in this folder'
 
@@ -61,14 +63,22 @@ modules_install:
 
 # A packager's DESTDIR has no index of modules; here it is brought up to date.
 # (The kernel's build would, if Debian's headers had a System.map.)
-install: modules_install
+install: modules_install install-rules install-headers
+	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
+
+# Who may open the node. For dkms, which installs only modules.
+install-rules:
 	install -D -m 644 packaging/60-dmabufx.rules \
 		$(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
-	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
 	[ -n "$(DESTDIR)" ] || udevadm control --reload || true
+
+install-headers:
+	install -D -m 644 uapi/linux/dmabufx.h \
+		$(DESTDIR)$(PREFIX)/include/linux/dmabufx.h
 
 uninstall:
 	rm -f $(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
+	rm -f $(DESTDIR)$(PREFIX)/include/linux/dmabufx.h
 	rm -f $(DESTDIR)/lib/modules/$(RELEASE)/updates/dmabufx.ko
 	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
 
@@ -77,4 +87,4 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help demo check bench bench-docs guest build lint lab-clean modules \
-	modules_install install uninstall clean
+	modules_install install install-rules install-headers uninstall clean

@@ -84,9 +84,10 @@ int dmabufx_map(int dmabuf, uint64_t offset, size_t length, int prot,
 		void **addr)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
-	char *place;
+	char *place, *map;
 	int ret;
 
+	*addr = NULL;
 	if (!length) {
 		ret = size_from(dmabuf, offset, &length);
 		if (ret)
@@ -98,16 +99,16 @@ int dmabufx_map(int dmabuf, uint64_t offset, size_t length, int prot,
 
 	/* Without room for that, anywhere is good enough. */
 	place = reserve(length, offset, wanted_alignment(length, page), page);
-	*addr = mmap(place, length, prot, MAP_SHARED | (place ? MAP_FIXED : 0),
-		     dmabuf, offset);
-	if (*addr != MAP_FAILED)
-		return 0;
-
-	ret = -errno;
-	*addr = NULL;
-	if (place)
-		munmap(place, length);
-	return ret;
+	map = mmap(place, length, prot, MAP_SHARED | (place ? MAP_FIXED : 0),
+		   dmabuf, offset);
+	if (map == MAP_FAILED) {
+		ret = -errno;
+		if (place)
+			munmap(place, length);
+		return ret;
+	}
+	*addr = map;
+	return 0;
 }
 
 int dmabufx_unmap(void *addr, size_t length)
