@@ -317,6 +317,23 @@ PROMISE(stale_memory_is_cleared,
 	free(zeros);
 }
 
+PROMISE(written_memory_survives_reclaim,
+	"what was written through the dma-buf into holes is not taken for clean")
+{
+	struct memory mem = memory_make_holes(SHMEM_4K, MIB(1));
+	int fd = create(&mem, 0, mem.size);
+	char *map = must(mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      fd, 0));
+
+	pattern_fill(map, 1, mem.id, 0, mem.size);
+	must(munmap(map, mem.size));
+	close(fd);
+	/* Mapped for reading, which leaves clean what is clean. */
+	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
+	must(madvise(mem.map, mem.size, MADV_PAGEOUT));
+	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
+}
+
 static void shuffle(struct part *parts, unsigned int n)
 {
 	unsigned int i;

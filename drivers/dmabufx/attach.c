@@ -15,6 +15,7 @@
  * Locking: dma-buf's reservation lock, if taken, is taken before buf->lock.
  */
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
@@ -248,7 +249,15 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 			     enum dma_data_direction dir)
 {
 	struct dmabufx_buf *buf = dmabuf->priv;
+	bool write = dir == DMA_BIDIRECTIONAL || dir == DMA_TO_DEVICE;
 	struct dmabufx_attachment *a;
+	long ret;
+
+	/* The core waits, too, but after us: devices must be done before. */
+	ret = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(write),
+				    true, MAX_SCHEDULE_TIMEOUT);
+	if (ret < 0)
+		return ret;
 
 	mutex_lock(&buf->lock);
 	list_for_each_entry(a, &buf->attachments, node) {

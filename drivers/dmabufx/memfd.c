@@ -7,8 +7,9 @@
  * are dropped at once; dmabufx_memfd_release() drops the rest by walking the
  * runs, so no list of what was pinned is kept.
  *
- * The memory of a memfd is charged to its owner already, and pinning it takes
- * nothing that the owner could not take by touching it.
+ * The memory of a memfd is charged to its owner's memory cgroup already. What a
+ * user may hold pinned beyond that is not limited: holes punched after a buffer
+ * was made leave its memory to the buffer.
  */
 #include <linux/fcntl.h>
 #include <linux/file.h>
@@ -28,6 +29,9 @@
  * drop the rest of a last, partial look-up.
  */
 #define PIN_BATCH	(8 * 31)
+
+/* How many pages to unpin before others may run. */
+#define UNPIN_BATCH	16384
 
 /*
  * How often one folio may be referenced before another pin is refused: half
@@ -64,24 +68,35 @@ static bool seals_are_right(unsigned int seals)
 }
 
 /*
+ * Make a pinned folio fit for a buffer.
+ *
  * Memory that fallocate() gave to a shmem file still has in it what was there
  * before: whoever uses it first is to clear it, under the folio's lock, and
  * memfd_pin_folios() does not. Users of the buffer must not see that.
+ *
+ * And devices, vmap() and page frame mappings write without the core noticing.
+ * A folio that looked clean once the pin is gone would be dropped by reclaim,
+ * with what they wrote. Nothing cleans it while it is pinned.
  */
-static void folio_clear_stale(struct folio *folio)
+static void folio_prepare(struct folio *folio)
 {
+	if (folio_test_uptodate(folio) && folio_test_dirty(folio))
+		return;
+
 	folio_lock(folio);
 	if (!folio_test_uptodate(folio)) {
 		folio_zero_range(folio, 0, folio_size(folio));
 		folio_mark_uptodate(folio);
 	}
+	folio_mark_dirty(folio);
 	folio_unlock(folio);
 }
 
-/* Nothing to think about: one page, initialised, not pinned to excess. */
+/* Nothing to think about: one page, prepared, not pinned to excess. */
 static bool folio_is_plain(const struct folio *folio)
 {
 	return !folio_test_large(folio) && folio_test_uptodate(folio) &&
+	       folio_test_dirty(folio) &&
 	       folio_ref_count(folio) < MAX_REFERENCES;
 }
 
@@ -104,8 +119,7 @@ static int memfd_append_folio(struct dmabufx_runs *runs, struct folio *folio,
 {
 	if (folio_ref_count(folio) >= MAX_REFERENCES)
 		return -ENOMEM;
-	if (!folio_test_uptodate(folio))
-		folio_clear_stale(folio);
+	folio_prepare(folio);
 	return dmabufx_runs_append(runs, folio, folio, first, nr_pages);
 }
 
@@ -191,8 +205,10 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 	if (!folios)
 		return -ENOMEM;
 
-	for (; pos < end && done >= 0; pos += done)
+	for (; pos < end && done >= 0; pos += done) {
 		done = memfd_append_batch(runs, file, folios, max, pos, end);
+		cond_resched();
+	}
 
 	kfree(folios);
 	return min_t(loff_t, done, 0);
@@ -241,12 +257,15 @@ out:
 	return ret;
 }
 
-/* Drop the one pin of each folio from @folio on, up to the page before @end. */
-static void memfd_unpin_run(struct folio *folio, const struct page *end)
+/*
+ * Drop the one pin of each folio from the one that @page heads up to the one
+ * before @end. Returns where the next would begin.
+ */
+static struct page *memfd_unpin_folios(struct page *page,
+				       const struct page *end)
 {
-	struct page *page = &folio->page;
-
 	while (page < end) {
+		struct folio *folio = (struct folio *)page;
 		struct page *next = page + 1;
 
 		/* Asked before the pin is gone, and the folio perhaps with it. */
@@ -256,7 +275,18 @@ static void memfd_unpin_run(struct folio *folio, const struct page *end)
 
 		/* What follows a whole folio is the first page of the next. */
 		page = next;
-		folio = (struct folio *)page;
+	}
+	return page;
+}
+
+static void memfd_unpin_run(const struct dmabufx_run *run, u32 nr_pages)
+{
+	struct page *end = dmabufx_run_page(run) + nr_pages;
+	struct page *page = &run->folio->page;
+
+	while (page < end) {
+		page = memfd_unpin_folios(page, min(end, page + UNPIN_BATCH));
+		cond_resched();
 	}
 }
 
@@ -272,9 +302,7 @@ void dmabufx_memfd_release(struct dmabufx_runs *runs)
 	for (i = 0; i < runs->nr; i++) {
 		const struct dmabufx_run *run = &runs->run[i];
 
-		memfd_unpin_run(run->folio, dmabufx_run_page(run) +
-					    dmabufx_run_pages(runs, run));
-		cond_resched();
+		memfd_unpin_run(run, dmabufx_run_pages(runs, run));
 	}
 	dmabufx_runs_free(runs);
 }

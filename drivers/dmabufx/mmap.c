@@ -215,6 +215,13 @@ static vm_fault_t dmabufx_fault(struct vm_fault *vmf)
 
 static const struct vm_operations_struct dmabufx_vm_ops;
 
+static bool has_room_for_pud(const struct vm_area_struct *vma)
+{
+	unsigned long first = ALIGN(vma->vm_start, PUD_SIZE);
+
+	return first < vma->vm_end && vma->vm_end - first >= PUD_SIZE;
+}
+
 /*
  * An area is about to be split, moved or copied into another process, and @new
  * is what comes of it. When the first two happen, the core (6.12 to 7.2) looks
@@ -241,7 +248,8 @@ static void dmabufx_vm_open(struct vm_area_struct *new)
 	for_each_vma(vmi, vma) {
 		/* While a process forks, its child's tree has the parent's. */
 		if (vma->vm_ops != &dmabufx_vm_ops ||
-		    vma->vm_private_data != buf || vma->vm_mm != new->vm_mm)
+		    vma->vm_private_data != buf || vma->vm_mm != new->vm_mm ||
+		    !has_room_for_pud(vma))
 			continue;
 		vma_start_write(vma);
 		zap_special_vma_range(vma, vma->vm_start,

@@ -6,7 +6,9 @@
  * UDMABUF_CREATE_LIST: each turns page-aligned ranges of sealed memfds into
  * one dma-buf and returns its file descriptor, opened read-write. Ranges may
  * repeat, overlap and come in any order; holes in them are filled with zeros.
- * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored.
+ * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored. The
+ * device and the memfds may be opened read-only: it is seals that say whether
+ * memory may be written.
  *
  * What the errors mean. A call that fails changes nothing.
  *
