@@ -188,17 +188,20 @@ static int attachment_build_table(struct dmabufx_attachment *a,
 }
 
 static int attachment_map(struct dmabufx_attachment *a,
-			  const struct dmabufx_runs *runs,
+			  const struct dmabufx_buf *buf,
 			  enum dma_data_direction dir)
 {
 	int ret;
+
+	if (buf->read_only && dir != DMA_TO_DEVICE)
+		return -EACCES;
 
 	/* One table is in one place at a time. */
 	if (a->dir != DMA_NONE)
 		return -EBUSY;
 
 	if (!a->sgt.sgl) {
-		ret = attachment_build_table(a, runs);
+		ret = attachment_build_table(a, &buf->runs);
 		if (ret)
 			return ret;
 	}
@@ -218,7 +221,7 @@ struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 	int ret;
 
 	mutex_lock(&buf->lock);
-	ret = attachment_map(a, &buf->runs, dir);
+	ret = attachment_map(a, buf, dir);
 	mutex_unlock(&buf->lock);
 
 	trace_dmabufx_map(buf, a->dev, dir, ret ? 0 : a->sgt.nents, ret);

@@ -7,6 +7,7 @@
 #define DMABUFX_COMPAT_H
 
 #include <linux/module.h>
+#include <linux/page-flags.h>
 #include <linux/slab.h>
 
 /* Typed allocation of one object: since 7.0. */
@@ -26,6 +27,16 @@
 #ifndef HAVE_ZAP_SPECIAL_VMA_RANGE
 #define zap_special_vma_range zap_vma_ptes
 #endif
+
+/* Large kmalloc() memory has a type since 6.15; before it is plain pages. */
+static inline bool dmabufx_is_large_kmalloc(const struct page *page)
+{
+#ifdef HAVE_LARGE_KMALLOC
+	return PageLargeKmalloc(page);
+#else
+	return false;
+#endif
+}
 
 /* MODULE_IMPORT_NS() takes a string since 6.13, a bare word before. */
 #define DMABUFX_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)

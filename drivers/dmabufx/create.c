@@ -1,160 +1,241 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A request becomes sources, a run table, a dma-buf and a descriptor; the
- * release of the dma-buf takes it all down again.
- *
- * Ownership: until dma_buf_export() succeeds the buffer is ours to free. From
- * then on it is the dma-buf's, and only dma_buf_put() may end it.
+ * What processes ask for: a request is looked through, becomes a run table by
+ * way of its sources, and a dma-buf.
  */
-#include <linux/fcntl.h>
-#include <linux/file.h>
-#include <linux/fs.h>
-#include <linux/slab.h>
+#include <linux/err.h>
+#include <linux/overflow.h>
+#include <linux/uio.h>
 
-#include "compat.h"
 #include "dmabufx.h"
-#include "trace.h"
 
-static void buf_free(struct dmabufx_buf *buf)
-{
-	dmabufx_memfd_release(&buf->runs);
-	mutex_destroy(&buf->lock);
-	kfree(buf);
-}
-
-static void dmabufx_release(struct dma_buf *dmabuf)
-{
-	struct dmabufx_buf *buf = dmabuf->priv;
-
-	trace_dmabufx_release(buf);
-	dmabufx_vmap_release(buf);
-	buf_free(buf);
-}
-
-static const struct dma_buf_ops dmabufx_ops = {
-	.attach			= dmabufx_attach,
-	.detach			= dmabufx_detach,
-	.map_dma_buf		= dmabufx_map,
-	.unmap_dma_buf		= dmabufx_unmap,
-	.begin_cpu_access	= dmabufx_begin_cpu_access,
-	.end_cpu_access		= dmabufx_end_cpu_access,
-	.mmap			= dmabufx_mmap,
-	.vmap			= dmabufx_vmap,
-	.vunmap			= dmabufx_vunmap,
-	.release		= dmabufx_release,
+/**
+ * struct plan - a request that was looked through, before anything is taken
+ * @user_pages: pages of DMABUFX_USER segments
+ * @memfd_pages: pages of DMABUFX_MEMFD segments
+ * @first: the first segment that is not empty
+ * @last: the last one
+ */
+struct plan {
+	u64 user_pages;
+	u64 memfd_pages;
+	u32 first;
+	u32 last;
 };
 
-static struct dmabufx_buf *buf_alloc(void)
+static void plan_borders(struct plan *plan, const struct dmabufx_request *req)
 {
-	struct dmabufx_buf *buf;
+	u32 i;
 
-	buf = kzalloc_obj(*buf, GFP_KERNEL_ACCOUNT);
-	if (!buf)
-		return ERR_PTR(-ENOMEM);
-
-	mutex_init(&buf->lock);
-	INIT_LIST_HEAD(&buf->attachments);
-	INIT_LIST_HEAD(&buf->vmap_node);
-	return buf;
+	plan->first = req->nr_segments;
+	for (i = 0; i < req->nr_segments; i++) {
+		if (!req->segments[i].size)
+			continue;
+		plan->first = min(plan->first, i);
+		plan->last = i;
+	}
 }
 
-/*
- * Consumes @buf, also on failure. Programs recognise what came out of the
- * udmabuf calls by its exporter name in fdinfo, whichever driver made it.
- */
-static struct dma_buf *buf_export(struct dmabufx_buf *buf)
+/* May it start and end where it does? */
+static bool is_aligned_right(const struct plan *plan, u32 i,
+			     const struct dmabufx_request *req)
 {
-	DEFINE_DMA_BUF_EXPORT_INFO(info);
-	struct dma_buf *dmabuf;
+	const struct dmabufx_segment *seg = &req->segments[i];
+	u64 end = seg->offset + seg->size;
 
-	info.exp_name = "udmabuf";
-	info.ops = &dmabufx_ops;
-	info.size = (size_t)buf->runs.nr_pages << PAGE_SHIFT;
-	info.flags = O_RDWR;
-	info.priv = buf;
+	/* Where that wraps, udmabuf says so later. */
+	if (req->as_udmabuf)
+		return PAGE_ALIGNED(seg->offset) && PAGE_ALIGNED(seg->size);
+	return (PAGE_ALIGNED(seg->offset) || i == plan->first) &&
+	       (PAGE_ALIGNED(end) || i == plan->last);
+}
 
-	dmabuf = dma_buf_export(&info);
-	if (IS_ERR(dmabuf))
-		buf_free(buf);
-	else
-		buf->ino = file_inode(dmabuf->file)->i_ino;
-	return dmabuf;
+/* The whole pages that a segment lies in. */
+static u64 segment_start(const struct dmabufx_segment *seg)
+{
+	return seg->offset & PAGE_MASK;
+}
+
+static u64 segment_pages(const struct dmabufx_segment *seg)
+{
+	/* In two parts, so that the sum cannot wrap. */
+	u64 rest = offset_in_page(seg->offset) + (seg->size & ~PAGE_MASK);
+
+	return (seg->size >> PAGE_SHIFT) + DIV_ROUND_UP(rest, PAGE_SIZE);
+}
+
+static int plan_segment(struct plan *plan, u32 i, struct dmabufx_request *req)
+{
+	const struct dmabufx_segment *seg = &req->segments[i];
+	u64 end;
+
+	if (seg->type > DMABUFX_USER ||
+	    (seg->type == DMABUFX_USER && seg->fd))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_TYPE,
+				       -EINVAL);
+	if (!seg->size && !req->as_udmabuf)
+		return 0;
+	if (!is_aligned_right(plan, i, req))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_UNALIGNED,
+				       -EINVAL);
+	if (!req->as_udmabuf && check_add_overflow(seg->offset, seg->size, &end))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_WRAPS,
+				       -EINVAL);
+
+	*(seg->type == DMABUFX_USER ? &plan->user_pages : &plan->memfd_pages) +=
+		segment_pages(seg);
+	/* Compared each time, so that the sum cannot wrap. */
+	if (plan->user_pages + plan->memfd_pages > DMABUFX_MAX_PAGES)
+		return dmabufx_because(&req->reason, DMABUFX_REASON_TOO_LARGE,
+				       -EFBIG);
+	return 0;
 }
 
 /* What can be refused before anything is taken. */
-static int check_items(const struct udmabuf_create_item *items, u32 count)
+static int plan_request(struct plan *plan, struct dmabufx_request *req)
 {
-	u64 nr_pages = 0;
-	u32 i;
-
-	for (i = 0; i < count; i++) {
-		if (!PAGE_ALIGNED(items[i].offset) ||
-		    !PAGE_ALIGNED(items[i].size))
-			return -EINVAL;
-
-		/* Compared each time, so that the sum cannot wrap. */
-		nr_pages += items[i].size >> PAGE_SHIFT;
-		if (nr_pages > DMABUFX_MAX_PAGES)
-			return -EINVAL;
-	}
-	return nr_pages ? 0 : -EINVAL;
-}
-
-static struct dmabufx_buf *buf_from_items(const struct udmabuf_create_item *items,
-					  u32 count)
-{
-	struct dmabufx_buf *buf;
-	u32 i;
+	u32 *i = &req->failed_segment;
 	int ret;
 
-	buf = buf_alloc();
+	plan_borders(plan, req);
+	for (*i = 0; *i < req->nr_segments; ++*i) {
+		ret = plan_segment(plan, *i, req);
+		if (ret)
+			return ret;
+	}
+	if (plan->first == req->nr_segments)
+		return dmabufx_because(&req->reason, DMABUFX_REASON_EMPTY,
+				       -EINVAL);
+	req->data_offset = offset_in_page(req->segments[plan->first].offset);
+	return 0;
+}
+
+static int append_memfd(struct dmabufx_runs *runs,
+			const struct dmabufx_segment *seg,
+			struct dmabufx_request *req)
+{
+	unsigned int flags = 0;
+
+	if (!req->read_only)
+		flags |= DMABUFX_FOR_WRITING;
+	if (req->as_udmabuf)
+		flags |= DMABUFX_OPENED_ANYHOW;
+	return dmabufx_memfd_append(runs, seg->fd, segment_start(seg),
+				    segment_pages(seg) << PAGE_SHIFT, flags,
+				    &req->reason);
+}
+
+static int append_user(struct dmabufx_runs *runs,
+		       const struct dmabufx_segment *seg,
+		       struct dmabufx_request *req)
+{
+	void __user *addr = u64_to_user_ptr(segment_start(seg));
+	size_t len = segment_pages(seg) << PAGE_SHIFT;
+	struct iov_iter iter;
+
+	if (!access_ok(addr, len))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_USER,
+				       -EFAULT);
+	iov_iter_ubuf(&iter, req->read_only ? ITER_SOURCE : ITER_DEST, addr,
+		      len);
+	return dmabufx_user_append(runs, &iter, &req->reason);
+}
+
+static int append_segments(struct dmabufx_runs *runs,
+			   struct dmabufx_request *req)
+{
+	u32 *i = &req->failed_segment;
+	int ret;
+
+	for (*i = 0; *i < req->nr_segments; ++*i) {
+		const struct dmabufx_segment *seg = &req->segments[*i];
+
+		if (!seg->size && !req->as_udmabuf)
+			continue;
+		if (seg->type == DMABUFX_USER)
+			ret = append_user(runs, seg, req);
+		else
+			ret = append_memfd(runs, seg, req);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* What the errno of an allocation or of the core means. */
+static void explain_errno(struct dmabufx_request *req, int err)
+{
+	if (req->reason != DMABUFX_REASON_NONE ||
+	    req->failed_segment == req->nr_segments)
+		return;
+	if (err == -ENOMEM)
+		req->reason = DMABUFX_REASON_NO_MEMORY;
+	else if (err == -EMLINK)
+		req->reason = DMABUFX_REASON_PINNED_OFTEN;
+}
+
+static struct dmabufx_buf *buf_from_request(struct dmabufx_request *req,
+					    const struct plan *plan)
+{
+	struct dmabufx_buf *buf;
+	int ret;
+
+	buf = dmabufx_buf_alloc();
 	if (IS_ERR(buf))
 		return buf;
 
-	for (i = 0; i < count; i++) {
-		ret = dmabufx_memfd_append(&buf->runs, items[i].memfd,
-					   items[i].offset, items[i].size);
-		if (ret) {
-			buf_free(buf);
-			return ERR_PTR(ret);
-		}
+	buf->read_only = req->read_only;
+	buf->runs.dirty = plan->user_pages && !req->read_only;
+	ret = dmabufx_charge(&buf->charge, plan->user_pages, plan->memfd_pages,
+			     &req->reason);
+	if (!ret)
+		ret = append_segments(&buf->runs, req);
+	if (ret) {
+		explain_errno(req, ret);
+		dmabufx_buf_free(buf);
+		return ERR_PTR(ret);
 	}
 	dmabufx_runs_finish(&buf->runs);
 	return buf;
 }
 
-/**
- * dmabufx_create_udmabuf - what UDMABUF_CREATE and UDMABUF_CREATE_LIST do
- * @items: ranges of memfds, as the user wrote them
- * @count: how many; may be 0, which is refused
- * @flags: UDMABUF_FLAGS_*
- *
- * Context: Process context, the caller's descriptors are looked up.
- * Return: the dma-buf's descriptor, or -errno as <uapi/linux/dmabufx.h> says.
- */
-int dmabufx_create_udmabuf(const struct udmabuf_create_item *items, u32 count,
-			   u32 flags)
+/* The dma-buf is in the core's list already, where others read its name. */
+static void take_name(struct dma_buf *dmabuf, struct dmabufx_request *req)
 {
+	spin_lock(&dmabuf->name_lock);
+	dmabuf->name = req->name;
+	spin_unlock(&dmabuf->name_lock);
+	req->name = NULL;
+}
+
+/**
+ * dmabufx_create - make a dma-buf for a process
+ * @req: what it shall be
+ *
+ * Context: Process context, the caller's descriptors and addresses are looked
+ * up.
+ * Return: the dma-buf, or -errno and why in @req. Programs recognise what came
+ * out of the udmabuf calls by its exporter name in fdinfo, whichever driver
+ * made it.
+ */
+struct dma_buf *dmabufx_create(struct dmabufx_request *req)
+{
+	struct plan plan = {};
 	struct dmabufx_buf *buf;
 	struct dma_buf *dmabuf;
 	int ret;
 
-	ret = check_items(items, count);
+	ret = plan_request(&plan, req);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
 
-	buf = buf_from_items(items, count);
+	buf = buf_from_request(req, &plan);
 	if (IS_ERR(buf))
-		return PTR_ERR(buf);
+		return ERR_CAST(buf);
 
-	dmabuf = buf_export(buf);
-	if (IS_ERR(dmabuf))
-		return PTR_ERR(dmabuf);
-
-	/* The descriptor comes last: whoever guesses it may close it at once. */
-	trace_dmabufx_create(buf);
-	ret = dma_buf_fd(dmabuf, flags & UDMABUF_FLAGS_CLOEXEC ? O_CLOEXEC : 0);
-	if (ret < 0)
-		dma_buf_put(dmabuf);
-	return ret;
+	dmabuf = dmabufx_buf_export(buf, req->as_udmabuf ? "udmabuf" : "dmabufx",
+				    THIS_MODULE);
+	if (!IS_ERR(dmabuf))
+		take_name(dmabuf, req);
+	return dmabuf;
 }

@@ -2,8 +2,9 @@
 /*
  * What the rooms of the module know of each other.
  *
- * Sources (memfd.c) produce runs; attach.c, mmap.c and vmap.c consume them.
- * Only create.c knows both sides.
+ * Sources (memfd.c, user.c, file.c, iter.c) produce runs; attach.c, mmap.c and
+ * vmap.c consume them. Only those who make buffers (create.c for processes,
+ * export.c for other modules) know both sides.
  *
  * Units: "pages" are of PAGE_SIZE bytes, "pgoff" counts pages from the start
  * of the buffer.
@@ -16,7 +17,8 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
-#include <linux/udmabuf.h>
+
+#include "../../uapi/linux/dmabufx.h"
 
 #ifndef CONFIG_64BIT
 #error "dmabufx needs a 64-bit kernel: it relies on all memory being mapped"
@@ -26,7 +28,16 @@
 #error "dmabufx needs the struct pages of contiguous memory to be contiguous"
 #endif
 
+struct iov_iter;
+struct user_struct;
 struct vm_area_struct;
+
+/* Why a request fails, for the one who made it. Returns @err. */
+static inline int dmabufx_because(u32 *reason, enum dmabufx_reason why, int err)
+{
+	*reason = why;
+	return err;
+}
 
 /* runs.c: physically contiguous pieces of memory, in the buffer's order */
 
@@ -46,17 +57,32 @@ struct dmabufx_run {
 };
 
 /**
+ * enum dmabufx_retention - how the memory behind a table is held
+ * @DMABUFX_PINNED: by one pin of every folio that a run touches, for each run
+ *	that touches it
+ * @DMABUFX_REFERENCED: by references instead of pins
+ * @DMABUFX_CALLERS: not at all; whoever gave it keeps it
+ */
+enum dmabufx_retention {
+	DMABUFX_PINNED,
+	DMABUFX_REFERENCED,
+	DMABUFX_CALLERS,
+};
+
+/**
  * struct dmabufx_runs - the memory of a buffer
  * @run: the runs, by ascending start; neighbours are never contiguous
  * @nr: runs in use
  * @capacity: runs allocated
  * @nr_pages: the buffer's size, pages
  * @longest: length of the longest run, pages; known once finished
+ * @retention: how the memory is held; runs.c does not look at it
+ * @dirty: whether it may have been written when it is let go
  * @last: while appending: the folio that the last page belongs to
  * @next_pfn: while appending: the page frame that would be contiguous
  *
  * All zero is an empty table. The table itself holds no reference to memory:
- * that is the business of the source that filled it.
+ * that is the business of the source that filled it, and of retention.c.
  */
 struct dmabufx_runs {
 	struct dmabufx_run *run;
@@ -64,6 +90,8 @@ struct dmabufx_runs {
 	u32 capacity;
 	u32 nr_pages;
 	u32 longest;
+	enum dmabufx_retention retention;
+	bool dirty;
 	struct folio *last;
 	unsigned long next_pfn;
 };
@@ -98,17 +126,77 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 	return (is_last ? runs->nr_pages : run[1].start) - run->start;
 }
 
-/* memfd.c: ranges of memfds as a source */
+/* retention.c: how memory is let go */
+
+void dmabufx_retention_end(struct dmabufx_runs *runs);
+
+/*
+ * Whether another pin of a folio is to be refused, since it is referenced half
+ * as often as can be counted: a list that repeats one page millions of times
+ * gets an error instead of the core's warning.
+ */
+static inline bool dmabufx_pinned_to_excess(const struct folio *folio)
+{
+	return folio_ref_count(folio) >= INT_MAX / 2;
+}
+
+/* memfd.c: ranges of memfds */
+
+/* The buffer is to be written through: seals must allow it. */
+#define DMABUFX_FOR_WRITING	BIT(0)
+/* For what the memfd is opened does not matter. */
+#define DMABUFX_OPENED_ANYHOW	BIT(1)
+/* The file may shrink: whoever asks knows how to live with that. */
+#define DMABUFX_MAY_SHRINK	BIT(2)
 
 int dmabufx_memfd_append(struct dmabufx_runs *runs, unsigned int fd, u64 offset,
-			 u64 size);
-void dmabufx_memfd_release(struct dmabufx_runs *runs);
+			 u64 size, unsigned int flags, u32 *reason);
+bool dmabufx_is_memfd(const struct file *file);
+int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
+			      u64 offset, u64 size, unsigned int flags,
+			      u32 *reason);
 
-/* create.c: buffers come and go */
+/* file.c: ranges of any file */
+
+int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
+			loff_t pos, size_t size, bool read_only);
+
+/* user.c: the caller's own addresses */
+
+int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
+			u32 *reason);
+
+/* account.c: what a user may pin */
+
+/**
+ * struct dmabufx_charge - what a buffer counts for
+ * @user: whom it is charged to, NULL for nobody
+ * @mm: the process whose VmPin has it, NULL where @user_pages is 0
+ * @user_pages: memory of the caller's own addresses, pages
+ * @memfd_pages: memory of memfds, pages
+ */
+struct dmabufx_charge {
+	struct user_struct *user;
+	struct mm_struct *mm;
+	unsigned long user_pages;
+	unsigned long memfd_pages;
+};
+
+int dmabufx_charge(struct dmabufx_charge *charge, unsigned long user_pages,
+		   unsigned long memfd_pages, u32 *reason);
+void dmabufx_uncharge(struct dmabufx_charge *charge);
+void dmabufx_account_init(void);
+
+/* buffer.c: buffers come and go */
 
 /**
  * struct dmabufx_buf - what stands behind a dma-buf
  * @runs: the memory; constant once exported, read without a lock
+ * @charge: what it counts for; constant once exported
+ * @read_only: nobody may write through the dma-buf; constant
+ * @no_mmap: the memory must not be seen by processes; constant
+ * @release: called when the buffer is no more, or NULL; constant
+ * @release_data: what it is called with
  * @ino: the dma-buf's inode number, by which traces and fdinfo name it
  * @lock: protects @attachments and what they hold. Taken with or without the
  *	dma-buf's reservation lock, which is always the outer one
@@ -118,6 +206,11 @@ void dmabufx_memfd_release(struct dmabufx_runs *runs);
  */
 struct dmabufx_buf {
 	struct dmabufx_runs runs;
+	struct dmabufx_charge charge;
+	bool read_only;
+	bool no_mmap;
+	void (*release)(void *data);
+	void *release_data;
 	unsigned long ino;
 	struct mutex lock; /* attachments and what they hold */
 	struct list_head attachments;
@@ -125,8 +218,37 @@ struct dmabufx_buf {
 	struct list_head vmap_node;
 };
 
-int dmabufx_create_udmabuf(const struct udmabuf_create_item *items, u32 count,
-			   u32 flags);
+struct dmabufx_buf *dmabufx_buf_alloc(void);
+void dmabufx_buf_free(struct dmabufx_buf *buf);
+struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
+				   const char *exp_name, struct module *owner);
+
+/* create.c: what processes ask for */
+
+/**
+ * struct dmabufx_request - what a caller of an ioctl wants, and what it gets
+ * @segments: the memory; sizes and offsets as the user wrote them
+ * @nr_segments: how many
+ * @as_udmabuf: as the udmabuf calls have it: nothing is skipped or rounded, and
+ *	how a memfd is opened does not matter
+ * @read_only: nobody may write through the dma-buf
+ * @name: the dma-buf's, or NULL; from kmalloc(), taken over on success
+ * @data_offset: returned: where in the buffer the first byte lies
+ * @failed_segment: returned on failure: which one, or @nr_segments for none
+ * @reason: returned on failure: enum dmabufx_reason
+ */
+struct dmabufx_request {
+	const struct dmabufx_segment *segments;
+	u32 nr_segments;
+	bool as_udmabuf;
+	bool read_only;
+	char *name;
+	u32 data_offset;
+	u32 failed_segment;
+	u32 reason;
+};
+
+struct dma_buf *dmabufx_create(struct dmabufx_request *request);
 
 /* attach.c: devices */
 

@@ -6,56 +6,219 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/device.h>
+#include <linux/dma-buf.h>
+#include <linux/file.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/udmabuf.h>
+#include <uapi/linux/dma-buf.h>
 
 #include "compat.h"
 #include "dmabufx.h"
 
 static unsigned int list_limit = 262144;
 module_param(list_limit, uint, 0644);
-MODULE_PARM_DESC(list_limit, "Most items that one UDMABUF_CREATE_LIST may have; each takes 24 bytes of kernel memory during the call (default: 262144, a GiB page by page)");
+MODULE_PARM_DESC(list_limit, "Most segments of one buffer; each takes 24 bytes of kernel memory during the call (default: 262144, a GiB page by page)");
 
 static bool serve_udmabuf;
 module_param(serve_udmabuf, bool, 0444);
 MODULE_PARM_DESC(serve_udmabuf, "Answer on /dev/udmabuf too, if no other driver does (default: N)");
 
-static long ioctl_create(const struct udmabuf_create __user *arg)
+/*
+ * What the udmabuf calls say where DMABUFX_IOC_CREATE is more precise. Anything
+ * else is the same.
+ */
+static int udmabuf_errno(int err)
+{
+	switch (err) {
+	case -EBADF:
+		return -EBADFD;
+	case -EPERM:
+	case -ERANGE:
+	case -EFBIG:
+		return -EINVAL;
+	case -EMLINK:
+		return -ENOMEM;
+	default:
+		return err;
+	}
+}
+
+/* struct udmabuf_create_item has the layout of a segment that is a memfd's. */
+static_assert(sizeof(struct udmabuf_create_item) ==
+	      sizeof(struct dmabufx_segment));
+static_assert(offsetof(struct udmabuf_create_item, offset) ==
+	      offsetof(struct dmabufx_segment, offset));
+static_assert(offsetof(struct udmabuf_create_item, size) ==
+	      offsetof(struct dmabufx_segment, size));
+
+static long create_udmabuf(const struct dmabufx_segment *segments, u32 nr,
+			   u32 flags)
+{
+	struct dmabufx_request req = {
+		.segments = segments,
+		.nr_segments = nr,
+		.as_udmabuf = true,
+	};
+	struct dma_buf *dmabuf;
+	int fd;
+
+	dmabuf = dmabufx_create(&req);
+	if (IS_ERR(dmabuf))
+		return udmabuf_errno(PTR_ERR(dmabuf));
+
+	/* The descriptor comes last: whoever guesses it may close it at once. */
+	fd = dma_buf_fd(dmabuf, flags & UDMABUF_FLAGS_CLOEXEC ? O_CLOEXEC : 0);
+	if (fd < 0)
+		dma_buf_put(dmabuf);
+	return fd;
+}
+
+static long ioctl_udmabuf_create(const struct udmabuf_create __user *arg)
 {
 	struct udmabuf_create create;
-	struct udmabuf_create_item item;
+	struct dmabufx_segment segment;
 
 	if (copy_from_user(&create, arg, sizeof(create)))
 		return -EFAULT;
 
-	item = (struct udmabuf_create_item) {
-		.memfd = create.memfd,
+	segment = (struct dmabufx_segment) {
+		.fd = create.memfd,
 		.offset = create.offset,
 		.size = create.size,
 	};
-	return dmabufx_create_udmabuf(&item, 1, create.flags);
+	return create_udmabuf(&segment, 1, create.flags);
 }
 
-static long ioctl_create_list(const struct udmabuf_create_list __user *arg)
+static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *arg)
 {
-	struct udmabuf_create_item *items;
+	struct dmabufx_segment *segments;
 	struct udmabuf_create_list head;
 	long ret;
+	u32 i;
 
 	if (copy_from_user(&head, arg, sizeof(head)))
 		return -EFAULT;
 	if (head.count > READ_ONCE(list_limit))
 		return -EINVAL;
 
-	items = vmemdup_array_user(arg->list, head.count, sizeof(*items));
-	if (IS_ERR(items))
-		return PTR_ERR(items);
+	segments = vmemdup_array_user(arg->list, head.count, sizeof(*segments));
+	if (IS_ERR(segments))
+		return PTR_ERR(segments);
 
-	ret = dmabufx_create_udmabuf(items, head.count, head.flags);
-	kvfree(items);
+	/* Nobody has ever looked at what programs leave in the padding. */
+	for (i = 0; i < head.count; i++)
+		segments[i].type = DMABUFX_MEMFD;
+
+	ret = create_udmabuf(segments, head.count, head.flags);
+	kvfree(segments);
+	return ret;
+}
+
+/* Sets @req up from what the user wrote. On failure, why is in it. */
+static int request_from_user(struct dmabufx_request *req,
+			     const struct dmabufx_create *create)
+{
+	void *segments;
+	char *name;
+
+	req->nr_segments = create->nr_segments;
+	req->failed_segment = create->nr_segments;
+	req->read_only = create->flags & DMABUFX_CREATE_READ_ONLY;
+
+	if (create->flags & ~(DMABUFX_CREATE_CLOEXEC | DMABUFX_CREATE_READ_ONLY))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_FLAGS,
+				       -EINVAL);
+	if (create->segment_size != sizeof(*req->segments))
+		return dmabufx_because(&req->reason,
+				       DMABUFX_REASON_SEGMENT_SIZE, -EINVAL);
+	if (create->nr_segments > READ_ONCE(list_limit))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_TOO_MANY,
+				       -E2BIG);
+
+	if (create->name) {
+		name = strndup_user(u64_to_user_ptr(create->name),
+				    DMA_BUF_NAME_LEN);
+		if (IS_ERR(name))
+			return dmabufx_because(&req->reason, DMABUFX_REASON_NAME,
+					       PTR_ERR(name));
+		req->name = name;
+	}
+
+	segments = vmemdup_array_user(u64_to_user_ptr(create->segments),
+				      create->nr_segments,
+				      sizeof(*req->segments));
+	if (IS_ERR(segments))
+		return PTR_ERR(segments);
+	req->segments = segments;
+	return 0;
+}
+
+static struct dma_buf *create_from_user(struct dmabufx_request *req,
+					const struct dmabufx_create *create)
+{
+	struct dma_buf *dmabuf;
+	int ret;
+
+	ret = request_from_user(req, create);
+	dmabuf = ret ? ERR_PTR(ret) : dmabufx_create(req);
+	kvfree(req->segments);
+	kfree(req->name);
+	return dmabuf;
+}
+
+/* The one place that writes to the caller's struct when the call succeeds. */
+static long install(struct dma_buf *dmabuf, u32 data_offset, u32 flags,
+		    struct dmabufx_create __user *arg)
+{
+	int fd = get_unused_fd_flags(flags & DMABUFX_CREATE_CLOEXEC ?
+				     O_CLOEXEC : 0);
+
+	if (fd < 0)
+		return fd;
+	if (put_user((u64)data_offset, &arg->data_offset)) {
+		put_unused_fd(fd);
+		return -EFAULT;
+	}
+	fd_install(fd, dmabuf->file);
+	return fd;
+}
+
+/* The first version's struct ended with the reason. */
+#define CREATE_SIZE_VER0	offsetofend(struct dmabufx_create, reason)
+
+static long ioctl_create(struct dmabufx_create __user *arg)
+{
+	struct dmabufx_request req = {};
+	struct dmabufx_create create;
+	struct dma_buf *dmabuf;
+	u32 size;
+	long ret;
+
+	if (get_user(size, &arg->size))
+		return -EFAULT;
+	if (size < CREATE_SIZE_VER0)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&create, sizeof(create), arg, size);
+	if (ret)
+		return ret;
+
+	dmabuf = create_from_user(&req, &create);
+	if (IS_ERR(dmabuf)) {
+		/* If that cannot be written, errno is all there is. */
+		ret = put_user(req.failed_segment, &arg->failed_segment) ?:
+		      put_user(req.reason, &arg->reason);
+		return PTR_ERR(dmabuf);
+	}
+
+	ret = install(dmabuf, req.data_offset, create.flags, arg);
+	if (ret < 0)
+		dma_buf_put(dmabuf);
 	return ret;
 }
 
@@ -66,9 +229,11 @@ static long dmabufx_ioctl(struct file *file, unsigned int cmd,
 
 	switch (cmd) {
 	case UDMABUF_CREATE:
-		return ioctl_create(argp);
+		return ioctl_udmabuf_create(argp);
 	case UDMABUF_CREATE_LIST:
-		return ioctl_create_list(argp);
+		return ioctl_udmabuf_create_list(argp);
+	case DMABUFX_IOC_CREATE:
+		return ioctl_create(argp);
 	default:
 		return -ENOTTY;
 	}
@@ -126,6 +291,7 @@ static int __init dmabufx_init(void)
 {
 	int ret;
 
+	dmabufx_account_init();
 	ret = dmabufx_vmap_init();
 	if (ret)
 		return ret;

@@ -2,14 +2,8 @@
 /*
  * Ranges of memfds as a source of runs.
  *
- * Retention: a table filled here owns exactly one pin of every folio that a
- * run touches, for each run that touches it. Pins that a merge makes surplus
- * are dropped at once; dmabufx_memfd_release() drops the rest by walking the
- * runs, so no list of what was pinned is kept.
- *
- * The memory of a memfd is charged to its owner's memory cgroup already. What a
- * user may hold pinned beyond that is not limited: holes punched after a buffer
- * was made leave its memory to the buffer.
+ * Retention: the core pins each folio once. Pins that a merge makes surplus are
+ * dropped at once.
  */
 #include <linux/fcntl.h>
 #include <linux/file.h>
@@ -29,16 +23,6 @@
  * drop the rest of a last, partial look-up.
  */
 #define PIN_BATCH	(8 * 31)
-
-/* How many pages to unpin before others may run. */
-#define UNPIN_BATCH	16384
-
-/*
- * How often one folio may be referenced before another pin is refused: half
- * of what its count holds. A list that repeats one page millions of times gets
- * an error here instead of the core's warning.
- */
-#define MAX_REFERENCES	(INT_MAX / 2)
 
 /* Where the seals of a memfd are kept, NULL when @file is none. */
 static const unsigned int *memfd_seals(const struct file *file)
@@ -61,10 +45,30 @@ static const unsigned int *memfd_seals(const struct file *file)
  * The memory must stay (no shrinking), and a promise that nobody writes it
  * must not be broken through a writable dma-buf.
  */
-static bool seals_are_right(unsigned int seals)
+static int check_seals(unsigned int seals, unsigned int flags, u32 *reason)
 {
-	return (seals & F_SEAL_SHRINK) &&
-	       !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+	if (!(seals & F_SEAL_SHRINK) && !(flags & DMABUFX_MAY_SHRINK))
+		return dmabufx_because(reason, DMABUFX_REASON_MAY_SHRINK,
+				       -EPERM);
+	if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) &&
+	    (flags & DMABUFX_FOR_WRITING))
+		return dmabufx_because(reason, DMABUFX_REASON_WRITE_SEALED,
+				       -EPERM);
+	return 0;
+}
+
+static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
+{
+	fmode_t needed = FMODE_READ;
+
+	if (flags & DMABUFX_OPENED_ANYHOW)
+		return 0;
+	if (flags & DMABUFX_FOR_WRITING)
+		needed |= FMODE_WRITE;
+	if ((mode & needed) != needed)
+		return dmabufx_because(reason, DMABUFX_REASON_OPEN_MODE,
+				       -EACCES);
+	return 0;
 }
 
 /*
@@ -97,7 +101,7 @@ static bool folio_is_plain(const struct folio *folio)
 {
 	return !folio_test_large(folio) && folio_test_uptodate(folio) &&
 	       folio_test_dirty(folio) &&
-	       folio_ref_count(folio) < MAX_REFERENCES;
+	       !dmabufx_pinned_to_excess(folio);
 }
 
 /* How many of the first of @nr folios are plain and in a row; may be none. */
@@ -117,8 +121,8 @@ static long count_plain_neighbours(struct folio **folios, long nr)
 static int memfd_append_folio(struct dmabufx_runs *runs, struct folio *folio,
 			      u32 first, u32 nr_pages)
 {
-	if (folio_ref_count(folio) >= MAX_REFERENCES)
-		return -ENOMEM;
+	if (dmabufx_pinned_to_excess(folio))
+		return -EMLINK;
 	folio_prepare(folio);
 	return dmabufx_runs_append(runs, folio, folio, first, nr_pages);
 }
@@ -215,94 +219,80 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 }
 
 /**
- * dmabufx_memfd_append - pin a range of a memfd and append it to a table
+ * dmabufx_is_memfd - is this a file that dmabufx_memfd_append_file() takes?
+ * @file: any file
+ */
+bool dmabufx_is_memfd(const struct file *file)
+{
+	return memfd_seals(file);
+}
+
+/**
+ * dmabufx_memfd_append_file - pin a range of a memfd and append it to a table
  * @runs: the table
- * @fd: the caller's descriptor of the memfd
- * @offset: where in the memfd, bytes, page-aligned
+ * @file: the memfd, or another file of shmem or hugetlbfs
+ * @offset: where in it, bytes, page-aligned
  * @size: how much of it, bytes, page-aligned
+ * @flags: DMABUFX_FOR_WRITING and others
+ * @reason: why it failed, where errno does not tell
  *
  * Context: Process context. Takes the inode's lock shared, the lock that
  * F_ADD_SEALS takes exclusively, from before the seals are read until the last
  * page is pinned: a seal is either seen here or sees the pins.
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. A failure may leave
- * part of the range appended; dmabufx_memfd_release() takes care of it.
+ * part of the range appended; the release of the table takes care of it.
  */
-int dmabufx_memfd_append(struct dmabufx_runs *runs, unsigned int fd, u64 offset,
-			 u64 size)
+int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
+			      u64 offset, u64 size, unsigned int flags,
+			      u32 *reason)
 {
-	const unsigned int *seals;
-	struct file *file;
+	const unsigned int *seals = memfd_seals(file);
+	struct inode *inode = file_inode(file);
 	loff_t end;
 	int ret;
 
-	file = fget(fd);
-	if (!file)
-		return -EBADFD;
-
-	ret = -EBADFD;
-	seals = memfd_seals(file);
 	if (!seals)
-		goto out;
+		return dmabufx_because(reason, DMABUFX_REASON_NOT_MEMFD,
+				       -EBADFD);
+	ret = check_mode(file->f_mode, flags, reason);
+	if (ret)
+		return ret;
+	if (!size)
+		return dmabufx_because(reason, DMABUFX_REASON_EMPTY, -EINVAL);
 
-	ret = -EINVAL;
-	if (!size || check_add_overflow(offset, size, &end))
-		goto out;
-
-	inode_lock_shared(file_inode(file));
-	if (seals_are_right(*seals))
+	inode_lock_shared(inode);
+	ret = check_seals(*seals, flags, reason);
+	if (!ret && (check_add_overflow(offset, size, &end) ||
+		     end > i_size_read(inode)))
+		ret = dmabufx_because(reason, DMABUFX_REASON_BEYOND_END,
+				      -ERANGE);
+	if (!ret)
 		ret = memfd_append_range(runs, file, offset, end);
-	inode_unlock_shared(file_inode(file));
-out:
-	fput(file);
+	inode_unlock_shared(inode);
 	return ret;
 }
 
-/*
- * Drop the one pin of each folio from the one that @page heads up to the one
- * before @end. Returns where the next would begin.
- */
-static struct page *memfd_unpin_folios(struct page *page,
-				       const struct page *end)
-{
-	while (page < end) {
-		struct folio *folio = (struct folio *)page;
-		struct page *next = page + 1;
-
-		/* Asked before the pin is gone, and the folio perhaps with it. */
-		if (PageHead(page))
-			next = page + folio_nr_pages(folio);
-		unpin_folio(folio);
-
-		/* What follows a whole folio is the first page of the next. */
-		page = next;
-	}
-	return page;
-}
-
-static void memfd_unpin_run(const struct dmabufx_run *run, u32 nr_pages)
-{
-	struct page *end = dmabufx_run_page(run) + nr_pages;
-	struct page *page = &run->folio->page;
-
-	while (page < end) {
-		page = memfd_unpin_folios(page, min(end, page + UNPIN_BATCH));
-		cond_resched();
-	}
-}
-
 /**
- * dmabufx_memfd_release - unpin all memory of a table
- * @runs: a table that dmabufx_memfd_append() filled, perhaps in part; empty
- *	afterwards
+ * dmabufx_memfd_append - dmabufx_memfd_append_file() by descriptor
+ * @runs: the table
+ * @fd: the caller's descriptor of the memfd
+ * @offset: where in the memfd, bytes, page-aligned
+ * @size: how much of it, bytes, page-aligned
+ * @flags: DMABUFX_FOR_WRITING and others
+ * @reason: why it failed, where errno does not tell
+ *
+ * Context, Return: as there.
  */
-void dmabufx_memfd_release(struct dmabufx_runs *runs)
+int dmabufx_memfd_append(struct dmabufx_runs *runs, unsigned int fd, u64 offset,
+			 u64 size, unsigned int flags, u32 *reason)
 {
-	u32 i;
+	struct file *file = fget(fd);
+	int ret;
 
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-
-		memfd_unpin_run(run, dmabufx_run_pages(runs, run));
-	}
-	dmabufx_runs_free(runs);
+	if (!file)
+		return dmabufx_because(reason, DMABUFX_REASON_NOT_OPEN, -EBADF);
+	ret = dmabufx_memfd_append_file(runs, file, offset, size, flags,
+					reason);
+	fput(file);
+	return ret;
 }

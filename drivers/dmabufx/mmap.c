@@ -272,13 +272,23 @@ static const struct vm_operations_struct dmabufx_vm_ops = {
  */
 int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
+	const struct dmabufx_buf *buf = dmabuf->priv;
+
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
+	if (buf->no_mmap)
+		return -EPERM;
+	if (buf->read_only) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		/* Importers that pass a mapping of their own on need this. */
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
 
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &dmabufx_vm_ops;
 	vma->vm_private_data = dmabuf->priv;
 
-	trace_dmabufx_mmap(dmabuf->priv, vma->vm_pgoff, vma_pages(vma));
+	trace_dmabufx_mmap(buf, vma->vm_pgoff, vma_pages(vma));
 	return 0;
 }

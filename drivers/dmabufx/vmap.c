@@ -2,9 +2,9 @@
 /*
  * The kernel: one contiguous kernel address for a buffer.
  *
- * A buffer within one folio has such an address from the start, in the direct
- * map. Any other is stitched together by vmap(), which wants an array of pages:
- * it is built, handed over and freed at once. Pages of large folios, tails
+ * A buffer within one folio that may be written has such an address from the
+ * start, in the direct map. Any other is stitched together by vmap(), which
+ * wants an array of pages: it is built, handed over and freed at once. Pages of large folios, tails
  * included, are only named to vmap(), never counted.
  *
  * What vmap() made is kept when the last user is gone, because compositors and
@@ -15,12 +15,15 @@
  * Locking: vmap_lock, inside the dma-buf's reservation lock. Memory is only
  * allocated outside of it, so that the shrinker may take it.
  */
+#include <linux/dmabufx.h>
+#include <linux/export.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "compat.h"
 #include "dmabufx.h"
 #include "trace.h"
 
@@ -36,11 +39,12 @@ static struct shrinker *vmap_shrinker;
  * but there hardened usercopy kills whoever copies across a folio's end. In a
  * vmap() it allows what lies within the mapping.
  */
-static void *direct_address(const struct dmabufx_runs *runs)
+static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 {
 	const struct dmabufx_run *run = runs->run;
 
-	if (runs->nr > 1 ||
+	/* The direct map is writable. */
+	if (read_only || runs->nr > 1 ||
 	    run->first + (size_t)runs->nr_pages > folio_nr_pages(run->folio))
 		return NULL;
 	return pfn_to_kaddr(dmabufx_run_pfn(run));
@@ -60,7 +64,7 @@ static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 	}
 }
 
-static void *vmap_runs(const struct dmabufx_runs *runs)
+static void *vmap_runs(const struct dmabufx_runs *runs, bool read_only)
 {
 	struct page **pages;
 	void *addr;
@@ -75,7 +79,8 @@ static void *vmap_runs(const struct dmabufx_runs *runs)
 		return NULL;
 
 	fill_pages(runs, pages);
-	addr = vmap(pages, runs->nr_pages, VM_MAP, PAGE_KERNEL);
+	addr = vmap(pages, runs->nr_pages, VM_MAP,
+		    read_only ? PAGE_KERNEL_RO : PAGE_KERNEL);
 	kvfree(pages);
 	return addr;
 }
@@ -97,11 +102,11 @@ int dmabufx_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	struct dmabufx_buf *buf = dmabuf->priv;
 	void *addr;
 
-	addr = direct_address(&buf->runs);
+	addr = direct_address(&buf->runs, buf->read_only);
 	if (!addr)
 		addr = kept_vmap_get(buf);
 	if (!addr) {
-		addr = vmap_runs(&buf->runs);
+		addr = vmap_runs(&buf->runs, buf->read_only);
 		/* Not on the list: nobody else looks at it. */
 		buf->vmap_addr = addr;
 	}
@@ -145,6 +150,107 @@ void dmabufx_vmap_release(struct dmabufx_buf *buf)
 	if (buf->vmap_addr)
 		idle_vmap_drop(buf);
 }
+
+/**
+ * struct file_map - what is behind a &struct dmabufx_file_map
+ * @map: what the caller sees
+ * @runs: the memory, whole pages
+ * @area: what vmap() made of it, NULL for the direct map
+ */
+struct file_map {
+	struct dmabufx_file_map map;
+	struct dmabufx_runs runs;
+	void *area;
+};
+
+/* As far as @fm was filled. */
+static void file_map_free(struct file_map *fm)
+{
+	vunmap(fm->area);
+	dmabufx_retention_end(&fm->runs);
+	kfree(fm);
+}
+
+static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
+			 size_t size, bool read_only)
+{
+	size_t skip = offset_in_page(pos);
+	size_t len = PAGE_ALIGN(skip + size);
+	void *addr;
+	int ret;
+
+	if (pos < 0 || !size || size > SIZE_MAX - 2 * PAGE_SIZE)
+		return -EINVAL;
+
+	ret = dmabufx_file_append(&fm->runs, file, pos - skip, len, read_only);
+	if (ret)
+		return ret;
+	dmabufx_runs_finish(&fm->runs);
+
+	addr = direct_address(&fm->runs, read_only);
+	if (!addr) {
+		fm->area = vmap_runs(&fm->runs, read_only);
+		addr = fm->area;
+	}
+	if (!addr)
+		return -ENOMEM;
+	fm->map.addr = addr + skip;
+	fm->map.size = size;
+	return 0;
+}
+
+/**
+ * dmabufx_vmap_file - map a range of a file into the kernel's address space
+ * @file: a file with pages: shmem, hugetlb, or on a disk. No reference to it is
+ *	kept
+ * @pos: where in the file, bytes; need not be page-aligned
+ * @size: how much of it, bytes; may go on to the end of the page that the file
+ *	ends in
+ * @flags: %DMABUFX_READ_ONLY, which files on a disk need; otherwise 0
+ *
+ * The range is contiguous at the address, whatever folios it lies in, wherever
+ * in them it starts and ends. Pages are read in where they are not in memory,
+ * swapped-out ones included, and stay until dmabufx_vunmap_file(), whatever
+ * happens to the file.
+ *
+ * Context: Process context, may sleep and read from a disk.
+ * Return: the mapping, or an error as dmabufx_export_file() has it, -ENOMEM also
+ * where there is no address space.
+ */
+struct dmabufx_file_map *dmabufx_vmap_file(struct file *file, loff_t pos,
+					   size_t size, unsigned int flags)
+{
+	struct file_map *fm;
+	int ret;
+
+	if (flags & ~DMABUFX_READ_ONLY)
+		return ERR_PTR(-EINVAL);
+
+	fm = kzalloc_obj(*fm, GFP_KERNEL_ACCOUNT);
+	if (!fm)
+		return ERR_PTR(-ENOMEM);
+
+	ret = file_map_fill(fm, file, pos, size, flags & DMABUFX_READ_ONLY);
+	if (ret) {
+		file_map_free(fm);
+		return ERR_PTR(ret);
+	}
+	return &fm->map;
+}
+EXPORT_SYMBOL_GPL(dmabufx_vmap_file);
+
+/**
+ * dmabufx_vunmap_file - end a mapping of dmabufx_vmap_file()
+ * @map: the mapping; gone afterwards. Errors and NULL are ignored
+ *
+ * Context: Process context, may sleep.
+ */
+void dmabufx_vunmap_file(struct dmabufx_file_map *map)
+{
+	if (!IS_ERR_OR_NULL(map))
+		file_map_free(container_of(map, struct file_map, map));
+}
+EXPORT_SYMBOL_GPL(dmabufx_vunmap_file);
 
 static unsigned long vmap_shrink_count(struct shrinker *shrinker,
 				       struct shrink_control *sc)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * dmabufx for other kernel modules: what an iterator describes, as pages,
- * a bvec or a scatterlist.
+ * a bvec, a scatterlist, or a dma-buf; a range of a file as a dma-buf or at a
+ * kernel address.
  *
  * Each function is documented where it is defined. All of them are exported
  * to GPL modules only and run in process context; those that take memory from
@@ -10,9 +11,13 @@
 #ifndef LINUX_DMABUFX_H
 #define LINUX_DMABUFX_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
+struct dma_buf;
+struct file;
 struct iov_iter;
+struct module;
 struct page;
 
 /*
@@ -26,5 +31,48 @@ unsigned int dmabufx_extract_mode(const struct iov_iter *iter);
 ssize_t dmabufx_extract_pages(struct iov_iter *iter, struct page **pages,
 			      size_t maxsize, unsigned int maxpages,
 			      size_t *offset0);
+
+/* Nobody writes through what is exported or mapped. */
+#define DMABUFX_READ_ONLY	BIT(0)
+
+/**
+ * struct dmabufx_export - by whom and how memory is exported
+ * @owner: %THIS_MODULE of the caller: stays loaded as long as the dma-buf lives
+ * @name: the exporter's name, as fdinfo shows it; not copied
+ * @flags: 0 or %DMABUFX_READ_ONLY: the file is opened read-only, processes
+ *	cannot map it writable, devices only %DMA_TO_DEVICE, the kernel
+ *	read-only
+ * @release: called once, after the last user of the dma-buf is gone and nothing
+ *	of dmabufx refers to the memory any more; may be NULL. In process
+ *	context, of any process or of none; may sleep; no lock is held. Not
+ *	called when the export fails
+ * @data: what @release is called with
+ */
+struct dmabufx_export {
+	struct module *owner;
+	const char *name;
+	unsigned int flags;
+	void (*release)(void *data);
+	void *data;
+};
+
+struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
+				    const struct dmabufx_export *how);
+struct dma_buf *dmabufx_export_file(struct file *file, loff_t pos, size_t size,
+				    const struct dmabufx_export *how);
+
+/**
+ * struct dmabufx_file_map - a range of a file in the kernel's address space
+ * @addr: where the first byte of it is
+ * @size: bytes
+ */
+struct dmabufx_file_map {
+	void *addr;
+	size_t size;
+};
+
+struct dmabufx_file_map *dmabufx_vmap_file(struct file *file, loff_t pos,
+					   size_t size, unsigned int flags);
+void dmabufx_vunmap_file(struct dmabufx_file_map *map);
 
 #endif /* LINUX_DMABUFX_H */

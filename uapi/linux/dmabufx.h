@@ -3,12 +3,17 @@
  * dmabufx: memory becomes a dma-buf.
  *
  * /dev/dmabufx answers the two calls of <linux/udmabuf.h>, UDMABUF_CREATE and
- * UDMABUF_CREATE_LIST: each turns page-aligned ranges of sealed memfds into
- * one dma-buf and returns its file descriptor, opened read-write. Ranges may
- * repeat, overlap and come in any order; holes in them are filled with zeros.
- * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored. The
- * device and the memfds may be opened read-only: it is seals that say whether
- * memory may be written.
+ * UDMABUF_CREATE_LIST, and one of its own, DMABUFX_IOC_CREATE. All of them turn
+ * ranges of memory into one dma-buf and return its file descriptor. Ranges may
+ * repeat, overlap and come in any order. The device may be opened read-only.
+ *
+ *
+ * The udmabuf calls
+ * -----------------
+ * take page-aligned ranges of sealed memfds; holes in them are filled with
+ * zeros. The dma-buf is opened read-write, also when a memfd was opened
+ * read-only: it is seals that say whether memory may be written.
+ * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored.
  *
  * What the errors mean. A call that fails changes nothing.
  *
@@ -20,6 +25,8 @@
  *		a list has more items than the list_limit module parameter
  *	EBADFD	a descriptor is not open, or is neither a memfd nor another
  *		file of shmem or hugetlbfs
+ *	EDQUOT	the user would hold more of memfds pinned than the
+ *		memfd_limit_mib module parameter allows
  *	EFAULT	the request cannot be read
  *	EINTR	the caller is being killed
  *	EMFILE	the caller has no free descriptor
@@ -32,8 +39,177 @@
 #ifndef _UAPI_LINUX_DMABUFX_H
 #define _UAPI_LINUX_DMABUFX_H
 
+#include <linux/ioctl.h>
+#include <linux/types.h>
 #include <linux/udmabuf.h>
 
 #define DMABUFX_DEVICE	"/dev/dmabufx"
+
+/**
+ * enum dmabufx_segment_type - where the memory of a segment comes from
+ * @DMABUFX_MEMFD: a range of a memfd, sealed with F_SEAL_SHRINK
+ * @DMABUFX_USER: a range of the caller's own addresses: anonymous memory,
+ *	private or shared, shmem, hugetlb; what is mapped from other files only
+ *	for a read-only buffer
+ */
+enum dmabufx_segment_type {
+	DMABUFX_MEMFD	= 0,
+	DMABUFX_USER	= 1,
+};
+
+/**
+ * struct dmabufx_segment - a piece of memory
+ * @fd: DMABUFX_MEMFD: the memfd; DMABUFX_USER: 0
+ * @type: enum dmabufx_segment_type
+ * @offset: DMABUFX_MEMFD: where in the memfd, bytes
+ * @address: DMABUFX_USER: where in the caller's address space
+ * @size: bytes; a segment of none is skipped
+ *
+ * The layout is that of struct udmabuf_create_item.
+ */
+struct dmabufx_segment {
+	__s32 fd;
+	__u32 type;
+	union {
+		__aligned_u64 offset;
+		__aligned_u64 address;
+	};
+	__aligned_u64 size;
+};
+
+/* Close the descriptor on exec. */
+#define DMABUFX_CREATE_CLOEXEC		0x1
+/*
+ * Nobody can write through the dma-buf: its descriptor is opened read-only,
+ * mappings cannot be made writable, and devices can map it for reading only.
+ * Others may still write the memory itself, unless seals forbid it.
+ */
+#define DMABUFX_CREATE_READ_ONLY	0x2
+
+/**
+ * struct dmabufx_create - what DMABUFX_IOC_CREATE takes
+ * @size: sizeof(struct dmabufx_create)
+ * @flags: DMABUFX_CREATE_*
+ * @segments: address of an array of struct dmabufx_segment
+ * @nr_segments: how many there are
+ * @segment_size: sizeof(struct dmabufx_segment)
+ * @name: address of a name for the dma-buf, as DMA_BUF_SET_NAME takes it, or 0
+ * @data_offset: returned on success: where in the buffer the first byte of the
+ *	first segment lies
+ * @failed_segment: returned on failure: the index of the segment that is to
+ *	blame, or @nr_segments where it is the request as a whole
+ * @reason: returned on failure: enum dmabufx_reason
+ *
+ * The buffer consists of whole pages. The first segment that is not empty may
+ * start within a page, and the last one may end within one; the buffer then has
+ * the rest of these pages, too. All other borders are page-aligned.
+ *
+ * Memory of the caller's own addresses stays that memory for as long as the
+ * dma-buf lives, whatever the caller maps there later, forks or exits. It
+ * counts against RLIMIT_MEMLOCK for as long; memfds count against a limit of
+ * their own, the memfd_limit_mib module parameter. Neither binds a caller with
+ * CAP_IPC_LOCK.
+ *
+ * The call returns the dma-buf's descriptor, or fails and changes nothing but
+ * @failed_segment and @reason. Where there is no reason to give (the struct
+ * cannot be read, has a size that the kernel does not know, or no descriptor
+ * is free) they stay as they are or say DMABUFX_REASON_NONE.
+ */
+struct dmabufx_create {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 segments;
+	__u32 nr_segments;
+	__u32 segment_size;
+	__aligned_u64 name;
+	__aligned_u64 data_offset;
+	__u32 failed_segment;
+	__u32 reason;
+};
+
+/**
+ * enum dmabufx_reason - why DMABUFX_IOC_CREATE failed
+ *
+ * The request as a whole:
+ * @DMABUFX_REASON_NONE: errno tells it all: EFAULT, the request cannot be
+ *	read; EINVAL, @size is smaller than the first version's; E2BIG, what
+ *	this kernel does not know of the struct is not zero; EMFILE, ENFILE;
+ *	EINTR, the caller is being killed; ENOMEM, no memory for records
+ * @DMABUFX_REASON_FLAGS: EINVAL, a flag that is not known
+ * @DMABUFX_REASON_SEGMENT_SIZE: EINVAL, @segment_size is not known
+ * @DMABUFX_REASON_NAME: EINVAL, the name is too long; EFAULT, cannot be read
+ * @DMABUFX_REASON_TOO_MANY: E2BIG, more segments than the list_limit module
+ *	parameter
+ * @DMABUFX_REASON_EMPTY: EINVAL, all segments are empty, or there is none
+ * @DMABUFX_REASON_MEMLOCK: ENOMEM, the user would hold more than
+ *	RLIMIT_MEMLOCK; EPERM, and that is 0
+ * @DMABUFX_REASON_MEMFD_LIMIT: EDQUOT, the user would hold more of memfds
+ *	than the memfd_limit_mib module parameter
+ *
+ * A segment:
+ * @DMABUFX_REASON_TYPE: EINVAL, its type is not known, or fd is not 0 where it
+ *	has to be
+ * @DMABUFX_REASON_UNALIGNED: EINVAL, it starts or ends inside a page where it
+ *	must not
+ * @DMABUFX_REASON_WRAPS: EINVAL, its offset and size go beyond 2^64
+ * @DMABUFX_REASON_TOO_LARGE: EFBIG, with it the buffer has more than 2^32 - 1
+ *	pages
+ * @DMABUFX_REASON_NOT_OPEN: EBADF, the descriptor is not open
+ * @DMABUFX_REASON_NOT_MEMFD: EBADFD, the descriptor is neither a memfd nor
+ *	another file of shmem or hugetlbfs
+ * @DMABUFX_REASON_OPEN_MODE: EACCES, the memfd is not opened for reading, or
+ *	for a buffer that is not read-only not for writing
+ * @DMABUFX_REASON_BEYOND_END: ERANGE, it reaches beyond the memfd
+ * @DMABUFX_REASON_MAY_SHRINK: EPERM, the memfd lacks F_SEAL_SHRINK
+ * @DMABUFX_REASON_WRITE_SEALED: EPERM, the memfd has F_SEAL_WRITE or
+ *	F_SEAL_FUTURE_WRITE, which allow only a read-only buffer
+ * @DMABUFX_REASON_NO_MEMORY: ENOMEM, for a hole, swapped-out memory or the
+ *	kernel's records; or no huge page is left in the pool
+ * @DMABUFX_REASON_PINNED_OFTEN: EMLINK, a page is pinned more often than can
+ *	be counted
+ * @DMABUFX_REASON_NOT_USER: EFAULT, not an address of user space
+ * @DMABUFX_REASON_UNMAPPED: EFAULT, nothing is mapped there
+ * @DMABUFX_REASON_PROTECTED: EACCES, mapped without the permission to read, or
+ *	for a buffer that is not read-only to write
+ * @DMABUFX_REASON_DEVICE: EOPNOTSUPP, mapped from a device, another dma-buf
+ *	included
+ * @DMABUFX_REASON_FILE: EOPNOTSUPP, mapped from a file that is not in memory
+ *	alone, which allows only a read-only buffer, or no buffer (DAX)
+ * @DMABUFX_REASON_UNPINNABLE: EFAULT or what the kernel said: memory that
+ *	cannot be pinned (secret memory for one), or a page that failed
+ */
+enum dmabufx_reason {
+	DMABUFX_REASON_NONE		= 0,
+
+	DMABUFX_REASON_FLAGS		= 1,
+	DMABUFX_REASON_SEGMENT_SIZE	= 2,
+	DMABUFX_REASON_NAME		= 3,
+	DMABUFX_REASON_TOO_MANY		= 4,
+	DMABUFX_REASON_EMPTY		= 5,
+	DMABUFX_REASON_MEMLOCK		= 6,
+	DMABUFX_REASON_MEMFD_LIMIT	= 7,
+
+	DMABUFX_REASON_TYPE		= 16,
+	DMABUFX_REASON_UNALIGNED	= 17,
+	DMABUFX_REASON_WRAPS		= 18,
+	DMABUFX_REASON_TOO_LARGE	= 19,
+	DMABUFX_REASON_NOT_OPEN		= 20,
+	DMABUFX_REASON_NOT_MEMFD	= 21,
+	DMABUFX_REASON_OPEN_MODE	= 22,
+	DMABUFX_REASON_BEYOND_END	= 23,
+	DMABUFX_REASON_MAY_SHRINK	= 24,
+	DMABUFX_REASON_WRITE_SEALED	= 25,
+	DMABUFX_REASON_NO_MEMORY	= 26,
+	DMABUFX_REASON_PINNED_OFTEN	= 27,
+	DMABUFX_REASON_NOT_USER		= 28,
+	DMABUFX_REASON_UNMAPPED		= 29,
+	DMABUFX_REASON_PROTECTED	= 30,
+	DMABUFX_REASON_DEVICE		= 31,
+	DMABUFX_REASON_FILE		= 32,
+	DMABUFX_REASON_UNPINNABLE	= 33,
+};
+
+/* Structs carry their size, so the number does not: it never changes. */
+#define DMABUFX_IOC_CREATE	_IO('u', 0x60)
 
 #endif /* _UAPI_LINUX_DMABUFX_H */

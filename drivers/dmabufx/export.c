@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The exporter for other modules: any iterator, or a range of a file, becomes
+ * a dma-buf.
+ */
+#include <linux/dmabufx.h>
+#include <linux/export.h>
+#include <linux/mm.h>
+#include <linux/uio.h>
+
+#include "compat.h"
+#include "dmabufx.h"
+
+/*
+ * Memory of the slab allocator, page tables and the like are not for processes,
+ * whose mappings of it the core would have to refuse if it were asked. What
+ * kmalloc() took from the page allocator as a whole is just pages.
+ */
+static bool may_be_mapped(const struct folio *folio)
+{
+	return !page_has_type(&folio->page) || folio_test_hugetlb(folio) ||
+	       dmabufx_is_large_kmalloc(&folio->page);
+}
+
+static bool all_may_be_mapped(const struct dmabufx_runs *runs)
+{
+	u32 i;
+
+	for (i = 0; i < runs->nr; i++) {
+		const struct dmabufx_run *run = &runs->run[i];
+		unsigned long pfn = dmabufx_run_pfn(run);
+		unsigned long end = pfn + dmabufx_run_pages(runs, run);
+
+		while (pfn < end) {
+			struct folio *folio = page_folio(pfn_to_page(pfn));
+
+			if (!may_be_mapped(folio))
+				return false;
+			pfn = folio_pfn(folio) + folio_nr_pages(folio);
+		}
+	}
+	return true;
+}
+
+static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
+{
+	struct dmabufx_buf *buf;
+
+	if (!how->owner || !how->name || how->flags & ~DMABUFX_READ_ONLY)
+		return ERR_PTR(-EINVAL);
+
+	buf = dmabufx_buf_alloc();
+	if (IS_ERR(buf))
+		return buf;
+	buf->read_only = how->flags & DMABUFX_READ_ONLY;
+	return buf;
+}
+
+/* Consumes @buf, which is filled if @ret is 0. */
+static struct dma_buf *export_filled(struct dmabufx_buf *buf, int ret,
+				     const struct dmabufx_export *how)
+{
+	if (ret) {
+		dmabufx_buf_free(buf);
+		return ERR_PTR(ret);
+	}
+	dmabufx_runs_finish(&buf->runs);
+	buf->no_mmap = !all_may_be_mapped(&buf->runs);
+	buf->release = how->release;
+	buf->release_data = how->data;
+	return dmabufx_buf_export(buf, how->name, how->owner);
+}
+
+static int fill_from_user(struct dmabufx_buf *buf, struct iov_iter *iter,
+			  size_t size)
+{
+	size_t rest = iov_iter_count(iter) - size;
+	u32 reason;
+	int ret;
+
+	/* Written through the buffer, which needs a destination's pins. */
+	if (!buf->read_only && iov_iter_rw(iter) != READ)
+		return -EACCES;
+
+	ret = dmabufx_charge(&buf->charge, size >> PAGE_SHIFT, 0, &reason);
+	if (ret)
+		return ret;
+	buf->runs.dirty = !buf->read_only;
+	iov_iter_truncate(iter, size);
+	ret = dmabufx_user_append(&buf->runs, iter, &reason);
+	iov_iter_reexpand(iter, iov_iter_count(iter) + rest);
+	return ret;
+}
+
+static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
+			  size_t size)
+{
+	if (!size || !PAGE_ALIGNED(size))
+		return -EINVAL;
+	if (size > iov_iter_count(iter))
+		return -ERANGE;
+	if (size >> PAGE_SHIFT > DMABUFX_MAX_PAGES)
+		return -EFBIG;
+
+	if (user_backed_iter(iter))
+		return fill_from_user(buf, iter, size);
+	return -EOPNOTSUPP;
+}
+
+/**
+ * dmabufx_export_iter - the next part of an iterator becomes a dma-buf
+ * @iter: an iterator over user memory (UBUF, IOVEC), or the kernel's (BVEC,
+ *	KVEC, XARRAY, FOLIOQ), whose borders are page-aligned. On success it is
+ *	advanced by @size; on failure it stays where it was
+ * @size: how much of it, bytes, a multiple of the page size
+ * @how: by whom and how
+ *
+ * User memory is that of the calling process. It is pinned, and charged to its
+ * user, until the dma-buf is no more; the direction has to be READ (a
+ * destination) unless the buffer is read-only. Kernel memory stays the
+ * caller's, who must keep it, unchanged in place, until @how->release is
+ * called.
+ *
+ * Processes can mmap() the dma-buf unless there is memory in it that they must
+ * not see as a whole page, the slab allocator's for one: then mmap() fails with
+ * EPERM.
+ *
+ * Context: Process context, may sleep.
+ * Return: the dma-buf, with a reference that dma_buf_put() or dma_buf_fd()
+ * takes over, or an error, after which @how->release is not called: -EINVAL,
+ * not page-aligned, empty, or @how is incomplete; -ERANGE, the iterator is
+ * shorter; -EACCES, a writable buffer of a source; -EFAULT, an address without
+ * usable memory; -EOPNOTSUPP, another kind of iterator, or memory that must not
+ * be pinned; -EPERM or -ENOMEM, RLIMIT_MEMLOCK or no memory; -EFBIG, -EMLINK,
+ * -EINTR as <uapi/linux/dmabufx.h> has it.
+ */
+struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
+				    const struct dmabufx_export *how)
+{
+	struct iov_iter before = *iter;
+	struct dmabufx_buf *buf;
+	struct dma_buf *dmabuf;
+
+	buf = buf_for(how);
+	if (IS_ERR(buf))
+		return ERR_CAST(buf);
+
+	dmabuf = export_filled(buf, fill_from_iter(buf, iter, size), how);
+	if (IS_ERR(dmabuf))
+		*iter = before;
+	return dmabuf;
+}
+EXPORT_SYMBOL_GPL(dmabufx_export_iter);
+
+/**
+ * dmabufx_export_file - a range of a file becomes a dma-buf
+ * @file: a file with pages: shmem, hugetlb, or on a disk. No reference to it is
+ *	kept
+ * @pos: where in the file, bytes, page-aligned
+ * @size: how much of it, bytes, page-aligned; may go on to the end of the page
+ *	that the file ends in
+ * @how: by whom and how; files on a disk only with DMABUFX_READ_ONLY
+ *
+ * The pages are read in where they are not in memory. Those of shmem and
+ * hugetlb are pinned, others referenced, until the dma-buf is no more; what is
+ * cut off or punched out of the file meanwhile stays in the buffer.
+ *
+ * Context: Process context, may sleep and read from a disk.
+ * Return: the dma-buf, as dmabufx_export_iter(); or an error, after which
+ * @how->release is not called: -EINVAL, not page-aligned, empty, or @how is
+ * incomplete; -ERANGE, the file ends before; -EACCES, a writable buffer of a
+ * file on a disk, or the file is not opened so; -EPERM, a seal of the file
+ * forbids to write; -EOPNOTSUPP, a file without pages, DAX included; -EIO and
+ * others, it cannot be read; -EFBIG, -EMLINK, -EINTR, -ENOMEM.
+ */
+struct dma_buf *dmabufx_export_file(struct file *file, loff_t pos, size_t size,
+				    const struct dmabufx_export *how)
+{
+	struct dmabufx_buf *buf;
+	int ret;
+
+	buf = buf_for(how);
+	if (IS_ERR(buf))
+		return ERR_CAST(buf);
+
+	ret = dmabufx_file_append(&buf->runs, file, pos, size, buf->read_only);
+	return export_filled(buf, ret, how);
+}
+EXPORT_SYMBOL_GPL(dmabufx_export_file);

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The caller's own addresses as a source of runs.
+ *
+ * Pages are pinned for long (FOLL_LONGTERM), which moves them out of places
+ * where they must not stay, and for writing unless the buffer is read-only. That
+ * makes them the caller's alone before they are pinned: neither a later fork()
+ * nor a copy on write takes them from the buffer.
+ *
+ * Retention: the core pins a folio once for each page. All but one of these
+ * pins are dropped at once, so that a table holds user memory just as it holds
+ * memfds: one pin of each folio for each run that touches it.
+ */
+#include <linux/dmabufx.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "dmabufx.h"
+
+/* How many pages to pin at a time: a large folio's, by a page of pointers. */
+#define PIN_BATCH	(PAGE_SIZE / sizeof(struct page *))
+
+/* How many of the first of @nr pages are in a row within @folio. */
+static u32 count_neighbours(const struct folio *folio, struct page **pages,
+			    u32 first, long nr)
+{
+	struct page *page = pages[0];
+	u32 n;
+
+	nr = min_t(long, nr, folio_nr_pages(folio) - first);
+	for (n = 1; n < nr; n++)
+		if (pages[n] != ++page)
+			break;
+	return n;
+}
+
+/* Append the first of @nr pinned pages and its neighbours. Pages or -errno. */
+static long append_folio(struct dmabufx_runs *runs, struct page **pages,
+			 long nr)
+{
+	struct folio *folio = page_folio(pages[0]);
+	u32 first = folio_page_idx(folio, pages[0]);
+	u32 n = count_neighbours(folio, pages, first, nr);
+	int ret;
+
+	if (dmabufx_pinned_to_excess(folio))
+		return -EMLINK;
+
+	ret = dmabufx_runs_append(runs, folio, folio, first, n);
+	if (ret < 0)
+		return ret;
+
+	/* One pin stays, unless the run has one of this folio already. */
+	if (n - 1 + ret)
+		unpin_user_page_range_dirty_lock(pages[0], n - 1 + ret, false);
+	return n;
+}
+
+/* Hands @nr pinned pages to the table; consumes the pins, also on failure. */
+static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr)
+{
+	long done, i;
+
+	for (i = 0; i < nr; i += done) {
+		done = append_folio(runs, pages + i, nr - i);
+		if (done < 0) {
+			unpin_user_pages(pages + i, nr - i);
+			return done;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Why the core would not pin what is at @addr, as far as the area there tells;
+ * the core says EFAULT to nearly everything.
+ */
+static int explain(unsigned long addr, bool write, int err, u32 *reason)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	vm_flags_t flags = 0;
+	bool of_file = false;
+
+	if (err == -ENOMEM || err == -EINTR)
+		return err;
+
+	mmap_read_lock(mm);
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr) {
+		flags = vma->vm_flags;
+		of_file = vma->vm_file &&
+			  !shmem_mapping(vma->vm_file->f_mapping) &&
+			  !is_vm_hugetlb_page(vma);
+	} else {
+		vma = NULL;
+	}
+	mmap_read_unlock(mm);
+
+	if (!vma)
+		return dmabufx_because(reason, DMABUFX_REASON_UNMAPPED, -EFAULT);
+	if (flags & (VM_IO | VM_PFNMAP))
+		return dmabufx_because(reason, DMABUFX_REASON_DEVICE,
+				       -EOPNOTSUPP);
+	if (!(flags & (write ? VM_WRITE : VM_READ)))
+		return dmabufx_because(reason, DMABUFX_REASON_PROTECTED,
+				       -EACCES);
+	if (of_file && (write || err == -EOPNOTSUPP))
+		return dmabufx_because(reason, DMABUFX_REASON_FILE, -EOPNOTSUPP);
+	return dmabufx_because(reason, DMABUFX_REASON_UNPINNABLE, err);
+}
+
+static int append_batch(struct dmabufx_runs *runs, struct iov_iter *iter,
+			struct page **pages, u32 *reason)
+{
+	unsigned long addr = (unsigned long)iter_iov_addr(iter);
+	ssize_t len;
+	size_t skip;
+	long nr;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	len = dmabufx_extract_pages(iter, pages, iov_iter_count(iter),
+				    PIN_BATCH, &skip);
+	if (len <= 0)
+		return explain(addr, iov_iter_rw(iter) == READ,
+			       len ?: -EFAULT, reason);
+	nr = DIV_ROUND_UP(skip + len, PAGE_SIZE);
+	if (skip || !PAGE_ALIGNED(len)) {
+		unpin_user_pages(pages, nr);
+		return dmabufx_because(reason, DMABUFX_REASON_UNALIGNED,
+				       -EINVAL);
+	}
+	return append_pages(runs, pages, nr);
+}
+
+/**
+ * dmabufx_user_append - pin user memory and append it to a table
+ * @runs: the table
+ * @iter: what to append, an iterator over addresses of the calling process
+ *	whose segments are page-aligned; a destination for memory that shall be
+ *	writable, else a source. Advanced by what was appended
+ * @reason: why it failed
+ *
+ * Context: Process context. Takes mmap_lock.
+ * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. A failure may leave part
+ * of it appended; the release of the table takes care of it.
+ */
+int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
+			u32 *reason)
+{
+	struct page **pages;
+	int ret = 0;
+
+	pages = kmalloc_array(PIN_BATCH, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+
+	while (iov_iter_count(iter) && !ret) {
+		ret = append_batch(runs, iter, pages, reason);
+		cond_resched();
+	}
+	kfree(pages);
+	return ret;
+}
