@@ -4,8 +4,8 @@
  *
  * A buffer within one folio that may be written has such an address from the
  * start, in the direct map. Any other is stitched together by vmap(), which
- * wants an array of pages: it is built, handed over and freed at once. Pages of large folios, tails
- * included, are only named to vmap(), never counted.
+ * wants an array of pages: it is built, handed over and freed at once. Pages of
+ * large folios, tails included, are only named to vmap(), never counted.
  *
  * What vmap() made is kept when the last user is gone, because compositors and
  * shadow framebuffers come back with the next frame. It ends with the buffer,
