@@ -26,6 +26,7 @@
 #error "dmabufx needs the struct pages of contiguous memory to be contiguous"
 #endif
 
+struct iov_iter;
 struct vm_area_struct;
 
 /* runs.c: physically contiguous pieces of memory, in the buffer's order */
@@ -103,6 +104,25 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 int dmabufx_memfd_append(struct dmabufx_runs *runs, unsigned int fd, u64 offset,
 			 u64 size);
 void dmabufx_memfd_release(struct dmabufx_runs *runs);
+
+/* iter.c and kva.c: memory of kernel iterators, kernel addresses */
+
+/**
+ * struct dmabufx_piece - physically contiguous memory, in bytes
+ * @page: the page that it begins in
+ * @offset: where in @page, below PAGE_SIZE
+ * @len: how many bytes; may go on into the pages behind @page
+ */
+struct dmabufx_piece {
+	struct page *page;
+	size_t offset;
+	size_t len;
+};
+
+int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
+			size_t size);
+int dmabufx_kva_piece(const void *kaddr, size_t len,
+		      struct dmabufx_piece *piece);
 
 /* create.c: buffers come and go */
 
