@@ -166,6 +166,25 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 			u32 *reason);
 
+/* iter.c and kva.c: memory of kernel iterators, kernel addresses */
+
+/**
+ * struct dmabufx_piece - physically contiguous memory, in bytes
+ * @page: the page that it begins in
+ * @offset: where in @page, below PAGE_SIZE
+ * @len: how many bytes; may go on into the pages behind @page
+ */
+struct dmabufx_piece {
+	struct page *page;
+	size_t offset;
+	size_t len;
+};
+
+int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
+			size_t size);
+int dmabufx_kva_piece(const void *kaddr, size_t len,
+		      struct dmabufx_piece *piece);
+
 /* account.c: what a user may pin */
 
 /**

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabufx for other kernel modules: what an iterator describes, as pages,
- * a bvec, a scatterlist, or a dma-buf; a range of a file as a dma-buf or at a
- * kernel address.
+ * dmabufx for other kernel modules: what an iterator or a kernel address range
+ * describes, as pages, a bvec, a scatterlist, or a dma-buf; a range of a file as
+ * a dma-buf or at a kernel address.
  *
- * Each function is documented where it is defined. All of them are exported
- * to GPL modules only and run in process context; those that take memory from
- * a user iterator may sleep on the memory that they fault in.
+ * Each function is documented where it is defined. All of them are exported to
+ * GPL modules only, and run in process context.
  */
 #ifndef LINUX_DMABUFX_H
 #define LINUX_DMABUFX_H
@@ -19,6 +18,10 @@ struct file;
 struct iov_iter;
 struct module;
 struct page;
+struct scatterlist;
+struct sg_table;
+
+/* iter.c: iterators */
 
 /*
  * What dmabufx_extract_mode() answers beside 0: extracted pages are pinned, and
@@ -31,6 +34,22 @@ unsigned int dmabufx_extract_mode(const struct iov_iter *iter);
 ssize_t dmabufx_extract_pages(struct iov_iter *iter, struct page **pages,
 			      size_t maxsize, unsigned int maxpages,
 			      size_t *offset0);
+
+ssize_t dmabufx_extract_user_iter(struct iov_iter *orig, size_t maxsize,
+				  struct iov_iter *new, unsigned int max_bvecs);
+void dmabufx_release_user_iter(const struct iov_iter *iter, bool dirty);
+
+ssize_t dmabufx_extract_iter_to_sg(struct iov_iter *iter, size_t maxsize,
+				   struct sg_table *sgt, unsigned int sg_max);
+void dmabufx_release_sg(struct scatterlist *sgl, unsigned int nents,
+			bool dirty);
+
+/* kva.c: kernel addresses */
+
+long dmabufx_kva_pages(const void *addr, size_t len, struct page ***pages,
+		       unsigned long max_pages, gfp_t gfp);
+
+/* export.c: dma-bufs */
 
 /* Nobody writes through what is exported or mapped. */
 #define DMABUFX_READ_ONLY	BIT(0)
@@ -60,6 +79,8 @@ struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
 				    const struct dmabufx_export *how);
 struct dma_buf *dmabufx_export_file(struct file *file, loff_t pos, size_t size,
 				    const struct dmabufx_export *how);
+
+/* vmap.c: files at a kernel address */
 
 /**
  * struct dmabufx_file_map - a range of a file in the kernel's address space
