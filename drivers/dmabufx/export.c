@@ -104,7 +104,8 @@ static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
 
 	if (user_backed_iter(iter))
 		return fill_from_user(buf, iter, size);
-	return -EOPNOTSUPP;
+	buf->runs.retention = DMABUFX_CALLERS;
+	return dmabufx_iter_append(&buf->runs, iter, size);
 }
 
 /**

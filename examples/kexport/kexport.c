@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kexport: how a kernel module makes dma-bufs of its memory, and looks into files.
+ *
+ * A driver has a buffer (from kvmalloc(), vmalloc() or page by page) or knows a
+ * file whose contents are wanted, and somebody is to use that as a dma-buf. It
+ * describes the memory by an iov_iter, says who it is and what to do in the end,
+ * and gets a dma-buf whose every operation works: nothing else is to be written.
+ *
+ * Here the buffers are made on request of a program, by an ioctl on a file in
+ * debugfs; see kexport.h.
+ */
+#include <linux/bvec.h>
+#include <linux/debugfs.h>
+#include <linux/dma-buf.h>
+#include <linux/dmabufx.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/vmalloc.h>
+
+#include "kexport.h"
+
+/* A program chooses the size: charge it, and do not complain when it is too much. */
+#define GFP_FOR_USERS	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
+
+static struct dentry *folder;
+static atomic_t nr_live = ATOMIC_INIT(0);
+
+/* Who exports, and what becomes of the memory: the same for all kinds here. */
+static struct dmabufx_export export_by(const struct kexport_get *get,
+				       void (*release)(void *data), void *data)
+{
+	return (struct dmabufx_export) {
+		.owner = THIS_MODULE,
+		.name = KBUILD_MODNAME,
+		.flags = get->read_only ? DMABUFX_READ_ONLY : 0,
+		.release = release,
+		.data = data,
+	};
+}
+
+/* kvmalloc and vmalloc: memory with one kernel address, a KVEC iterator. */
+
+static void release_kvmem(void *data)
+{
+	kvfree(data);
+	atomic_dec(&nr_live);
+}
+
+static struct dma_buf *export_kvmem(const struct kexport_get *get, void *mem)
+{
+	struct dmabufx_export by = export_by(get, release_kvmem, mem);
+	struct kvec vec = { .iov_base = mem, .iov_len = get->size };
+	struct dma_buf *dmabuf;
+	struct iov_iter iter;
+
+	if (!mem)
+		return ERR_PTR(-ENOMEM);
+
+	iov_iter_kvec(&iter, ITER_DEST, &vec, 1, get->size);
+	dmabuf = dmabufx_export_iter(&iter, get->size, &by);
+	if (IS_ERR(dmabuf))
+		kvfree(mem);
+	return dmabuf;
+}
+
+static struct dma_buf *get_kvmalloc(const struct kexport_get *get)
+{
+	return export_kvmem(get, kvzalloc(get->size, GFP_FOR_USERS));
+}
+
+static struct dma_buf *get_vmalloc(const struct kexport_get *get)
+{
+	return export_kvmem(get, __vmalloc(get->size,
+					   GFP_FOR_USERS | __GFP_ZERO));
+}
+
+/* pages: memory without an address, a BVEC iterator. */
+
+/**
+ * struct page_list - pages that were allocated one by one
+ * @nr: how many are in @vec
+ * @vec: a page each
+ */
+struct page_list {
+	unsigned int nr;
+	struct bio_vec vec[] __counted_by(nr);
+};
+
+static void page_list_free(struct page_list *list)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->nr; i++)
+		if (list->vec[i].bv_page)
+			__free_page(list->vec[i].bv_page);
+	kvfree(list);
+}
+
+static struct page_list *page_list_alloc(unsigned int nr)
+{
+	struct page_list *list;
+	unsigned int i;
+
+	list = kvzalloc(struct_size(list, vec, nr), GFP_FOR_USERS);
+	if (!list)
+		return NULL;
+
+	list->nr = nr;
+	for (i = 0; i < nr; i++) {
+		struct page *page = alloc_page(GFP_FOR_USERS | __GFP_ZERO);
+
+		if (!page) {
+			page_list_free(list);
+			return NULL;
+		}
+		bvec_set_page(&list->vec[i], page, PAGE_SIZE, 0);
+	}
+	return list;
+}
+
+static void release_pages_of(void *data)
+{
+	page_list_free(data);
+	atomic_dec(&nr_live);
+}
+
+static struct dma_buf *get_pages_one_by_one(const struct kexport_get *get)
+{
+	struct page_list *list = page_list_alloc(get->size >> PAGE_SHIFT);
+	struct dmabufx_export by = export_by(get, release_pages_of, list);
+	struct dma_buf *dmabuf;
+	struct iov_iter iter;
+
+	if (!list)
+		return ERR_PTR(-ENOMEM);
+
+	iov_iter_bvec(&iter, ITER_DEST, list->vec, list->nr, get->size);
+	dmabuf = dmabufx_export_iter(&iter, get->size, &by);
+	if (IS_ERR(dmabuf))
+		page_list_free(list);
+	return dmabuf;
+}
+
+/* file: a range of a page cache. dmabufx holds the pages, we need not. */
+
+static void release_file(void *data)
+{
+	atomic_dec(&nr_live);
+}
+
+static struct dma_buf *get_file_range(const struct kexport_get *get)
+{
+	struct dmabufx_export by = export_by(get, release_file, NULL);
+	struct file *file = fget(get->file);
+	struct dma_buf *dmabuf;
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+
+	dmabuf = dmabufx_export_file(file, get->offset, get->size, &by);
+	fput(file);
+	return dmabuf;
+}
+
+/* The files in debugfs. */
+
+struct kind {
+	const char *name;
+	struct dma_buf *(*get)(const struct kexport_get *get);
+};
+
+static const struct kind kinds[] = {
+	{ "kvmalloc", get_kvmalloc },
+	{ "vmalloc", get_vmalloc },
+	{ "pages", get_pages_one_by_one },
+	{ "file", get_file_range },
+};
+
+static long kexport_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct kind *kind = file->private_data;
+	struct dma_buf *dmabuf;
+	struct kexport_get get;
+	int fd;
+
+	if (cmd != KEXPORT_GET)
+		return -ENOTTY;
+	if (copy_from_user(&get, (void __user *)arg, sizeof(get)))
+		return -EFAULT;
+	/* What a 32-bit count of pages holds; the allocators limit it further. */
+	if (!get.size || !PAGE_ALIGNED(get.size) ||
+	    get.size >> PAGE_SHIFT > INT_MAX)
+		return -EINVAL;
+
+	dmabuf = kind->get(&get);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	atomic_inc(&nr_live);
+	fd = dma_buf_fd(dmabuf, O_CLOEXEC);
+	if (fd < 0)
+		dma_buf_put(dmabuf);
+	return fd;
+}
+
+static const struct file_operations kexport_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.unlocked_ioctl = kexport_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+/* peek: a range of a file at one kernel address, however it lies in memory. */
+
+static long peek_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct dmabufx_file_map *map;
+	struct kexport_peek peek;
+	struct file *target;
+	long ret = 0;
+
+	if (cmd != KEXPORT_PEEK)
+		return -ENOTTY;
+	if (copy_from_user(&peek, (void __user *)arg, sizeof(peek)))
+		return -EFAULT;
+	if (peek.zero)
+		return -EINVAL;
+
+	target = fget(peek.file);
+	if (!target)
+		return -EBADF;
+	map = dmabufx_vmap_file(target, peek.offset, peek.size,
+				DMABUFX_READ_ONLY);
+	fput(target);
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+
+	if (copy_to_user(u64_to_user_ptr(peek.to), map->addr, map->size))
+		ret = -EFAULT;
+	dmabufx_vunmap_file(map);
+	return ret;
+}
+
+static const struct file_operations peek_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = peek_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static int __init kexport_init(void)
+{
+	size_t i;
+
+	folder = debugfs_create_dir(KBUILD_MODNAME, NULL);
+	debugfs_create_atomic_t("live", 0444, folder, &nr_live);
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		debugfs_create_file(kinds[i].name, 0600, folder,
+				    (void *)&kinds[i], &kexport_fops);
+	debugfs_create_file("peek", 0600, folder, NULL, &peek_fops);
+	return 0;
+}
+
+static void __exit kexport_exit(void)
+{
+	debugfs_remove(folder);
+}
+
+module_init(kexport_init);
+module_exit(kexport_exit);
+
+MODULE_DESCRIPTION("How a kernel module makes dma-bufs of its memory with dmabufx");
+MODULE_AUTHOR("The dmabufx authors");
+MODULE_LICENSE("GPL");
+MODULE_INFO(import_ns, "DMA_BUF");

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The exporter for other modules, as examples/kexport uses it: dma-bufs of the
+ * kernel's own memory and of files, and files at a kernel address.
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../examples/kexport/kexport.h"
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define FOLDER "/sys/kernel/debug/kexport/"
+
+static int open_kind(const char *kind)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), FOLDER "%s", kind);
+	return must(open(path, O_RDWR | O_CLOEXEC));
+}
+
+static int try_get(const char *kind, struct kexport_get get)
+{
+	int debugfs = open_kind(kind);
+	int fd = ioctl(debugfs, KEXPORT_GET, &get);
+	int error = errno;
+
+	close(debugfs);
+	errno = error;
+	return fd;
+}
+
+/* Memory of the kernel's, as a part of a buffer: it has a pattern, no memfd. */
+static struct buffer get_buffer(const char *kind, struct memory *mem,
+				struct part *part)
+{
+	*part = (struct part){ .mem = mem, .size = mem->size };
+	return (struct buffer) {
+		.parts = part,
+		.nr_parts = 1,
+		.size = mem->size,
+		.fd = must(try_get(kind, (struct kexport_get) { .size = mem->size })),
+		.importer = -1,
+	};
+}
+
+static void shows_on_all_ways(const char *kind, __u64 size, bool mappable)
+{
+	struct memory mem = { .folio = PAGE, .fd = -1, .size = size, .id = 77 };
+	struct part part;
+	struct buffer buf = get_buffer(kind, &mem, &part);
+
+	buffer_write(&buf, &way_device, 1);
+	buffer_verify(&buf, &way_sg, 1);
+	buffer_verify(&buf, &way_vmap, 1);
+	buffer_write(&buf, &way_vmap, 2);
+	buffer_verify(&buf, &way_device, 2);
+	if (mappable) {
+		buffer_verify(&buf, &way_mmap, 2);
+		buffer_write(&buf, &way_mmap, 3);
+		buffer_verify(&buf, &way_sg, 3);
+	} else {
+		must_fail(EPERM, mmap(NULL, size, PROT_READ, MAP_SHARED, buf.fd, 0));
+	}
+	buffer_free(&buf);
+}
+
+PROMISE(export_kvmalloc, "memory of kvmalloc() shows the same data on every way")
+{
+	shows_on_all_ways("kvmalloc", KIB(64), true);
+	shows_on_all_ways("kvmalloc", MIB(5) + PAGE, true);
+}
+
+PROMISE(export_slab_is_not_for_processes,
+	"memory of the slab allocator can be used by devices, not mapped by processes")
+{
+	shows_on_all_ways("kvmalloc", PAGE, false);
+}
+
+PROMISE(export_vmalloc, "memory of vmalloc() shows the same data on every way")
+{
+	shows_on_all_ways("vmalloc", PAGE, true);
+	shows_on_all_ways("vmalloc", MIB(3) + 3 * PAGE, true);
+}
+
+PROMISE(export_pages, "pages of a bvec show the same data on every way")
+{
+	shows_on_all_ways("pages", PAGE, true);
+	shows_on_all_ways("pages", MIB(3) + 3 * PAGE, true);
+}
+
+PROMISE(export_outlives_the_descriptor,
+	"a mapping keeps memory, module and dma-buf; the memory goes once")
+{
+	long live = file_number(FOLDER "live", "");
+	int fd = must(try_get("vmalloc", (struct kexport_get) { .size = MIB(1) }));
+	char *map = map_dma_buf(fd, 0, MIB(1));
+
+	must(close(fd));
+	check_eq(file_number(FOLDER "live", ""), live + 1);
+	must_fail(EAGAIN, syscall(SYS_delete_module, "kexport", O_NONBLOCK));
+	must_fail(EAGAIN, syscall(SYS_delete_module, "dmabufx", O_NONBLOCK));
+	pattern_fill(map, 1, 5, 0, MIB(1));
+	pattern_check(map, 1, 5, 0, MIB(1), "the mapping");
+	must(munmap(map, MIB(1)));
+	check_eq(file_number(FOLDER "live", ""), live);
+}
+
+static void get_and_close(void *kind)
+{
+	must(close(must(try_get(kind, (struct kexport_get) { .size = KIB(256) }))));
+}
+
+static void get_too_much(void *kind)
+{
+	must_fail(ENOMEM, try_get(kind, (struct kexport_get) { .size = 1ULL << 42 }));
+}
+
+PROMISE(export_leaves_nothing, "a thousand exports, good and bad, leave no memory behind")
+{
+	static char * const kinds[] = { "kvmalloc", "vmalloc", "pages" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		check_le(kernel_memory_growth(get_and_close, kinds[i], 300, KIB(64)),
+			 KIB(64));
+		check_le(kernel_memory_growth(get_too_much, kinds[i], 30, KIB(64)),
+			 KIB(64));
+	}
+	check_eq(file_number(FOLDER "live", ""), 0);
+}
+
+static void writable_by_nobody(int fd, __u64 size)
+{
+	struct dmabufx_importer_map map = { .dir = DMABUFX_IMPORTER_BIDIRECTIONAL };
+	int importer = importer_open();
+
+	must_fail(EACCES, mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, 0));
+	importer_attach(importer, fd);
+	must_fail(EACCES, try_importer_map(importer, &map));
+	must(close(importer));
+}
+
+/* What a descriptor that can be read only shows to devices and the kernel. */
+static void read_by_importer(int fd, void *to, size_t size, __u32 via)
+{
+	int importer = importer_open();
+
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_TO_DEVICE);
+	if (via == DMABUFX_VIA_VMAP)
+		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_read(importer, via, 0, to, size);
+	must(close(importer));
+}
+
+/* A file of a file system with a page cache: this very program. */
+static int open_program(__u64 *size)
+{
+	int file = must(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	struct stat stat;
+
+	must(fstat(file, &stat));
+	*size = (stat.st_size + PAGE - 1) / PAGE * PAGE;
+	return file;
+}
+
+PROMISE(export_file_shows_the_file,
+	"a range of a file's page cache is what read() gives, on every way")
+{
+	__u64 size, offset = 3 * PAGE;
+	int file = open_program(&size), fd;
+	char *want, *got, *map;
+
+	size -= offset;
+	want = calloc(1, size);
+	got = malloc(size);
+	check(want && got);
+	must(pread(file, want, size, offset));
+	fd = must(try_get("file", (struct kexport_get) {
+			.size = size, .offset = offset, .file = file, .read_only = 1 }));
+
+	map = must(mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0));
+	check(!memcmp(map, want, size));
+	read_by_importer(fd, got, size, DMABUFX_VIA_SG);
+	check(!memcmp(got, want, size));
+	read_by_importer(fd, got, size, DMABUFX_VIA_VMAP);
+	check(!memcmp(got, want, size));
+	writable_by_nobody(fd, size);
+}
+
+PROMISE(export_file_refuses_what_it_cannot,
+	"writing a file's page cache, ranges beyond its end and files without pages")
+{
+	__u64 size;
+	int file = open_program(&size);
+	struct kexport_get get = { .size = size, .file = file, .read_only = 1 };
+	int pipe_fds[2];
+
+	get.read_only = 0;
+	must_fail(EACCES, try_get("file", get));
+	get.read_only = 1;
+	get.size = size + PAGE;
+	must_fail(ERANGE, try_get("file", get));
+	get.size = PAGE;
+	get.offset = size;
+	must_fail(ERANGE, try_get("file", get));
+	get.offset = 1;
+	must_fail(EINVAL, try_get("file", get));
+	get.offset = -PAGE;
+	must_fail(EINVAL, try_get("file", get));
+	get.offset = (1ULL << 63) - PAGE;
+	must_fail(ERANGE, try_get("file", get));
+	get.offset = 0;
+	get.file = must(open("/proc/self/status", O_RDONLY));
+	must_fail(EOPNOTSUPP, try_get("file", get));
+	get.file = must(open("/dev/zero", O_RDWR));
+	must_fail(EOPNOTSUPP, try_get("file", get));
+	must(pipe(pipe_fds));
+	get.file = pipe_fds[0];
+	must_fail(EOPNOTSUPP, try_get("file", get));
+	get.file = 9999;
+	must_fail(EBADF, try_get("file", get));
+}
+
+static void file_of_memory(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make(kind, size);
+	struct part part = { .mem = &mem, .size = mem.size };
+	struct buffer buf = {
+		.parts = &part,
+		.nr_parts = 1,
+		.size = mem.size,
+		.importer = -1,
+	};
+
+	buf.fd = must(try_get("file", (struct kexport_get) {
+				.size = mem.size, .file = mem.fd }));
+	buffer_write(&buf, &way_memfd, 1);
+	buffer_verify(&buf, &way_mmap, 1);
+	buffer_verify(&buf, &way_vmap, 1);
+	buffer_write(&buf, &way_device, 2);
+	buffer_verify(&buf, &way_memfd, 2);
+	buffer_free(&buf);
+	memory_free(&mem);
+}
+
+PROMISE(export_file_of_memory, "shmem and hugetlb files can be written, too")
+{
+	file_of_memory(SHMEM_4K, MIB(1));
+	file_of_memory(SHMEM_2M, MIB(4));
+	file_of_memory(HUGETLB_2M, MIB(4));
+}
+
+PROMISE(export_file_keeps_what_is_cut_off,
+	"what is punched out of a file, or cut off it, stays in the buffer")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	int other = must(memfd_create("may shrink", MFD_CLOEXEC));
+	char *map;
+	int fd;
+
+	must(ftruncate(other, MIB(1)));
+	map = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE, MAP_SHARED, other, 0));
+	pattern_fill(map, 1, mem.id, 0, MIB(1));
+	must(munmap(map, MIB(1)));
+	fd = must(try_get("file", (struct kexport_get) { .size = MIB(1), .file = other }));
+	must(ftruncate(other, 0));
+	pattern_check(map_dma_buf(fd, 0, MIB(1)), 1, mem.id, 0, MIB(1), "the buffer");
+}
+
+PROMISE(export_file_respects_seals, "what is sealed against writing is exported read-only")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct kexport_get get = { .size = MIB(1), .file = mem.fd };
+	char *map;
+	int fd;
+
+	pattern_fill(mem.map, 1, mem.id, 0, MIB(1));
+	memory_unmap(&mem);
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+	must_fail(EPERM, try_get("file", get));
+	get.read_only = 1;
+	fd = must(try_get("file", get));
+	map = must(mmap(NULL, MIB(1), PROT_READ, MAP_SHARED, fd, 0));
+	pattern_check(map, 1, mem.id, 0, MIB(1), "the buffer");
+	writable_by_nobody(fd, MIB(1));
+}
+
+static int try_peek(int file, __u64 offset, void *to, __u64 size)
+{
+	int debugfs = open_kind("peek");
+	struct kexport_peek peek = {
+		.size = size,
+		.offset = offset,
+		.to = (uintptr_t)to,
+		.file = file,
+	};
+	int ret = ioctl(debugfs, KEXPORT_PEEK, &peek);
+	int error = errno;
+
+	close(debugfs);
+	errno = error;
+	return ret;
+}
+
+/* Every pair of borders around pages and folios, from one byte on. */
+static void peek_everywhere(int file, const char *want, __u64 size, __u64 folio)
+{
+	const __u64 borders[] = {
+		0, 1, PAGE - 1, PAGE, PAGE + 1, folio - 1, folio, folio + 1,
+		2 * folio - PAGE, 2 * folio, size - 1, size,
+	};
+	char *got = malloc(size);
+	size_t i, j;
+
+	check(got);
+	for (i = 0; i < ARRAY_SIZE(borders); i++) {
+		for (j = 0; j < ARRAY_SIZE(borders); j++) {
+			__u64 from = borders[i], to = borders[j];
+
+			if (from >= to || to > size)
+				continue;
+			must(try_peek(file, from, got, to - from));
+			check(!memcmp(got, want + from, to - from));
+		}
+	}
+	free(got);
+}
+
+static void peek_at_memory(enum memory_kind kind)
+{
+	struct memory mem = memory_make(kind, 3 * memory_folio(kind));
+
+	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
+	peek_everywhere(mem.fd, mem.map, mem.size, mem.folio);
+	memory_free(&mem);
+}
+
+PROMISE(export_peek_sees_any_range,
+	"a file's range at a kernel address is right wherever in folios it starts and ends")
+{
+	__u64 size;
+	int file = open_program(&size);
+	char *want = calloc(1, size);
+
+	peek_at_memory(SHMEM_4K);
+	peek_at_memory(SHMEM_64K);
+	peek_at_memory(SHMEM_2M);
+	peek_at_memory(HUGETLB_2M);
+	check(want);
+	must(pread(file, want, size, 0));
+	peek_everywhere(file, want, size, 5 * PAGE);
+}
+
+PROMISE(export_peek_refuses_bad_ranges, "empty ranges, wrapping ones, and those beyond the end")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	char to[8];
+
+	must_fail(EINVAL, try_peek(mem.fd, 0, to, 0));
+	must_fail(EINVAL, try_peek(mem.fd, 0, to, -1));
+	must_fail(EINVAL, try_peek(mem.fd, -1, to, 8));
+	must_fail(ERANGE, try_peek(mem.fd, MIB(1) - 7, to, 8));
+	must_fail(ERANGE, try_peek(mem.fd, MIB(1), to, 1));
+	must_fail(ERANGE, try_peek(mem.fd, (1ULL << 63) - 1, to, 8));
+	must_fail(ERANGE, try_peek(mem.fd, 0, to, 1ULL << 62));
+	must_fail(EOPNOTSUPP, try_peek(must(open("/dev/zero", O_RDWR)), 0, to, 1));
+}
+
+/* Pages of the mapping that are not in memory. */
+static unsigned int pages_out(char *map, size_t size)
+{
+	unsigned char in[MIB(1) / PAGE];
+	unsigned int nr = 0;
+	size_t i;
+
+	check_le(size, MIB(1));
+	must(mincore(map, size, in));
+	for (i = 0; i < size / PAGE; i++)
+		nr += !(in[i] & 1);
+	return nr;
+}
+
+PROMISE(export_brings_back_what_is_swapped_out,
+	"tmpfs pages in swap come back for a kernel address and for a dma-buf")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	char *got = malloc(MIB(1));
+	int fd;
+
+	check(got);
+	pattern_fill(mem.map, 1, mem.id, 0, MIB(1));
+	must(madvise(mem.map, MIB(1), MADV_PAGEOUT));
+	check_le(128, pages_out(mem.map, MIB(1)));
+	must(try_peek(mem.fd, 0, got, MIB(1)));
+	pattern_check(got, 1, mem.id, 0, MIB(1), "the kernel address");
+
+	/* Only what a process has mapped can be asked to leave. */
+	pattern_check(mem.map, 1, mem.id, 0, MIB(1), "the memfd");
+	must(madvise(mem.map, MIB(1), MADV_PAGEOUT));
+	check_le(128, pages_out(mem.map, MIB(1)));
+	fd = must(try_get("file", (struct kexport_get) { .size = MIB(1), .file = mem.fd }));
+	pattern_check(map_dma_buf(fd, 0, MIB(1)), 1, mem.id, 0, MIB(1), "the buffer");
+}
