@@ -6,6 +6,7 @@
 #include <linux/dmabufx.h>
 #include <linux/export.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/uio.h>
 
 #include "compat.h"
@@ -78,6 +79,8 @@ static int fill_from_user(struct dmabufx_buf *buf, struct iov_iter *iter,
 	u32 reason;
 	int ret;
 
+	if (!current->mm)
+		return -EFAULT;
 	/* Written through the buffer, which needs a destination's pins. */
 	if (!buf->read_only && iov_iter_rw(iter) != READ)
 		return -EACCES;
