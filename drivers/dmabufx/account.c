@@ -17,6 +17,7 @@
  * Locking: memfd_users_lock, which nothing is taken inside of but the
  * allocator's.
  */
+#include <linux/capability.h>
 #include <linux/cred.h>
 #include <linux/hashtable.h>
 #include <linux/mm.h>
@@ -26,6 +27,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 
 #include "compat.h"
 #include "dmabufx.h"
@@ -49,13 +51,12 @@ struct memfd_user {
 static DEFINE_HASHTABLE(memfd_users, 6);
 static DEFINE_MUTEX(memfd_users_lock); /* memfd_users and what is in it */
 
-static unsigned long memfd_limit_pages(void)
+/* Saturates: whatever is written to the parameter is at least that much. */
+static u64 memfd_limit_bytes(void)
 {
 	unsigned long mib = READ_ONCE(memfd_limit_mib);
 
-	if (mib > ULONG_MAX >> (20 - PAGE_SHIFT))
-		return ULONG_MAX;
-	return mib << (20 - PAGE_SHIFT);
+	return mib > U64_MAX >> 20 ? U64_MAX : (u64)mib << 20;
 }
 
 static struct memfd_user *memfd_user_find(const struct user_struct *user)
@@ -91,7 +92,8 @@ static int charge_memfds(struct user_struct *user, unsigned long nr_pages,
 	guard(mutex)(&memfd_users_lock);
 	m = memfd_user_find(user);
 	if (check_add_overflow(m ? m->nr_pages : 0, nr_pages, &sum) ||
-	    (sum > memfd_limit_pages() && !capable(CAP_IPC_LOCK)))
+	    (sum > memfd_limit_bytes() >> PAGE_SHIFT &&
+	     !capable(CAP_IPC_LOCK)))
 		return dmabufx_because(reason, DMABUFX_REASON_MEMFD_LIMIT,
 				       -EDQUOT);
 	if (!m)
@@ -196,6 +198,29 @@ void dmabufx_uncharge(struct dmabufx_charge *charge)
 	uncharge_memfds(charge->user, charge->memfd_pages);
 	free_uid(charge->user);
 	*charge = (struct dmabufx_charge) {};
+}
+
+/**
+ * dmabufx_account_query - limits, and what counts against them
+ * @query: what is told of the calling process and its user is filled in
+ *
+ * Context: Process context.
+ */
+void dmabufx_account_query(struct dmabufx_query *query)
+{
+	struct user_struct *user = current_user();
+	bool exempt = ns_capable_noaudit(&init_user_ns, CAP_IPC_LOCK);
+	const struct memfd_user *m;
+
+	query->memfd_limit = exempt ? U64_MAX : memfd_limit_bytes();
+	/* RLIM_INFINITY is all ones, too. */
+	query->user_limit = exempt ? U64_MAX : rlimit(RLIMIT_MEMLOCK);
+	query->user_locked = (u64)atomic_long_read(&user->locked_vm) <<
+			     PAGE_SHIFT;
+
+	guard(mutex)(&memfd_users_lock);
+	m = memfd_user_find(user);
+	query->memfd_pinned = m ? (u64)m->nr_pages << PAGE_SHIFT : 0;
 }
 
 /* Said at load time: the parameter then shows the limit that is in force. */

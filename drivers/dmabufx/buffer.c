@@ -106,3 +106,86 @@ struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
 	trace_dmabufx_create(buf);
 	return dmabuf;
 }
+
+/**
+ * dmabufx_all_folios - ask a question of every folio that a table touches
+ * @runs: the table
+ * @ask: the question; false ends the walk
+ * @data: for @ask
+ *
+ * Return: whether the answer was true every time.
+ */
+bool dmabufx_all_folios(const struct dmabufx_runs *runs,
+			bool (*ask)(struct folio *folio, void *data), void *data)
+{
+	u32 i;
+
+	for (i = 0; i < runs->nr; i++) {
+		const struct dmabufx_run *run = &runs->run[i];
+		unsigned long pfn = dmabufx_run_pfn(run);
+		unsigned long end = pfn + dmabufx_run_pages(runs, run);
+
+		while (pfn < end) {
+			struct folio *folio = page_folio(pfn_to_page(pfn));
+
+			if (!ask(folio, data))
+				return false;
+			pfn = folio_pfn(folio) + folio_nr_pages(folio);
+		}
+		cond_resched();
+	}
+	return true;
+}
+
+static bool note_size(struct folio *folio, void *data)
+{
+	struct dmabufx_info *info = data;
+
+	info->smallest_folio = min_t(u64, info->smallest_folio,
+				     folio_size(folio));
+	info->largest_folio = max_t(u64, info->largest_folio,
+				    folio_size(folio));
+	return true;
+}
+
+static void buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
+{
+	const struct dmabufx_charge *charge = &buf->charge;
+
+	info->flags = (buf->read_only ? DMABUFX_INFO_READ_ONLY : 0) |
+		      (buf->no_mmap ? DMABUFX_INFO_NO_MMAP : 0) |
+		      (charge->memfd_pages ? DMABUFX_INFO_MEMFD : 0) |
+		      (charge->user_pages ? DMABUFX_INFO_USER : 0) |
+		      (buf->by_module ? DMABUFX_INFO_MODULE : 0);
+	info->runs = buf->runs.nr;
+	info->bytes = (u64)buf->runs.nr_pages << PAGE_SHIFT;
+	info->longest_run = (u64)buf->runs.longest << PAGE_SHIFT;
+	info->memfd_bytes = (u64)charge->memfd_pages << PAGE_SHIFT;
+	info->user_bytes = (u64)charge->user_pages << PAGE_SHIFT;
+	info->smallest_folio = U64_MAX;
+	info->largest_folio = 0;
+	dmabufx_all_folios(&buf->runs, note_size, info);
+}
+
+/**
+ * dmabufx_info - what is in a dma-buf
+ * @info: @fd is the caller's descriptor; the rest is filled in
+ *
+ * Context: Process context.
+ * Return: 0, or -errno as <uapi/linux/dmabufx.h> says.
+ */
+int dmabufx_info(struct dmabufx_info *info)
+{
+	struct dma_buf *dmabuf = dma_buf_get(info->fd);
+	int ret = 0;
+
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	if (dmabuf->ops == &dmabufx_ops)
+		buf_info(dmabuf->priv, info);
+	else
+		ret = -EINVAL;
+	dma_buf_put(dmabuf);
+	return ret;
+}

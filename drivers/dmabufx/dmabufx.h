@@ -204,6 +204,7 @@ struct dmabufx_charge {
 int dmabufx_charge(struct dmabufx_charge *charge, unsigned long user_pages,
 		   unsigned long memfd_pages, u32 *reason);
 void dmabufx_uncharge(struct dmabufx_charge *charge);
+void dmabufx_account_query(struct dmabufx_query *query);
 void dmabufx_account_init(void);
 
 /* buffer.c: buffers come and go */
@@ -214,6 +215,7 @@ void dmabufx_account_init(void);
  * @charge: what it counts for; constant once exported
  * @read_only: nobody may write through the dma-buf; constant
  * @no_mmap: the memory must not be seen by processes; constant
+ * @by_module: another module made it; constant
  * @release: called when the buffer is no more, or NULL; constant
  * @release_data: what it is called with
  * @ino: the dma-buf's inode number, by which traces and fdinfo name it
@@ -228,6 +230,7 @@ struct dmabufx_buf {
 	struct dmabufx_charge charge;
 	bool read_only;
 	bool no_mmap;
+	bool by_module;
 	void (*release)(void *data);
 	void *release_data;
 	unsigned long ino;
@@ -241,6 +244,9 @@ struct dmabufx_buf *dmabufx_buf_alloc(void);
 void dmabufx_buf_free(struct dmabufx_buf *buf);
 struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
 				   const char *exp_name, struct module *owner);
+bool dmabufx_all_folios(const struct dmabufx_runs *runs,
+			bool (*ask)(struct folio *folio, void *data), void *data);
+int dmabufx_info(struct dmabufx_info *info);
 
 /* create.c: what processes ask for */
 

@@ -17,30 +17,10 @@
  * whose mappings of it the core would have to refuse if it were asked. What
  * kmalloc() took from the page allocator as a whole is just pages.
  */
-static bool may_be_mapped(const struct folio *folio)
+static bool may_be_mapped(struct folio *folio, void *data)
 {
 	return !page_has_type(&folio->page) || folio_test_hugetlb(folio) ||
 	       dmabufx_is_large_kmalloc(&folio->page);
-}
-
-static bool all_may_be_mapped(const struct dmabufx_runs *runs)
-{
-	u32 i;
-
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		unsigned long pfn = dmabufx_run_pfn(run);
-		unsigned long end = pfn + dmabufx_run_pages(runs, run);
-
-		while (pfn < end) {
-			struct folio *folio = page_folio(pfn_to_page(pfn));
-
-			if (!may_be_mapped(folio))
-				return false;
-			pfn = folio_pfn(folio) + folio_nr_pages(folio);
-		}
-	}
-	return true;
 }
 
 static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
@@ -66,7 +46,8 @@ static struct dma_buf *export_filled(struct dmabufx_buf *buf, int ret,
 		return ERR_PTR(ret);
 	}
 	dmabufx_runs_finish(&buf->runs);
-	buf->no_mmap = !all_may_be_mapped(&buf->runs);
+	buf->no_mmap = !dmabufx_all_folios(&buf->runs, may_be_mapped, NULL);
+	buf->by_module = true;
 	buf->release = how->release;
 	buf->release_data = how->data;
 	return dmabufx_buf_export(buf, how->name, how->owner);

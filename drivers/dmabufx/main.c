@@ -11,6 +11,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/stringify.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/udmabuf.h>
@@ -18,6 +19,9 @@
 
 #include "compat.h"
 #include "dmabufx.h"
+
+#define VERSION_MAJOR	0
+#define VERSION_MINOR	1
 
 static unsigned int list_limit = 262144;
 module_param(list_limit, uint, 0644);
@@ -187,25 +191,45 @@ static long install(struct dma_buf *dmabuf, u32 data_offset, u32 flags,
 	return fd;
 }
 
-/* The first version's struct ended with the reason. */
-#define CREATE_SIZE_VER0	offsetofend(struct dmabufx_create, reason)
+/*
+ * Copies in a struct that begins with its size, which is returned, or -errno.
+ * What is read of the size a second time is not used.
+ */
+static long struct_from_user(void *to, size_t size, size_t first_version,
+			     const void __user *arg)
+{
+	u32 usize;
+	int ret;
+
+	if (get_user(usize, (const u32 __user *)arg))
+		return -EFAULT;
+	if (usize < first_version)
+		return -EINVAL;
+	if (usize > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(to, size, arg, usize);
+	if (ret)
+		return ret;
+	return usize;
+}
+
+/* The reverse; what the user's struct has beyond ours is zero already. */
+static int struct_to_user(void __user *arg, size_t usize, const void *from,
+			  size_t size)
+{
+	return copy_to_user(arg, from, min(usize, size)) ? -EFAULT : 0;
+}
 
 static long ioctl_create(struct dmabufx_create __user *arg)
 {
 	struct dmabufx_request req = {};
 	struct dmabufx_create create;
 	struct dma_buf *dmabuf;
-	u32 size;
 	long ret;
 
-	if (get_user(size, &arg->size))
-		return -EFAULT;
-	if (size < CREATE_SIZE_VER0)
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&create, sizeof(create), arg, size);
-	if (ret)
+	ret = struct_from_user(&create, sizeof(create),
+			       offsetofend(struct dmabufx_create, reason), arg);
+	if (ret < 0)
 		return ret;
 
 	dmabuf = create_from_user(&req, &create);
@@ -222,6 +246,43 @@ static long ioctl_create(struct dmabufx_create __user *arg)
 	return ret;
 }
 
+static long ioctl_query(struct dmabufx_query __user *arg)
+{
+	struct dmabufx_query query;
+	long ret;
+
+	ret = struct_from_user(&query, sizeof(query),
+			       offsetofend(struct dmabufx_query, user_locked),
+			       arg);
+	if (ret < 0)
+		return ret;
+	if (query.reserved)
+		return -EINVAL;
+
+	query.version = VERSION_MAJOR << 16 | VERSION_MINOR;
+	query.features = DMABUFX_FEATURE_MEMFD | DMABUFX_FEATURE_USER |
+			 DMABUFX_FEATURE_READ_ONLY;
+	query.max_size = (u64)DMABUFX_MAX_PAGES << PAGE_SHIFT;
+	query.max_segments = READ_ONCE(list_limit);
+	dmabufx_account_query(&query);
+	return struct_to_user(arg, ret, &query, sizeof(query));
+}
+
+static long ioctl_info(struct dmabufx_info __user *arg)
+{
+	struct dmabufx_info info;
+	long size;
+	int ret;
+
+	size = struct_from_user(&info, sizeof(info),
+				offsetofend(struct dmabufx_info, user_bytes),
+				arg);
+	if (size < 0)
+		return size;
+	ret = dmabufx_info(&info);
+	return ret ?: struct_to_user(arg, size, &info, sizeof(info));
+}
+
 static long dmabufx_ioctl(struct file *file, unsigned int cmd,
 			  unsigned long arg)
 {
@@ -234,6 +295,10 @@ static long dmabufx_ioctl(struct file *file, unsigned int cmd,
 		return ioctl_udmabuf_create_list(argp);
 	case DMABUFX_IOC_CREATE:
 		return ioctl_create(argp);
+	case DMABUFX_IOC_QUERY:
+		return ioctl_query(argp);
+	case DMABUFX_IOC_INFO:
+		return ioctl_info(argp);
 	default:
 		return -ENOTTY;
 	}
@@ -315,6 +380,6 @@ module_exit(dmabufx_exit);
 
 MODULE_DESCRIPTION("Turns memory into dma-bufs, by runs of folios");
 MODULE_AUTHOR("The dmabufx authors");
-MODULE_VERSION("0.1");
+MODULE_VERSION(__stringify(VERSION_MAJOR) "." __stringify(VERSION_MINOR));
 MODULE_LICENSE("GPL");
 DMABUFX_IMPORT_NS("DMA_BUF");

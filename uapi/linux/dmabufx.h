@@ -5,7 +5,14 @@
  * /dev/dmabufx answers the two calls of <linux/udmabuf.h>, UDMABUF_CREATE and
  * UDMABUF_CREATE_LIST, and one of its own, DMABUFX_IOC_CREATE. All of them turn
  * ranges of memory into one dma-buf and return its file descriptor. Ranges may
- * repeat, overlap and come in any order. The device may be opened read-only.
+ * repeat, overlap and come in any order. DMABUFX_IOC_QUERY tells what the driver
+ * can do, DMABUFX_IOC_INFO what is in a dma-buf. The device may be opened
+ * read-only.
+ *
+ * Structs begin with their size, as the program knows them. What a newer
+ * kernel's has beyond that is taken for zero; what a newer program's has beyond
+ * the kernel's must be zero, or the call fails with E2BIG. A size smaller than
+ * the first version's is EINVAL, a struct that cannot be read or written EFAULT.
  *
  *
  * The udmabuf calls
@@ -131,10 +138,9 @@ struct dmabufx_create {
  * enum dmabufx_reason - why DMABUFX_IOC_CREATE failed
  *
  * The request as a whole:
- * @DMABUFX_REASON_NONE: errno tells it all: EFAULT, the request cannot be
- *	read; EINVAL, @size is smaller than the first version's; E2BIG, what
- *	this kernel does not know of the struct is not zero; EMFILE, ENFILE;
- *	EINTR, the caller is being killed; ENOMEM, no memory for records
+ * @DMABUFX_REASON_NONE: errno tells it all: EFAULT, EINVAL and E2BIG about the
+ *	struct, as said above; EFAULT, the segments cannot be read; EMFILE,
+ *	ENFILE; EINTR, the caller is being killed; ENOMEM, no memory for records
  * @DMABUFX_REASON_FLAGS: EINVAL, a flag that is not known
  * @DMABUFX_REASON_SEGMENT_SIZE: EINVAL, @segment_size is not known
  * @DMABUFX_REASON_NAME: EINVAL, the name is too long; EFAULT, cannot be read
@@ -209,7 +215,81 @@ enum dmabufx_reason {
 	DMABUFX_REASON_UNPINNABLE	= 33,
 };
 
-/* Structs carry their size, so the number does not: it never changes. */
+/* DMABUFX_IOC_CREATE takes segments of this kind, and this flag. */
+#define DMABUFX_FEATURE_MEMFD		0x1	/* DMABUFX_MEMFD */
+#define DMABUFX_FEATURE_USER		0x2	/* DMABUFX_USER */
+#define DMABUFX_FEATURE_READ_ONLY	0x4	/* DMABUFX_CREATE_READ_ONLY */
+
+/**
+ * struct dmabufx_query - what DMABUFX_IOC_QUERY tells
+ * @size: sizeof(struct dmabufx_query)
+ * @version: returned: the driver's version, major << 16 | minor
+ * @features: returned: DMABUFX_FEATURE_*
+ * @max_size: returned: the largest buffer, bytes
+ * @max_segments: returned: most segments of a buffer
+ * @reserved: 0
+ * @memfd_limit: returned: what the buffers of the calling user may pin of
+ *	memfds, bytes; all ones for a caller who is exempt
+ * @memfd_pinned: returned: what they pin of memfds, bytes
+ * @user_limit: returned: RLIMIT_MEMLOCK of the calling process, bytes; all ones
+ *	where there is none, or for a caller who is exempt
+ * @user_locked: returned: what counts against it for the calling user, bytes,
+ *	that of others than this driver (io_uring, perf, ...) included
+ *
+ * The call returns 0, or fails as said above; EINVAL also if @reserved is not 0.
+ */
+struct dmabufx_query {
+	__u32 size;
+	__u32 version;
+	__aligned_u64 features;
+	__aligned_u64 max_size;
+	__u32 max_segments;
+	__u32 reserved;
+	__aligned_u64 memfd_limit;
+	__aligned_u64 memfd_pinned;
+	__aligned_u64 user_limit;
+	__aligned_u64 user_locked;
+};
+
+/* What dmabufx_info.flags tells of a dma-buf. */
+#define DMABUFX_INFO_READ_ONLY		0x1	/* nobody can write through it */
+#define DMABUFX_INFO_NO_MMAP		0x2	/* processes cannot map it */
+#define DMABUFX_INFO_MEMFD		0x4	/* has memory of memfds */
+#define DMABUFX_INFO_USER		0x8	/* has memory of a process */
+#define DMABUFX_INFO_MODULE		0x10	/* made by another module */
+
+/**
+ * struct dmabufx_info - what DMABUFX_IOC_INFO tells
+ * @size: sizeof(struct dmabufx_info)
+ * @fd: a dma-buf that this driver made
+ * @flags: returned: DMABUFX_INFO_*
+ * @runs: returned: how many pieces of contiguous memory it consists of
+ * @bytes: returned: its size
+ * @longest_run: returned: the longest of these pieces, bytes
+ * @smallest_folio: returned: of the folios that it lies in, bytes
+ * @largest_folio: returned: likewise
+ * @memfd_bytes: returned: pinned memory of memfds that it counts for, bytes
+ * @user_bytes: returned: pinned memory of a process that it counts for, bytes
+ *
+ * The call returns 0, or fails as said above; with EBADF for a descriptor that
+ * is not open, EINVAL for one that is not a dma-buf of this driver.
+ */
+struct dmabufx_info {
+	__u32 size;
+	__s32 fd;
+	__u32 flags;
+	__u32 runs;
+	__aligned_u64 bytes;
+	__aligned_u64 longest_run;
+	__aligned_u64 smallest_folio;
+	__aligned_u64 largest_folio;
+	__aligned_u64 memfd_bytes;
+	__aligned_u64 user_bytes;
+};
+
+/* Structs carry their size, so the numbers do not: they never change. */
 #define DMABUFX_IOC_CREATE	_IO('u', 0x60)
+#define DMABUFX_IOC_QUERY	_IO('u', 0x61)
+#define DMABUFX_IOC_INFO	_IO('u', 0x62)
 
 #endif /* _UAPI_LINUX_DMABUFX_H */

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the driver tells about itself and about a dma-buf. */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../uapi/linux/dmabufx.h"
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+static struct dmabufx_query query(void)
+{
+	struct dmabufx_query query = { .size = sizeof(query) };
+	int device = device_open();
+
+	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+	close(device);
+	return query;
+}
+
+static struct dmabufx_info info(int fd)
+{
+	struct dmabufx_info info = { .size = sizeof(info), .fd = fd };
+	int device = device_open();
+
+	must(ioctl(device, DMABUFX_IOC_INFO, &info));
+	close(device);
+	return info;
+}
+
+static int create_from(const struct dmabufx_segment *segments, unsigned int nr,
+		       __u32 flags)
+{
+	struct dmabufx_create create = {
+		.size = sizeof(create),
+		.flags = flags,
+		.segments = (uintptr_t)segments,
+		.nr_segments = nr,
+		.segment_size = sizeof(*segments),
+	};
+	int device = device_open();
+	int fd = must(ioctl(device, DMABUFX_IOC_CREATE, &create));
+
+	close(device);
+	return fd;
+}
+
+PROMISE(query_tells_the_parameters, "version, features and limits are those of the module")
+{
+	struct dmabufx_query q = query();
+
+	check_eq(q.version, 0x1);
+	check_eq(q.features, 0x7);
+	check_eq(q.max_size, 0xffffffffULL * PAGE);
+	check_eq(q.max_segments, LIST_LIMIT);
+	/* Root is exempt. */
+	check_eq(q.memfd_limit, -1);
+	check_eq(q.user_limit, -1);
+}
+
+PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with buffers")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(2));
+	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	const struct dmabufx_segment segments[] = {
+		{ .fd = mem.fd, .size = MIB(2) },
+		{ .type = DMABUFX_USER, .address = (uintptr_t)user, .size = MIB(1) },
+		{ .fd = mem.fd, .size = MIB(1) },
+	};
+	struct dmabufx_query before = query(), during, after;
+	int fd = create_from(segments, 3, 0);
+
+	during = query();
+	must(close(fd));
+	after = query();
+	check_eq(during.memfd_pinned - before.memfd_pinned, MIB(3));
+	check_eq(after.memfd_pinned, before.memfd_pinned);
+	/* Root's memory is counted in its process, not against a limit. */
+	check_eq(during.user_locked, before.user_locked + MIB(1));
+	check_eq(after.user_locked, before.user_locked);
+}
+
+PROMISE(query_refuses_bad_structs, "sizes and reserved fields are checked, and nothing is written then")
+{
+	struct { struct dmabufx_query q; __u64 more; } s = {};
+	int device = device_open();
+
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_QUERY, &s));
+	s.q.size = sizeof(s.q) - 1;
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_QUERY, &s));
+	s.q.size = sizeof(s);
+	s.more = 1;
+	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_QUERY, &s));
+	s.q.size = -1;
+	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_QUERY, &s));
+	s.q.size = sizeof(s.q);
+	s.q.reserved = 1;
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_QUERY, &s));
+	check_eq(s.q.max_size, 0);
+	must_fail(EFAULT, ioctl(device, DMABUFX_IOC_QUERY, NULL));
+	s.q.reserved = 0;
+	s.q.size = sizeof(s);
+	s.more = 0;
+	must(ioctl(device, DMABUFX_IOC_QUERY, &s));
+	check_eq(s.q.max_size, 0xffffffffULL * PAGE);
+}
+
+PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are those of its parts")
+{
+	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
+	struct memory small = memory_make(SHMEM_4K, MIB(1));
+	const struct dmabufx_segment segments[] = {
+		{ .fd = huge.fd, .size = MIB(2) },
+		{ .type = DMABUFX_USER, .address = (uintptr_t)huge.map + MIB(2), .size = MIB(1) },
+		{ .fd = small.fd, .size = PAGE },
+	};
+	int fd = create_from(segments, 3, DMABUFX_CREATE_READ_ONLY);
+	struct dmabufx_info i = info(fd);
+
+	check_eq(i.flags, DMABUFX_INFO_READ_ONLY | DMABUFX_INFO_MEMFD | DMABUFX_INFO_USER);
+	check_eq(i.bytes, MIB(3) + PAGE);
+	check_eq(i.smallest_folio, PAGE);
+	check_eq(i.largest_folio, MIB(2));
+	check_eq(i.memfd_bytes, MIB(2) + PAGE);
+	check_eq(i.user_bytes, MIB(1));
+	check_le(2, i.runs);
+	check_le(i.runs, 3);
+	check_le(MIB(2), i.longest_run);
+}
+
+PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driver's")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+	struct dmabufx_info i = info(create(&mem, PAGE, MIB(1)));
+
+	check_eq(i.flags, DMABUFX_INFO_MEMFD);
+	check_eq(i.runs, 1);
+	check_eq(i.longest_run, MIB(1));
+	check_eq(i.largest_folio, MIB(2));
+}
+
+PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refused")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct dmabufx_info i = { .size = sizeof(i), .fd = 9999 };
+	int device = device_open(), udmabuf;
+
+	must_fail(EBADF, ioctl(device, DMABUFX_IOC_INFO, &i));
+	i.fd = mem.fd;
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
+	udmabuf = must(open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
+	i.fd = must(try_create(udmabuf, item(&mem, 0, MIB(1)), 0));
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
+	i.size = 8;
+	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
+	check_eq(i.bytes, 0);
+}
