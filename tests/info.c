@@ -88,7 +88,8 @@ PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with 
 	check_eq(after.user_locked, before.user_locked);
 }
 
-PROMISE(query_refuses_bad_structs, "sizes and reserved fields are checked, and nothing is written then")
+PROMISE(query_refuses_bad_structs,
+	"sizes and reserved fields are checked, and nothing is written then")
 {
 	struct { struct dmabufx_query q; __u64 more; } s = {};
 	int device = device_open();
