@@ -86,6 +86,19 @@ void memfd_dmabuf_create(struct memfd_dmabuf *buf, const char *device, size_t si
 	close(memfd);	/* The mapping and the dma-buf keep the memory. */
 }
 
+void memfd_dmabuf_adopt(struct memfd_dmabuf *buf, int dmabuf)
+{
+	off_t size = lseek(dmabuf, 0, SEEK_END);
+
+	if (size <= 0)
+		err(EXIT_FAILURE, "descriptor %d is no dma-buf", dmabuf);
+	buf->size = size;
+	buf->dmabuf = dmabuf;
+	buf->mem = mmap(NULL, buf->size, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
+	if (buf->mem == MAP_FAILED)
+		err(EXIT_FAILURE, "cannot map the dma-buf");
+}
+
 /* Waits for the devices that use the buffer and keeps their caches and ours in agreement. */
 static void sync_cpu_access(int dmabuf, uint64_t flags)
 {

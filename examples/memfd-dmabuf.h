@@ -16,6 +16,9 @@ struct memfd_dmabuf {
 /* Makes at least @size bytes, all zero. @device is /dev/dmabufx or /dev/udmabuf. */
 void memfd_dmabuf_create(struct memfd_dmabuf *buf, const char *device, size_t size);
 
+/* Takes a dma-buf over that somebody else made; its own mapping takes the memfd's place. */
+void memfd_dmabuf_adopt(struct memfd_dmabuf *buf, int dmabuf);
+
 /* Replaces the first @len bytes in such a way that devices see them. */
 void memfd_dmabuf_write(const struct memfd_dmabuf *buf, const void *data, size_t len);
 

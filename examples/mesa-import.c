@@ -7,7 +7,7 @@
  *         same EGLImage shows it: nothing is imported a second time.
  * Needs   /dev/dmabufx (or --device /dev/udmabuf) and Mesa with EGL_MESA_platform_surfaceless
  *         and EGL_EXT_image_dma_buf_import. No window system; no GPU either, as llvmpipe does.
- * Run     mesa-import [--device PATH] [--out DIR]
+ * Run     mesa-import [--device PATH | --dmabuf FD] [--out DIR]
  *         LIBGL_ALWAYS_SOFTWARE=1 mesa-import     takes llvmpipe even where there is a GPU
  */
 #include <err.h>
@@ -218,9 +218,10 @@ static size_t show(const struct memfd_dmabuf *buf, char letter, const char *out)
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"Usage: mesa-import [--device PATH] [--out DIR]\n"
+		"Usage: mesa-import [--device PATH | --dmabuf FD] [--out DIR]\n"
 		"Draws with a texture that is a memfd, mirrored, and compares every pixel.\n"
 		"  --device PATH  what makes the dma-buf (default " DEFAULT_DEVICE ")\n"
+		"  --dmabuf FD    a dma-buf that is open already, instead of a memfd's\n"
 		"  --out DIR      leave what was drawn there: mesa-A.ppm, mesa-B.ppm\n"
 		"  --help         this text\n");
 }
@@ -229,6 +230,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "device", required_argument, NULL, 'd' },
+		{ "dmabuf", required_argument, NULL, 'b' },
 		{ "out", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
@@ -238,13 +240,17 @@ int main(int argc, char **argv)
 	struct memfd_dmabuf buf;
 	EGLDisplay display;
 	EGLImage image;
+	int option, dmabuf = -1;
 	size_t wrong;
-	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'd':
 			device = optarg;
+			break;
+		case 'b':
+			dmabuf = atoi(optarg);
+			device = "somebody else";
 			break;
 		case 'o':
 			out = optarg;
@@ -258,7 +264,13 @@ int main(int argc, char **argv)
 		}
 	}
 	setlinebuf(stdout);
-	memfd_dmabuf_create(&buf, device, layout.size);
+	if (dmabuf < 0)
+		memfd_dmabuf_create(&buf, device, layout.size);
+	else
+		memfd_dmabuf_adopt(&buf, dmabuf);
+	if (buf.size < layout.size)
+		errx(EXIT_FAILURE, "the dma-buf has %zu bytes, the picture %zu", buf.size,
+		     layout.size);
 	display = start_egl();
 	image = import_dmabuf(display, buf.dmabuf, &layout);
 	printf("imported: %ux%u pixels of %s\n", WIDTH, HEIGHT, device);
