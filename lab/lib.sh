@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# How the lab's programs speak: all of it goes to stderr, because stdout
+# What the lab's programs share. How they speak: all of it goes to stderr, because stdout
 # belongs to the command that somebody wanted to run.
 
 say() {
@@ -13,20 +13,27 @@ die() {
 	exit 1
 }
 
-# step LOG TEXT COMMAND...: runs COMMAND with its output in LOG, under one line
-# that says what is going on and, at the end, how long it took.
+# step [--progress FUNCTION] LOG TEXT COMMAND...: runs COMMAND with its output in
+# LOG, under one line that says what is going on and, at the end, how long it
+# took. FUNCTION prints how far a long COMMAND has come; who is no terminal hears
+# that once a minute.
 step() {
-	local log=$1 text=$2 start=$SECONDS status=0 pid spin='.oOo' i=0
+	local progress=: log text start=$SECONDS status=0 pid
+	if [[ $1 == --progress ]]; then
+		progress=$2
+		shift 2
+	fi
+	log=$1 text=$2
 	shift 2
 
 	printf '%s ... ' "$text" >&2
 	"$@" >>"$log" 2>&1 </dev/null &
 	pid=$!
-	while [[ -t 2 ]] && kill -0 "$pid" 2>/dev/null; do
-		printf '\r%s ... %s %d s ' "$text" "${spin:i++ % 4:1}" \
-			$((SECONDS - start)) >&2
-		sleep 0.5
-	done
+	if [[ -t 2 ]]; then
+		spin
+	elif [[ $progress != : ]]; then
+		mutter
+	fi
 	wait "$pid" || status=$?
 	[[ ! -t 2 ]] || printf '\r\033[K%s ... ' "$text" >&2
 	if ((status == 0)); then
@@ -38,4 +45,67 @@ step() {
 	tail -n 20 "$log" | sed 's/^/    /' >&2
 	say "The whole log: $log"
 	return "$status"
+}
+
+# spin, mutter: step's, until its COMMAND ends.
+spin() {
+	local spin='.oOo' i=0
+
+	while kill -0 "$pid" 2>/dev/null; do
+		printf '\r\033[K%s ... %s %d s %s ' "$text" "${spin:i++ % 4:1}" \
+			$((SECONDS - start)) "$("$progress")" >&2
+		sleep 0.5
+	done
+}
+
+mutter() {
+	local next=60
+
+	while kill -0 "$pid" 2>/dev/null; do
+		if ((SECONDS - start >= next)); then
+			printf '%s ... ' "$("$progress")" >&2
+			next=$((next + 60))
+		fi
+		sleep 1
+	done
+}
+
+# kernels ROOT: lines "LABEL VERSION" for the kernels in the lab root. What Debian
+# has, the root was made with. What the lab compiled itself from the fragments in
+# the checkout has their hash in its name; other checkouts put others there.
+kernels() {
+	local root=$1 label version
+
+	cat "$root/etc/lab-kernels"
+	for label in "${own_kernels[@]}"; do
+		version=$(compgen -G "$root/usr/lib/modules/*-$(kernel_key "$label")") ||
+			continue
+		echo "$label ${version##*/}"
+	done
+}
+
+# What the lab compiles itself: a kernel that watches memory, locks and DMA; one
+# that watches for races; and what it takes to compile modules with clang.
+own_kernels=(debug kcsan clang)
+
+# fragments LABEL: what configures a kernel of ours.
+fragments() {
+	echo "$lab/debug.config"
+	[[ $1 != kcsan ]] || echo "$lab/kcsan.config"
+}
+
+# A hash of what configures and compiles it, comments aside.
+kernel_key() {
+	local fragments
+
+	mapfile -t fragments < <(fragments "$1")
+	echo "$1-$({
+		sed '/^[[:space:]]*#/d' "$lab/make-kernel"
+		grep -h CONFIG_ "${fragments[@]}"
+	} | sha256sum | cut -c 1-8)"
+}
+
+# How far make-kernel is, for step; the number of all files is what it was once.
+files_compiled() {
+	printf '%d of about %d files' "$(grep -cE '^  (CC|AS|AR) ' "$log")" 2000
 }
