@@ -161,7 +161,7 @@ static void the_callers_array_is_filled(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, dmabufx_kva_pages(memory + 1, 3 * PAGE_SIZE - 1,
 						&list, 3, 0), 3);
-	KUNIT_EXPECT_PTR_EQ(test, list, pages);
+	KUNIT_EXPECT_PTR_EQ(test, list, &pages[0]);
 	KUNIT_EXPECT_PTR_EQ(test, pages[0], virt_to_page(memory));
 	KUNIT_EXPECT_PTR_EQ(test, pages[2], virt_to_page(memory) + 2);
 	KUNIT_EXPECT_PTR_EQ(test, pages[3], NULL);
