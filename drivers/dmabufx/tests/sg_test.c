@@ -335,6 +335,7 @@ static void rfc_user_pages_are_pinned(struct kunit *test)
 	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, dmabufx_extract_iter_to_sg(&iter, SIZE_MAX, sgt, 4),
 			PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, sgt->nents, 1);
 	page = sg_page(sgt->sgl);
 	KUNIT_EXPECT_TRUE(test, is_pinned(page));
 	release(&iter, sgt);
@@ -392,6 +393,7 @@ static void rfc_a_failure_undoes_its_own_call(struct kunit *test)
 		iov_iter_init(&iter, ITER_DEST, iov, 3, PAGE_SIZE + 101);
 		KUNIT_ASSERT_EQ(test, dmabufx_extract_iter_to_sg(&iter, 100, sgt,
 								 8), 100);
+		KUNIT_ASSERT_EQ(test, sgt->nents, 1);
 		before = iter;
 		nents = sgt->nents;
 		KUNIT_EXPECT_EQ(test, dmabufx_extract_iter_to_sg(&iter, SIZE_MAX,
