@@ -50,6 +50,14 @@
 /* Pages of a user iterator that are pinned at a time; they lie on the stack. */
 #define BATCH		32
 
+/* iter_iov_len() of 6.12 says 0 for a UBUF of which half is used up. */
+static size_t segment_len(const struct iov_iter *iter)
+{
+	if (iter_is_ubuf(iter))
+		return iov_iter_count(iter);
+	return iter_iov(iter)->iov_len - iter->iov_offset;
+}
+
 /* Pins what one segment of a user iterator holds, up to the limits. */
 static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 			   size_t maxsize, unsigned int maxpages,
@@ -68,7 +76,7 @@ static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 
 	addr = (unsigned long)iter_iov_addr(&at);
 	offset = offset_in_page(addr);
-	size = min3(maxsize, iter_iov_len(&at),
+	size = min3(maxsize, segment_len(&at),
 		    min(maxpages, INT_MAX) * PAGE_SIZE - offset);
 
 	if (iov_iter_rw(iter) == READ)

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dmabufx_iter_append(): kernel iterators become runs.
+ */
+#include <linux/mm.h>
+/* In 6.12 it does not include the former. */
+#include <linux/folio_queue.h>
+#include <linux/sizes.h>
+
+#include "../dmabufx.h"
+#include "tests.h"
+
+KUNIT_ARRAY_PARAM(kinds, kernel_kinds, source_kind_desc);
+
+static void free_table(void *runs)
+{
+	dmabufx_runs_free(runs);
+}
+
+static struct dmabufx_runs *new_table(struct kunit *test)
+{
+	struct dmabufx_runs *runs = zeroed(test, sizeof(*runs));
+
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_table, runs), 0);
+	return runs;
+}
+
+/* The same memory without what is odd about it: ranges of whole pages. */
+static size_t align(struct source *source)
+{
+	static const u8 from[] = { 0, 3, 9, 9, 20 }, to[] = { 3, 3, 15, 9, 47 };
+	struct iov_iter *iter = &source->iter;
+	unsigned int i, nr = 0;
+	size_t size = 0;
+
+	switch (iov_iter_type(iter)) {
+	case ITER_BVEC:
+		for (i = 0; i < MEMORY_PAGES && source->pages[i]; i++)
+			bvec_set_page(&source->bvec[nr++], source->pages[i],
+				      PAGE_SIZE, 0);
+		size = nr * PAGE_SIZE;
+		if (!nr) {
+			bvec_set_page(&source->bvec[nr++],
+				      source->bvec[3].bv_page, 3 * PAGE_SIZE,
+				      7 * PAGE_SIZE);
+			size = 3 * PAGE_SIZE;
+		}
+		iov_iter_bvec(iter, ITER_DEST, source->bvec, nr, size);
+		break;
+	case ITER_KVEC:
+		for (i = 0; i < ARRAY_SIZE(from); i++) {
+			source->kvec[i].iov_base =
+				source->memory + from[i] * PAGE_SIZE;
+			source->kvec[i].iov_len = (to[i] - from[i]) * PAGE_SIZE;
+			size += source->kvec[i].iov_len;
+		}
+		iov_iter_kvec(iter, ITER_DEST, source->kvec, i, size);
+		break;
+	case ITER_XARRAY:
+		size = MEMORY_SIZE - 2 * PAGE_SIZE;
+		iov_iter_xarray(iter, ITER_DEST, &source->xa, PAGE_SIZE, size);
+		break;
+	default:
+		size = MEMORY_SIZE - 2 * PAGE_SIZE;
+		iov_iter_folio_queue(iter, ITER_DEST, source->queue, 0,
+				     PAGE_SIZE, size);
+	}
+	return size;
+}
+
+/* Writes the pattern through the iterator, reads it by the runs. */
+static void runs_are_right(struct kunit *test)
+{
+	const struct source_kind *kind = test->param_value;
+	struct source *source = zeroed(test, sizeof(*source));
+	struct dmabufx_runs *runs = new_table(test);
+	struct iov_iter iter;
+	unsigned int i;
+	size_t size;
+
+	kind->make(test, source);
+	size = align(source);
+	fill_pattern(test, &source->iter);
+	iter = source->iter;
+
+	KUNIT_ASSERT_EQ(test, dmabufx_iter_append(runs, &iter, size), 0);
+	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), 0);
+	KUNIT_ASSERT_EQ(test, runs->nr_pages, size / PAGE_SIZE);
+	for (i = 0; i < runs->nr; i++) {
+		const struct dmabufx_run *run = &runs->run[i];
+
+		KUNIT_EXPECT_TRUE(test, run->first < folio_nr_pages(run->folio));
+		expect_pattern(test, dmabufx_run_page(run), 0,
+			       dmabufx_run_pages(runs, run) * PAGE_SIZE,
+			       run->start * PAGE_SIZE);
+		KUNIT_EXPECT_FALSE(test, i && dmabufx_run_pfn(run) ==
+				   dmabufx_run_pfn(run - 1) +
+				   dmabufx_run_pages(runs, run - 1));
+	}
+}
+
+static void a_part_is_appended_and_then_the_rest(struct kunit *test)
+{
+	const struct source_kind *kind = test->param_value;
+	struct source *source = zeroed(test, sizeof(*source));
+	struct dmabufx_runs *all = new_table(test), *parts = new_table(test);
+	struct iov_iter iter;
+	unsigned int i;
+	size_t size;
+
+	kind->make(test, source);
+	size = align(source);
+	iter = source->iter;
+	KUNIT_ASSERT_EQ(test, dmabufx_iter_append(all, &iter, size), 0);
+	iter = source->iter;
+	for (i = 0; i < size / PAGE_SIZE; i++)
+		KUNIT_ASSERT_EQ(test, dmabufx_iter_append(parts, &iter,
+							  PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), 0);
+	KUNIT_ASSERT_EQ(test, parts->nr, all->nr);
+	KUNIT_EXPECT_EQ(test, memcmp(parts->run, all->run,
+				     all->nr * sizeof(*all->run)), 0);
+}
+
+static void pieces_of_pages_are_refused(struct kunit *test)
+{
+	struct source *source = source_make(test, test->param_value);
+	struct dmabufx_runs *runs = new_table(test);
+	struct iov_iter iter = source->iter;
+
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, source->size),
+			-EINVAL);
+	expect_same_iter(test, &iter, &source->iter);
+	align(source);
+	iter = source->iter;
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, PAGE_SIZE - 1),
+			-EINVAL);
+	expect_same_iter(test, &iter, &source->iter);
+}
+
+static void more_than_there_is_is_refused(struct kunit *test)
+{
+	struct source *source = source_make(test, test->param_value);
+	struct dmabufx_runs *runs = new_table(test);
+	size_t size = align(source);
+	struct iov_iter iter = source->iter;
+
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size + PAGE_SIZE),
+			-EINVAL);
+	expect_same_iter(test, &iter, &source->iter);
+	KUNIT_EXPECT_EQ(test, runs->nr, 0);
+}
+
+static void a_hole_is_refused(struct kunit *test)
+{
+	const struct source_kind xarray = { "", make_xarray };
+	const struct source_kind folioq = { "", make_folioq };
+	struct source *source = source_make(test, &xarray);
+	struct dmabufx_runs *runs = new_table(test);
+	size_t size = align(source);
+	struct iov_iter iter = source->iter;
+
+	xa_erase(&source->xa, 3);
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size), -EFAULT);
+	expect_same_iter(test, &iter, &source->iter);
+
+	/* A folio that was taken out of the queue, and the queue's end. */
+	source = source_make(test, &folioq);
+	size = align(source);
+	iter = source->iter;
+	iter.count += 4 * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter,
+						  size + 4 * PAGE_SIZE),
+			-EFAULT);
+	folioq_clear(source->queue, 5);
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size), -EFAULT);
+}
+
+static void no_reference_is_taken(struct kunit *test)
+{
+	const struct source_kind kind = { "", make_bvec };
+	struct source *source = source_make(test, &kind);
+	int refs = folio_ref_count(source->folios[0]);
+	struct dmabufx_runs *runs = new_table(test);
+	size_t size = align(source);
+	struct iov_iter iter = source->iter;
+
+	KUNIT_ASSERT_EQ(test, dmabufx_iter_append(runs, &iter, size), 0);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(source->folios[0]), refs);
+}
+
+/* 64 MiB and a page behind them, named and not touched, are one run. */
+static void a_run_is_as_long_as_its_memory(struct kunit *test)
+{
+	struct page *meet = virt_to_page(kernel_memory(test, 1)) + 1;
+	struct dmabufx_runs *runs = new_table(test);
+	unsigned long nr = SZ_64M / PAGE_SIZE;
+	struct bio_vec bvec[2];
+	struct iov_iter iter;
+
+	if (!pfn_valid(page_to_pfn(meet) - nr))
+		kunit_skip(test, "there is not so much memory before this page");
+
+	bvec_set_page(&bvec[0], meet - nr, SZ_64M, 0);
+	bvec_set_page(&bvec[1], meet, PAGE_SIZE, 0);
+	iov_iter_bvec(&iter, ITER_DEST, bvec, 2, SZ_64M + PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, dmabufx_iter_append(runs, &iter,
+						  SZ_64M + PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, runs->nr, 1);
+	KUNIT_EXPECT_EQ(test, runs->nr_pages, nr + 1);
+}
+
+static void other_kinds_are_refused_in_silence(struct kunit *test)
+{
+	struct dmabufx_runs *runs = new_table(test);
+	struct iov_iter iter;
+
+	iov_iter_discard(&iter, ITER_DEST, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, PAGE_SIZE),
+			-EOPNOTSUPP);
+	iov_iter_ubuf(&iter, ITER_DEST, NULL, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, PAGE_SIZE),
+			-EOPNOTSUPP);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE_PARAM(runs_are_right, kinds_gen_params),
+	KUNIT_CASE_PARAM(a_part_is_appended_and_then_the_rest, kinds_gen_params),
+	KUNIT_CASE_PARAM(pieces_of_pages_are_refused, kinds_gen_params),
+	KUNIT_CASE_PARAM(more_than_there_is_is_refused, kinds_gen_params),
+	KUNIT_CASE(a_hole_is_refused),
+	KUNIT_CASE(no_reference_is_taken),
+	KUNIT_CASE(a_run_is_as_long_as_its_memory),
+	KUNIT_CASE(other_kinds_are_refused_in_silence),
+	{}
+};
+
+struct kunit_suite dmabufx_append_suite = {
+	.name = "dmabufx_iter_append",
+	.test_cases = cases,
+};

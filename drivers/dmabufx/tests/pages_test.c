@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dmabufx_extract_pages() and dmabufx_extract_mode(), of every kind of iterator,
+ * with every limit.
+ */
+#include "../iter.c"
+
+#include <linux/mman.h>
+
+#include "tests.h"
+
+KUNIT_ARRAY_PARAM(kinds, all_kinds, source_kind_desc);
+KUNIT_ARRAY_PARAM(users, user_kinds, source_kind_desc);
+
+static struct page **page_list(struct kunit *test)
+{
+	return zeroed(test, 2 * MEMORY_PAGES * sizeof(struct page *));
+}
+
+static void release(const struct iov_iter *iter, struct page **pages,
+		    size_t size, size_t offset)
+{
+	if (dmabufx_extract_mode(iter) == DMABUFX_EXTRACT_PIN)
+		unpin_user_pages(pages, DIV_ROUND_UP(offset + size, PAGE_SIZE));
+}
+
+/* Judges a call's answer, drops what it took; its size. */
+static size_t judge(struct kunit *test, struct iov_iter *iter,
+		    const struct source *source, struct page **pages,
+		    size_t maxsize, unsigned int maxpages, size_t pos)
+{
+	size_t offset = SIZE_MAX, at = 0, len;
+	unsigned int i;
+	ssize_t size;
+
+	size = dmabufx_extract_pages(iter, pages, maxsize, maxpages, &offset);
+	KUNIT_ASSERT_GT(test, size, 0);
+	KUNIT_ASSERT_LE(test, (size_t)size, min(maxsize, source->size - pos));
+	KUNIT_ASSERT_TRUE(test, offset < PAGE_SIZE);
+	KUNIT_ASSERT_LE(test, DIV_ROUND_UP(offset + size, PAGE_SIZE), maxpages);
+
+	for (i = 0; at < size; i++, at += len) {
+		size_t start = i ? 0 : offset;
+
+		len = min(PAGE_SIZE - start, size - at);
+		expect_pattern(test, pages[i], start, len, pos + at);
+	}
+	expect_position(test, iter, source, pos + size);
+	release(iter, pages, size, offset);
+	return size;
+}
+
+static void walk(struct kunit *test, const struct source *source, size_t maxsize,
+		 unsigned int maxpages)
+{
+	struct page **pages = page_list(test);
+	struct iov_iter iter = source->iter;
+	size_t pos = 0, offset;
+	unsigned int calls;
+
+	for (calls = 0; pos < source->size && calls < MAX_CALLS; calls++)
+		pos += judge(test, &iter, source, pages, maxsize, maxpages, pos);
+
+	if (pos == source->size)
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    1, &offset), 0);
+}
+
+static void pages_are_right_with_every_limit(struct kunit *test)
+{
+	struct source *source = source_make(test, test->param_value);
+	unsigned int b, e;
+
+	for (b = 0; b < ARRAY_SIZE(byte_limits); b++)
+		for (e = 0; e < ARRAY_SIZE(entry_limits); e++)
+			walk(test, source, byte_limits[b], entry_limits[e]);
+}
+
+static void no_room_takes_nothing(struct kunit *test)
+{
+	struct source *source = source_make(test, test->param_value);
+	struct page **pages = page_list(test);
+	struct iov_iter iter = source->iter;
+	size_t offset;
+
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, 0, 1, &offset),
+			0);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, 1, 0, &offset),
+			0);
+	expect_same_iter(test, &iter, &source->iter);
+	KUNIT_EXPECT_PTR_EQ(test, pages[0], NULL);
+}
+
+static void user_pages_are_pinned_until_released(struct kunit *test)
+{
+	struct source *source = source_make(test, test->param_value);
+	struct page **pages = page_list(test);
+	struct iov_iter iter = source->iter;
+	size_t offset;
+	ssize_t size;
+
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_mode(&iter), DMABUFX_EXTRACT_PIN);
+	size = dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1, &offset);
+	KUNIT_ASSERT_GT(test, size, 0);
+	KUNIT_EXPECT_TRUE(test, is_pinned(pages[0]));
+	release(&iter, pages, size, offset);
+	KUNIT_EXPECT_FALSE(test, is_pinned(pages[0]));
+}
+
+static void kernel_pages_are_only_listed(struct kunit *test)
+{
+	const struct source_kind kind = { "", make_folioq };
+	struct source *source = source_make(test, &kind);
+	struct page **pages = page_list(test);
+	struct iov_iter iter = source->iter;
+	int refs = folio_ref_count(source->folios[0]);
+	size_t offset;
+
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_mode(&iter), 0);
+	KUNIT_ASSERT_GT(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), 0);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(source->folios[0]), refs);
+}
+
+/* The last mapped page is given, the error comes when it is all that is left. */
+static void what_is_not_mapped_is_an_error_only_alone(struct kunit *test)
+{
+	unsigned long addr = user_memory(test, 4 * PAGE_SIZE, MAP_PRIVATE);
+	struct page **pages = page_list(test);
+	struct iov_iter iter, before;
+	size_t offset;
+
+	KUNIT_ASSERT_EQ(test, vm_munmap(addr + 2 * PAGE_SIZE, PAGE_SIZE), 0);
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr + 5, 3 * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset),
+			2 * PAGE_SIZE - 5);
+	release(&iter, pages, 2 * PAGE_SIZE - 5, 5);
+
+	before = iter;
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), -EFAULT);
+	expect_same_iter(test, &iter, &before);
+}
+
+/* What is left is as much as what is used up: 6.12's iter_iov_len() says 0. */
+static void half_a_ubuf_is_not_its_end(struct kunit *test)
+{
+	unsigned long addr = user_memory(test, 2 * PAGE_SIZE, MAP_PRIVATE);
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, 2 * PAGE_SIZE);
+	iov_iter_advance(&iter, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), PAGE_SIZE);
+	release(&iter, pages, PAGE_SIZE, 0);
+}
+
+static void bad_user_addresses_are_refused(struct kunit *test)
+{
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)pages, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), -EFAULT);
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)-PAGE_SIZE,
+		      4 * PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						      &offset) < 0);
+}
+
+/* A source may be read-only memory, a destination not. */
+static void writing_needs_the_right_to(struct kunit *test)
+{
+	unsigned long addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
+					   MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	KUNIT_ASSERT_TRUE(test, addr && !IS_ERR_VALUE(addr));
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EFAULT);
+	iov_iter_ubuf(&iter, ITER_SOURCE, (void __user *)addr, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), PAGE_SIZE);
+	release(&iter, pages, PAGE_SIZE, 0);
+}
+
+static void nofault_is_respected(struct kunit *test)
+{
+	unsigned long addr = user_memory(test, PAGE_SIZE, MAP_PRIVATE);
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, PAGE_SIZE);
+	iter.nofault = true;
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EFAULT);
+	iter.nofault = false;
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), PAGE_SIZE);
+	release(&iter, pages, PAGE_SIZE, 0);
+}
+
+static void other_kinds_are_refused_in_silence(struct kunit *test)
+{
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_discard(&iter, ITER_DEST, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_mode(&iter), 0);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), PAGE_SIZE);
+}
+
+static void a_kvec_into_nowhere_is_refused(struct kunit *test)
+{
+	struct page **pages = page_list(test);
+	struct kvec kvec[] = {
+		{ .iov_base = kernel_memory(test, 0), .iov_len = PAGE_SIZE },
+		{ .iov_base = (void *)0x1000, .iov_len = PAGE_SIZE },
+	};
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_kvec(&iter, ITER_DEST, kvec, 2, 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), -EFAULT);
+	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), PAGE_SIZE);
+}
+
+/* Iterators that say to have more than their segments have. */
+static void a_count_beyond_the_segments_is_refused(struct kunit *test)
+{
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_init(&iter, ITER_DEST, NULL, 0, 1);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EFAULT);
+	iov_iter_bvec(&iter, ITER_DEST, NULL, 0, 1);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EFAULT);
+	iov_iter_kvec(&iter, ITER_DEST, NULL, 0, 1);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 1,
+						    &offset), -EFAULT);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE_PARAM(pages_are_right_with_every_limit, kinds_gen_params),
+	KUNIT_CASE_PARAM(no_room_takes_nothing, kinds_gen_params),
+	KUNIT_CASE_PARAM(user_pages_are_pinned_until_released, users_gen_params),
+	KUNIT_CASE(kernel_pages_are_only_listed),
+	KUNIT_CASE(what_is_not_mapped_is_an_error_only_alone),
+	KUNIT_CASE(half_a_ubuf_is_not_its_end),
+	KUNIT_CASE(bad_user_addresses_are_refused),
+	KUNIT_CASE(writing_needs_the_right_to),
+	KUNIT_CASE(nofault_is_respected),
+	KUNIT_CASE(other_kinds_are_refused_in_silence),
+	KUNIT_CASE(a_kvec_into_nowhere_is_refused),
+	KUNIT_CASE(a_count_beyond_the_segments_is_refused),
+	{}
+};
+
+struct kunit_suite dmabufx_pages_suite = {
+	.name = "dmabufx_extract_pages",
+	.init = pins_count,
+	.exit = pins_compare,
+	.test_cases = cases,
+};

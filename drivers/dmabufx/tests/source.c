@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One maker for each kind of iterator, and one way to fill and to judge them
+ * all. The pattern is written through the iterator by copy_to_iter(), which
+ * knows nothing of the code under test, and read by the pages that were
+ * extracted: whatever is misplaced shows.
+ *
+ * Ranges begin and end anywhere, some are empty, some cross pages. Kernel memory
+ * is made of pages that do not lie side by side, or of folios of several sizes.
+ */
+#include <linux/fs.h>
+#include <linux/folio_queue.h>
+#include <linux/hash.h>
+#include <linux/mman.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+#include "tests.h"
+
+struct bounds {
+	size_t from;
+	size_t to;
+};
+
+static const struct bounds ranges[] = {
+	{ 0x00002, 0x00002 },
+	{ 0x00027, 0x03000 },
+	{ 0x03000, 0x03000 },
+	{ 0x03000, 0x03004 },
+	{ 0x05193, 0x08794 },
+	{ 0x08794, 0x08800 },
+	{ 0x09000, 0x09000 },
+	{ 0x09003, 0x09003 },
+	{ 0x0a000, 0x0e000 },
+	{ 0x0e000, 0x11001 },
+	{ 0x12000, 0x2effb },
+	{ 0x2effd, 0x2effe },
+	{ 0x2f000, 0x2f000 },
+};
+
+static_assert(0x2f000 <= MEMORY_SIZE);
+
+const size_t byte_limits[] = {
+	1, 2, 511, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE + 5,
+	MEMORY_SIZE, SIZE_MAX,
+};
+
+const unsigned int entry_limits[] = { 1, 2, 3, 31, 33, 2 * MEMORY_PAGES };
+
+const struct source_kind user_kinds[] = {
+	{ "ubuf", make_ubuf },
+	{ "iovec", make_iovec },
+	{ "iovec of shared memory", make_iovec_shared },
+};
+
+const struct source_kind kernel_kinds[] = {
+	{ "bvec of single pages", make_bvec },
+	{ "bvec of a compound page", make_bvec_compound },
+	{ "kvec of linear memory", make_kvec },
+	{ "kvec of vmapped memory", make_kvec_vmap },
+	{ "xarray of pages", make_xarray },
+	{ "xarray of large folios", make_xarray_large },
+	{ "folioq of pages", make_folioq },
+	{ "folioq of large folios", make_folioq_large },
+};
+
+const struct source_kind all_kinds[] = {
+	{ "ubuf", make_ubuf },
+	{ "iovec", make_iovec },
+	{ "iovec of shared memory", make_iovec_shared },
+	{ "bvec of single pages", make_bvec },
+	{ "bvec of a compound page", make_bvec_compound },
+	{ "kvec of linear memory", make_kvec },
+	{ "kvec of vmapped memory", make_kvec_vmap },
+	{ "xarray of pages", make_xarray },
+	{ "xarray of large folios", make_xarray_large },
+	{ "folioq of pages", make_folioq },
+	{ "folioq of large folios", make_folioq_large },
+};
+
+/* Depends on every bit of the position. */
+static u8 pattern(size_t pos)
+{
+	return hash_64(pos, 8);
+}
+
+/**
+ * source_kind_desc - a parameter's name
+ * @kind: the parameter
+ * @desc: receives it
+ */
+void source_kind_desc(const struct source_kind *kind, char *desc)
+{
+	strscpy(desc, kind->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+static void free_data(void *data)
+{
+	kvfree(data);
+}
+
+/**
+ * zeroed - memory for the time of a case
+ * @test: the case
+ * @size: bytes
+ *
+ * Return: the memory, zeroed; never NULL.
+ */
+void *zeroed(struct kunit *test, size_t size)
+{
+	void *data = kvzalloc(size, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, data);
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_data, data), 0);
+	return data;
+}
+
+/**
+ * user_memory - user memory for the time of a case
+ * @test: the case
+ * @size: bytes
+ * @flags: MAP_PRIVATE or MAP_SHARED
+ *
+ * Return: the address; it can be read and written.
+ */
+unsigned long user_memory(struct kunit *test, size_t size, unsigned long flags)
+{
+	unsigned long addr;
+
+	addr = kunit_vm_mmap(test, NULL, 0, size, PROT_READ | PROT_WRITE,
+			     flags | MAP_ANONYMOUS, 0);
+	KUNIT_ASSERT_TRUE(test, addr && !IS_ERR_VALUE(addr));
+	return addr;
+}
+
+static void free_compound(void *memory)
+{
+	put_page(virt_to_page(memory));
+}
+
+/**
+ * kernel_memory - a compound page for the time of a case
+ * @test: the case
+ * @order: of how many pages
+ *
+ * Return: its address.
+ */
+void *kernel_memory(struct kunit *test, unsigned int order)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_COMP | __GFP_ZERO,
+					order);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_compound,
+							page_address(page)), 0);
+	return page_address(page);
+}
+
+static void free_folios(void *data)
+{
+	struct source *source = data;
+
+	while (source->nr_folios)
+		folio_put(source->folios[--source->nr_folios]);
+}
+
+/* Folios of these orders, in turn: @nr_pages pages in all. */
+static void make_folios(struct kunit *test, struct source *source,
+			const u8 *orders, unsigned int nr_orders,
+			unsigned int nr_pages)
+{
+	unsigned int have = 0, i;
+	struct folio *folio;
+
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_folios,
+							source), 0);
+	while (have < nr_pages) {
+		folio = folio_alloc(GFP_KERNEL | __GFP_ZERO,
+				    orders[source->nr_folios % nr_orders]);
+		KUNIT_ASSERT_NOT_NULL(test, folio);
+		source->folios[source->nr_folios++] = folio;
+		for (i = 0; i < folio_nr_pages(folio); i++)
+			source->pages[have++] = folio_page(folio, i);
+	}
+}
+
+static void make_pages(struct kunit *test, struct source *source)
+{
+	static const u8 orders[] = { 0 };
+	unsigned int i;
+
+	make_folios(test, source, orders, 1, MEMORY_PAGES);
+	/* What was allocated in a row may lie in a row. */
+	for (i = 0; i < MEMORY_PAGES / 2; i += 3) {
+		swap(source->pages[i], source->pages[i + MEMORY_PAGES / 2]);
+		swap(source->folios[i], source->folios[i + MEMORY_PAGES / 2]);
+	}
+}
+
+/* In an XARRAY, folios lie at multiples of their size. */
+static void make_large_folios(struct kunit *test, struct source *source)
+{
+	static const u8 orders[] = { 2, 0, 0, 1, 3, 4, 3, 0, 0, 1, 2 };
+
+	make_folios(test, source, orders, ARRAY_SIZE(orders), MEMORY_PAGES);
+}
+
+/**
+ * make_ubuf - a range of private memory, not of whole pages
+ * @test: the case
+ * @source: receives it
+ */
+void make_ubuf(struct kunit *test, struct source *source)
+{
+	source->addr = user_memory(test, MEMORY_SIZE, MAP_PRIVATE);
+	iov_iter_ubuf(&source->iter, ITER_DEST,
+		      (void __user *)source->addr + 0x27, MEMORY_SIZE - 0x3a);
+}
+
+static void load_iovec(struct source *source)
+{
+	size_t size = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		source->iov[i].iov_base =
+			(void __user *)source->addr + ranges[i].from;
+		source->iov[i].iov_len = ranges[i].to - ranges[i].from;
+		size += source->iov[i].iov_len;
+	}
+	iov_iter_init(&source->iter, ITER_DEST, source->iov, i, size);
+}
+
+/**
+ * make_iovec - ranges of private memory
+ * @test: the case
+ * @source: receives it
+ */
+void make_iovec(struct kunit *test, struct source *source)
+{
+	source->addr = user_memory(test, MEMORY_SIZE, MAP_PRIVATE);
+	load_iovec(source);
+}
+
+/**
+ * make_iovec_shared - ranges of shared memory
+ * @test: the case
+ * @source: receives it
+ */
+void make_iovec_shared(struct kunit *test, struct source *source)
+{
+	source->addr = user_memory(test, MEMORY_SIZE, MAP_SHARED);
+	load_iovec(source);
+}
+
+/**
+ * make_bvec - ranges of single pages, a bvec for each page
+ * @test: the case
+ * @source: receives it
+ */
+void make_bvec(struct kunit *test, struct source *source)
+{
+	size_t size = 0, at, len;
+	unsigned int i, nr = 0;
+
+	make_pages(test, source);
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		at = ranges[i].from;
+		do {
+			len = min(ranges[i].to - at,
+				  PAGE_SIZE - offset_in_page(at));
+			bvec_set_page(&source->bvec[nr++],
+				      source->pages[at >> PAGE_SHIFT], len,
+				      offset_in_page(at));
+			size += len;
+			at += len;
+		} while (at < ranges[i].to);
+	}
+	iov_iter_bvec(&source->iter, ITER_DEST, source->bvec, nr, size);
+}
+
+/**
+ * make_bvec_compound - ranges of one compound page, a bvec for each
+ * @test: the case
+ * @source: receives it
+ */
+void make_bvec_compound(struct kunit *test, struct source *source)
+{
+	void *memory = kernel_memory(test, get_order(MEMORY_SIZE));
+	size_t size = 0, len;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		len = ranges[i].to - ranges[i].from;
+		/* Every other one by its first page, and an offset beyond. */
+		if (i % 2)
+			bvec_set_page(&source->bvec[i], virt_to_page(memory),
+				      len, ranges[i].from);
+		else
+			bvec_set_page(&source->bvec[i],
+				      virt_to_page(memory + ranges[i].from),
+				      len, offset_in_page(ranges[i].from));
+		size += len;
+	}
+	iov_iter_bvec(&source->iter, ITER_DEST, source->bvec, i, size);
+}
+
+static void load_kvec(struct source *source)
+{
+	size_t size = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		source->kvec[i].iov_base = source->memory + ranges[i].from;
+		source->kvec[i].iov_len = ranges[i].to - ranges[i].from;
+		size += source->kvec[i].iov_len;
+	}
+	iov_iter_kvec(&source->iter, ITER_DEST, source->kvec, i, size);
+}
+
+/**
+ * make_kvec - ranges of memory in the direct map
+ * @test: the case
+ * @source: receives it
+ */
+void make_kvec(struct kunit *test, struct source *source)
+{
+	source->memory = kernel_memory(test, get_order(MEMORY_SIZE));
+	load_kvec(source);
+}
+
+static void unmap(void *memory)
+{
+	vunmap(memory);
+}
+
+/**
+ * make_kvec_vmap - ranges of single pages in vmalloc space
+ * @test: the case
+ * @source: receives it
+ */
+void make_kvec_vmap(struct kunit *test, struct source *source)
+{
+	make_pages(test, source);
+	source->memory = vmap(source->pages, MEMORY_PAGES, VM_MAP, PAGE_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, source->memory);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unmap,
+							source->memory), 0);
+	load_kvec(source);
+}
+
+static void destroy_xarray(void *xa)
+{
+	xa_destroy(xa);
+}
+
+static void load_xarray(struct kunit *test, struct source *source)
+{
+	unsigned long index = 0, nr;
+	unsigned int i;
+	void *entry;
+
+	xa_init(&source->xa);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_xarray,
+							&source->xa), 0);
+	for (i = 0; i < source->nr_folios; i++, index += nr) {
+		nr = folio_nr_pages(source->folios[i]);
+		KUNIT_ASSERT_EQ(test, index % nr, 0);
+		entry = xa_store_range(&source->xa, index, index + nr - 1,
+				       source->folios[i], GFP_KERNEL);
+		KUNIT_ASSERT_EQ(test, xa_err(entry), 0);
+	}
+	/* From the middle of the first folio, where it is large. */
+	iov_iter_xarray(&source->iter, ITER_DEST, &source->xa,
+			PAGE_SIZE + 0x27, MEMORY_SIZE - PAGE_SIZE - 0x3a);
+}
+
+/**
+ * make_xarray - a range of an array of single pages
+ * @test: the case
+ * @source: receives it
+ */
+void make_xarray(struct kunit *test, struct source *source)
+{
+	make_pages(test, source);
+	load_xarray(test, source);
+}
+
+/**
+ * make_xarray_large - a range of an array of folios of several sizes
+ * @test: the case
+ * @source: receives it
+ */
+void make_xarray_large(struct kunit *test, struct source *source)
+{
+	make_large_folios(test, source);
+	load_xarray(test, source);
+}
+
+static struct folio_queue *add_queue(struct kunit *test, struct folio_queue *prev)
+{
+	struct folio_queue *queue = zeroed(test, sizeof(*queue));
+
+	folio_batch_init(&queue->vec);
+	queue->prev = prev;
+	if (prev)
+		prev->next = queue;
+	return queue;
+}
+
+static void load_folioq(struct kunit *test, struct source *source)
+{
+	struct folio_queue *queue = add_queue(test, NULL);
+	unsigned int i;
+
+	source->queue = queue;
+	for (i = 0; i < source->nr_folios; i++) {
+		if (folioq_full(queue))
+			queue = add_queue(test, queue);
+		folioq_append(queue, source->folios[i]);
+	}
+	iov_iter_folio_queue(&source->iter, ITER_DEST, source->queue, 0, 0x27,
+			     MEMORY_SIZE - 0x3a);
+}
+
+/**
+ * make_folioq - a range of a queue of single pages, in two segments
+ * @test: the case
+ * @source: receives it
+ */
+void make_folioq(struct kunit *test, struct source *source)
+{
+	make_pages(test, source);
+	load_folioq(test, source);
+}
+
+/**
+ * make_folioq_large - a range of a queue of folios of several sizes
+ * @test: the case
+ * @source: receives it
+ */
+void make_folioq_large(struct kunit *test, struct source *source)
+{
+	make_large_folios(test, source);
+	load_folioq(test, source);
+}
+
+/**
+ * fill_pattern - write the pattern through an iterator
+ * @test: the case
+ * @iter: the iterator; stays where it is
+ */
+void fill_pattern(struct kunit *test, const struct iov_iter *iter)
+{
+	struct iov_iter at = *iter;
+	size_t size = iov_iter_count(iter), i;
+	u8 *data = zeroed(test, size);
+
+	for (i = 0; i < size; i++)
+		data[i] = pattern(i);
+	KUNIT_ASSERT_EQ(test, copy_to_iter(data, size, &at), size);
+}
+
+/**
+ * source_make - an iterator over memory with the pattern
+ * @test: the case
+ * @kind: which
+ *
+ * Return: it; it goes with the case.
+ */
+struct source *source_make(struct kunit *test, const struct source_kind *kind)
+{
+	struct source *source = zeroed(test, sizeof(*source));
+
+	kind->make(test, source);
+	source->size = iov_iter_count(&source->iter);
+	fill_pattern(test, &source->iter);
+	return source;
+}
+
+/**
+ * expect_pattern - judge memory that was extracted
+ * @test: the case
+ * @page: its first page
+ * @offset: where in there
+ * @len: how much; is contiguous in the direct map
+ * @pos: where in the iterator it belongs
+ */
+void expect_pattern(struct kunit *test, struct page *page, size_t offset,
+		    size_t len, size_t pos)
+{
+	const u8 *data = page_address(page) + offset;
+	size_t i;
+
+	for (i = 0; i < len && data[i] == pattern(pos + i); i++)
+		;
+	KUNIT_EXPECT_EQ_MSG(test, i, len, "wrong data at position %zu", pos + i);
+}
+
+/**
+ * expect_position - judge how far an iterator was advanced
+ * @test: the case
+ * @iter: the iterator
+ * @source: where it comes from
+ * @pos: where it should be
+ *
+ * Goes by its count and by what the kernel reads from there on.
+ */
+void expect_position(struct kunit *test, const struct iov_iter *iter,
+		     const struct source *source, size_t pos)
+{
+	struct iov_iter peek = *iter;
+	u8 data[3];
+	size_t i, n;
+
+	KUNIT_EXPECT_EQ(test, iov_iter_count(iter), source->size - pos);
+
+	peek.data_source = ITER_SOURCE;
+	n = min(sizeof(data), source->size - pos);
+	KUNIT_EXPECT_EQ(test, copy_from_iter(data, n, &peek), n);
+	for (i = 0; i < n; i++)
+		KUNIT_EXPECT_EQ(test, data[i], pattern(pos + i));
+}
+
+/**
+ * expect_same_iter - has an iterator stayed where it was?
+ * @test: the case
+ * @a: as it is
+ * @b: as it was
+ */
+void expect_same_iter(struct kunit *test, const struct iov_iter *a,
+		      const struct iov_iter *b)
+{
+	KUNIT_EXPECT_EQ(test, a->iter_type, b->iter_type);
+	KUNIT_EXPECT_EQ(test, a->data_source, b->data_source);
+	KUNIT_EXPECT_EQ(test, a->iov_offset, b->iov_offset);
+	KUNIT_EXPECT_PTR_EQ(test, a->__iov, b->__iov);
+	KUNIT_EXPECT_EQ(test, a->count, b->count);
+	KUNIT_EXPECT_EQ(test, a->nr_segs, b->nr_segs);
+}
+
+/**
+ * is_pinned - does anybody hold a pin, and not only a reference?
+ * @page: of memory that has few references
+ *
+ * Return: whether.
+ */
+bool is_pinned(struct page *page)
+{
+	return folio_maybe_dma_pinned(page_folio(page));
+}
+
+/* All pins of this machine that were not dropped yet. */
+static long pins(struct kunit *test)
+{
+	struct file *file = filp_open("/proc/sys/vm/stat_refresh", O_WRONLY, 0);
+	loff_t pos = 0;
+
+	/* Each CPU counts for itself until it is told to add it up. */
+	KUNIT_ASSERT_TRUE(test, !IS_ERR(file));
+	KUNIT_EXPECT_EQ(test, kernel_write(file, "1", 1, &pos), 1);
+	filp_close(file, NULL);
+	return atomic_long_read(&vm_node_stat[NR_FOLL_PIN_ACQUIRED]) -
+	       atomic_long_read(&vm_node_stat[NR_FOLL_PIN_RELEASED]);
+}
+
+/**
+ * pins_count - before a case
+ * @test: the case
+ *
+ * Return: 0.
+ */
+int pins_count(struct kunit *test)
+{
+	test->priv = (void *)pins(test);
+	return 0;
+}
+
+/**
+ * pins_compare - after a case: it dropped as many pins as it took
+ * @test: the case
+ */
+void pins_compare(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, pins(test), (long)test->priv);
+}
