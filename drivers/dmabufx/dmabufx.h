@@ -79,7 +79,7 @@ enum dmabufx_retention {
  * @retention: how the memory is held; runs.c does not look at it
  * @dirty: whether it may have been written when it is let go
  * @last: while appending: the folio that the last page belongs to
- * @next_pfn: while appending: the page frame that would be contiguous
+ * @next: while appending: the page that would be contiguous
  *
  * All zero is an empty table. The table itself holds no reference to memory:
  * that is the business of the source that filled it, and of retention.c.
@@ -93,7 +93,7 @@ struct dmabufx_runs {
 	enum dmabufx_retention retention;
 	bool dirty;
 	struct folio *last;
-	unsigned long next_pfn;
+	struct page *next;
 };
 
 /* The largest buffer: a run's start is a u32. */
@@ -125,6 +125,11 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 
 	return (is_last ? runs->nr_pages : run[1].start) - run->start;
 }
+
+/* Backwards, as a run ends where the one after it starts. Then @end is there. */
+#define dmabufx_for_each_run_reverse(run, end, runs)			\
+	for ((run) = (runs)->run + (runs)->nr, (end) = (runs)->nr_pages; \
+	     (run)-- > (runs)->run; (end) = (run)->start)
 
 /* retention.c: how memory is let go */
 
