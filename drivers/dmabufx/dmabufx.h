@@ -75,6 +75,8 @@ enum dmabufx_retention {
  * @nr: runs in use
  * @capacity: runs allocated
  * @nr_pages: the buffer's size, pages
+ * @nr_small: how many of them are known to be folios of one page each; where
+ *	all are, much need not be asked
  * @longest: length of the longest run, pages; known once finished
  * @retention: how the memory is held; runs.c does not look at it
  * @dirty: whether it may have been written when it is let go
@@ -89,6 +91,7 @@ struct dmabufx_runs {
 	u32 nr;
 	u32 capacity;
 	u32 nr_pages;
+	u32 nr_small;
 	u32 longest;
 	enum dmabufx_retention retention;
 	bool dirty;
