@@ -52,15 +52,14 @@ static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 
 static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 {
-	u32 i;
+	const struct dmabufx_run *run;
+	struct page **slot, *page;
+	u32 end;
 
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		struct page *page = dmabufx_run_page(run);
-		struct page **end = pages + dmabufx_run_pages(runs, run);
-
-		while (pages < end)
-			*pages++ = page++;
+	dmabufx_for_each_run_reverse(run, end, runs) {
+		page = dmabufx_run_page(run);
+		for (slot = pages + run->start; slot < pages + end; slot++, page++)
+			*slot = page;
 	}
 }
 
