@@ -371,6 +371,49 @@ PROMISE(order_vmap_is_kept_until_memory_is_short,
 	free(data);
 }
 
+/* Two pages of a memfd of single pages, wherever, neighbours in memory. */
+static void find_neighbours(const struct memory *mem,
+			    struct udmabuf_create_item *pages)
+{
+	size_t i, j, nr = mem->size / PAGE;
+	__u64 frames[nr];
+
+	for (i = 0; i < nr; i++)
+		frames[i] = page_frame(mem->map + i * PAGE);
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < nr; j++) {
+			if (frames[i] + 1 != frames[j])
+				continue;
+			pages[0] = item(mem, i * PAGE, PAGE);
+			pages[1] = item(mem, j * PAGE, PAGE);
+			return;
+		}
+	}
+	skip("no two of %zu pages are neighbours", nr);
+}
+
+PROMISE(order_neighbouring_pages_need_no_vmap,
+	"pages in a row have a kernel address already, fit for copies across them")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	__u64 words[2] = { 17, 18 }, found[2];
+	int importer = importer_open(), before = kept_vmaps();
+	struct udmabuf_create_item pages[2];
+
+	find_neighbours(&mem, pages);
+	importer_attach(importer,
+			must(try_create_list(device_open(), pages, 2, 0)));
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	check_eq(kept_vmaps(), before);
+
+	importer_write(importer, DMABUFX_VIA_VMAP, PAGE - 8, words, 16);
+	check_eq(*(__u64 *)(mem.map + pages[0].offset + PAGE - 8), 17);
+	check_eq(*(__u64 *)(mem.map + pages[1].offset), 18);
+	importer_read(importer, DMABUFX_VIA_VMAP, PAGE - 8, found, 16);
+	check_eq(found[0], 17);
+	check_eq(found[1], 18);
+}
+
 struct vmap_race {
 	int fd;
 	bool stop;

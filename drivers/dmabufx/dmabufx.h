@@ -75,11 +75,13 @@ enum dmabufx_retention {
  * @nr: runs in use
  * @capacity: runs allocated
  * @nr_pages: the buffer's size, pages
+ * @nr_small: how many of them are known to be folios of one page each; where
+ *	all are, much need not be asked
  * @longest: length of the longest run, pages; known once finished
  * @retention: how the memory is held; runs.c does not look at it
  * @dirty: whether it may have been written when it is let go
  * @last: while appending: the folio that the last page belongs to
- * @next_pfn: while appending: the page frame that would be contiguous
+ * @next: while appending: the page that would be contiguous
  *
  * All zero is an empty table. The table itself holds no reference to memory:
  * that is the business of the source that filled it, and of retention.c.
@@ -89,11 +91,12 @@ struct dmabufx_runs {
 	u32 nr;
 	u32 capacity;
 	u32 nr_pages;
+	u32 nr_small;
 	u32 longest;
 	enum dmabufx_retention retention;
 	bool dirty;
 	struct folio *last;
-	unsigned long next_pfn;
+	struct page *next;
 };
 
 /* The largest buffer: a run's start is a u32. */
@@ -125,6 +128,11 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 
 	return (is_last ? runs->nr_pages : run[1].start) - run->start;
 }
+
+/* Backwards, as a run ends where the one after it starts. Then @end is there. */
+#define dmabufx_for_each_run_reverse(run, end, runs)			\
+	for ((run) = (runs)->run + (runs)->nr, (end) = (runs)->nr_pages; \
+	     (run)-- > (runs)->run; (end) = (run)->start)
 
 /* retention.c: how memory is let go */
 

@@ -72,6 +72,19 @@ static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
 }
 
 /*
+ * Whether nothing is left for folio_prepare() to do, and none of the flags in
+ * @but is set. Asked of every page: one look at the flags answers it all.
+ */
+static bool folio_is_prepared(const struct folio *folio, unsigned long but)
+{
+	const unsigned long prepared = BIT(PG_uptodate) | BIT(PG_dirty);
+	unsigned long flags = READ_ONCE(*const_folio_flags(folio, 0));
+
+	return (flags & (prepared | but)) == prepared &&
+	       !dmabufx_pinned_to_excess(folio);
+}
+
+/*
  * Make a pinned folio fit for a buffer.
  *
  * Memory that fallocate() gave to a shmem file still has in it what was there
@@ -81,11 +94,13 @@ static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
  * And devices, vmap() and page frame mappings write without the core noticing.
  * A folio that looked clean once the pin is gone would be dropped by reclaim,
  * with what they wrote. Nothing cleans it while it is pinned.
+ *
+ * Rarely needed, and not inlined so that the loop that needs it stays short.
  */
-static void folio_prepare(struct folio *folio)
+static noinline int folio_prepare(struct folio *folio)
 {
-	if (folio_test_uptodate(folio) && folio_test_dirty(folio))
-		return;
+	if (dmabufx_pinned_to_excess(folio))
+		return -EMLINK;
 
 	folio_lock(folio);
 	if (!folio_test_uptodate(folio)) {
@@ -94,75 +109,80 @@ static void folio_prepare(struct folio *folio)
 	}
 	folio_mark_dirty(folio);
 	folio_unlock(folio);
-}
-
-/* Nothing to think about: one page, prepared, not pinned to excess. */
-static bool folio_is_plain(const struct folio *folio)
-{
-	return !folio_test_large(folio) && folio_test_uptodate(folio) &&
-	       folio_test_dirty(folio) &&
-	       !dmabufx_pinned_to_excess(folio);
-}
-
-/* How many of the first of @nr folios are plain and in a row; may be none. */
-static long count_plain_neighbours(struct folio **folios, long nr)
-{
-	unsigned long pfn = folio_pfn(folios[0]);
-	long n;
-
-	for (n = 0; n < nr; n++)
-		if (!folio_is_plain(folios[n]) ||
-		    folio_pfn(folios[n]) != pfn + n)
-			break;
-	return n;
-}
-
-/* Append one folio of any kind. As dmabufx_runs_append(). */
-static int memfd_append_folio(struct dmabufx_runs *runs, struct folio *folio,
-			      u32 first, u32 nr_pages)
-{
-	if (dmabufx_pinned_to_excess(folio))
-		return -EMLINK;
-	folio_prepare(folio);
-	return dmabufx_runs_append(runs, folio, folio, first, nr_pages);
+	return 0;
 }
 
 /*
- * Hand @nr pinned folios to the table. The first is entered at byte @skip;
- * all but the last are used to their end, the last for what is left of @len.
- * Consumes every pin, also on failure. Returns the bytes appended or -errno.
+ * How many of @folios, which NULL ends, follow one another in memory page by
+ * page. The first is a prepared one of one page; the row ends before any that is
+ * not.
+ */
+static long count_row(struct folio **folios)
+{
+	struct page *page = folio_page(folios[0], 0);
+	struct folio **next = folios;
+
+	do {
+		next++;
+		page++;
+	} while (*next == (struct folio *)page &&
+		 folio_is_prepared((struct folio *)page, BIT(PG_head)));
+	return next - folios;
+}
+
+/*
+ * Hand @nr pinned folios, which NULL ends, to the table. The first is entered
+ * at byte @skip; all but the last are used to their end, the last for what is
+ * left of @len. Consumes every pin, also on failure. Returns the bytes appended
+ * or -errno.
  */
 static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 				  struct folio **folios, long nr, size_t skip,
 				  loff_t len)
 {
-	loff_t take, left = len;
+	unsigned long nr_pages, nr_small = 0;
+	unsigned long first = skip >> PAGE_SHIFT;
+	unsigned long left = len >> PAGE_SHIFT;
 	long i, n;
 	int ret;
 
 	for (i = 0; i < nr; i += n) {
-		n = count_plain_neighbours(folios + i, nr - i);
-		if (n) {
-			take = (loff_t)n << PAGE_SHIFT;
-			ret = dmabufx_runs_append(runs, folios[i],
-						  folios[i + n - 1], 0, n);
+		struct folio *folio = folios[i];
+
+		if (!folio_is_prepared(folio, 0)) {
+			ret = folio_prepare(folio);
+			if (ret)
+				goto err_unpin;
+		}
+
+		n = 1;
+		nr_pages = folio_nr_pages(folio);
+		if (nr_pages > 1) {
+			nr_pages = min(nr_pages - first, left);
 		} else {
-			n = 1;
-			take = min_t(loff_t, folio_size(folios[i]) - skip, left);
-			ret = memfd_append_folio(runs, folios[i],
-						 skip >> PAGE_SHIFT,
-						 take >> PAGE_SHIFT);
+			n = count_row(folios + i);
+			nr_pages = n;
+			nr_small += n;
 		}
-		if (ret < 0) {
-			unpin_folios(folios + i, nr - i);
-			return ret;
-		}
+
+		ret = dmabufx_runs_append(runs, folio, folios[i + n - 1], first,
+					  nr_pages);
+		if (ret < 0)
+			goto err_unpin;
 		if (ret)
-			unpin_folio(folios[i]);
-		left -= take;
-		skip = 0;
+			unpin_folio(folio);
+		left -= nr_pages;
+		first = 0;
 	}
-	return len - left;
+
+	/* As folio_test_uptodate() has it: flags first, contents later. */
+	smp_rmb();
+	runs->nr_small += nr_small;
+	return len - ((loff_t)left << PAGE_SHIFT);
+
+err_unpin:
+	unpin_folios(folios + i, nr - i);
+	return ret;
 }
 
 /* Pin what fits into @folios and hand it over. Bytes appended or -errno. */
@@ -180,10 +200,12 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 	if (nr <= 0)
 		return nr ? nr : -EINVAL;
 
-	if (dmabufx_runs_reserve(runs, nr)) {
+	/* Right for large folios. Later the table doubles when it must. */
+	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
 		unpin_folios(folios, nr);
 		return -ENOMEM;
 	}
+	folios[nr] = NULL;
 	return memfd_append_folios(runs, folios, nr, skip, end - pos);
 }
 
@@ -205,7 +227,8 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 	struct folio **folios;
 	loff_t done = 0;
 
-	folios = kmalloc_array(max, sizeof(*folios), GFP_KERNEL);
+	/* One more for the NULL that ends a batch. */
+	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
 

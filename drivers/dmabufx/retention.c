@@ -27,44 +27,42 @@ static void unpin_dirty(struct folio *folio)
 }
 
 /*
- * Let go of each folio from the one that @page heads up to the one before @end.
- * Returns where the next would begin.
+ * Let go of each folio from the one that @page heads up to the one before @end;
+ * of one page each if @small. Returns where the next would begin.
  */
 static __always_inline struct page *
 release_folios(struct page *page, const struct page *end,
-	       void (*let_go)(struct folio *folio))
+	       void (*let_go)(struct folio *folio), bool small)
 {
-	while (page < end) {
+	do {
 		struct folio *folio = (struct folio *)page;
-		struct page *next = page + 1;
 
 		/* Asked before the pin is gone, and the folio perhaps with it. */
-		if (PageHead(page))
-			next = page + folio_nr_pages(folio);
+		page += small ? 1 : folio_nr_pages(folio);
 		let_go(folio);
 
 		/* What follows a whole folio is the first page of the next. */
-		page = next;
-	}
+	} while (page < end);
 	return page;
 }
 
+/* Inlined for each @let_go and @small, as this is done for every page. */
 static __always_inline void release_runs(const struct dmabufx_runs *runs,
-					 void (*let_go)(struct folio *folio))
+					 void (*let_go)(struct folio *folio),
+					 bool small)
 {
-	u32 i;
+	const struct dmabufx_run *run;
+	u32 run_end;
 
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		struct page *end = dmabufx_run_page(run) +
-				   dmabufx_run_pages(runs, run);
+	dmabufx_for_each_run_reverse(run, run_end, runs) {
+		struct page *end = dmabufx_run_page(run) + run_end - run->start;
 		struct page *page = &run->folio->page;
 
-		while (page < end) {
+		do {
 			page = release_folios(page, min(end, page + RELEASE_BATCH),
-					      let_go);
+					      let_go, small);
 			cond_resched();
-		}
+		} while (page < end);
 	}
 }
 
@@ -77,10 +75,13 @@ static __always_inline void release_runs(const struct dmabufx_runs *runs,
 void dmabufx_retention_end(struct dmabufx_runs *runs)
 {
 	if (runs->retention == DMABUFX_REFERENCED)
-		release_runs(runs, folio_put);
+		release_runs(runs, folio_put, false);
 	else if (runs->retention == DMABUFX_PINNED && runs->dirty)
-		release_runs(runs, unpin_dirty);
+		release_runs(runs, unpin_dirty, false);
+	else if (runs->retention == DMABUFX_PINNED &&
+		 runs->nr_small == runs->nr_pages)
+		release_runs(runs, unpin_folio, true);
 	else if (runs->retention == DMABUFX_PINNED)
-		release_runs(runs, unpin_folio);
+		release_runs(runs, unpin_folio, false);
 	dmabufx_runs_free(runs);
 }

@@ -45,6 +45,15 @@ int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 	return 0;
 }
 
+/* The rare part of dmabufx_runs_append(). The rest calls nothing and is short. */
+static noinline int grow_and_append(struct dmabufx_runs *runs,
+				    struct folio *folio, struct folio *last,
+				    u32 first, u32 nr_pages)
+{
+	return dmabufx_runs_reserve(runs, 1) ?:
+	       dmabufx_runs_append(runs, folio, last, first, nr_pages);
+}
+
 /**
  * dmabufx_runs_append - add memory at the end of a buffer
  * @runs: the table
@@ -64,38 +73,37 @@ int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 			struct folio *last, u32 first, u32 nr_pages)
 {
-	unsigned long pfn = folio_pfn(folio) + first;
-	int ret;
+	struct page *page = folio_page(folio, first);
+	int ret = 0;
 
 	if (nr_pages > DMABUFX_MAX_PAGES - runs->nr_pages)
 		return -EOVERFLOW;
 
-	if (runs->nr && runs->next_pfn == pfn) {
+	if (runs->next == page) {
 		ret = runs->last == folio;
-	} else {
-		ret = runs->nr < runs->capacity ?
-		      0 : dmabufx_runs_reserve(runs, 1);
-		if (ret)
-			return ret;
+	} else if (runs->nr < runs->capacity) {
 		runs->run[runs->nr++] = (struct dmabufx_run) {
 			.folio = folio,
 			.first = first,
 			.start = runs->nr_pages,
 		};
+	} else {
+		return grow_and_append(runs, folio, last, first, nr_pages);
 	}
 
 	runs->last = last;
-	runs->next_pfn = pfn + nr_pages;
+	runs->next = page + nr_pages;
 	runs->nr_pages += nr_pages;
 	return ret;
 }
 
 static u32 longest_run(const struct dmabufx_runs *runs)
 {
-	u32 i, longest = 0;
+	const struct dmabufx_run *run;
+	u32 end, longest = 0;
 
-	for (i = 0; i < runs->nr; i++)
-		longest = max(longest, dmabufx_run_pages(runs, &runs->run[i]));
+	dmabufx_for_each_run_reverse(run, end, runs)
+		longest = max(longest, end - run->start);
 	return longest;
 }
 

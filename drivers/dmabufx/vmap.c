@@ -2,10 +2,11 @@
 /*
  * The kernel: one contiguous kernel address for a buffer.
  *
- * A buffer within one folio that may be written has such an address from the
- * start, in the direct map. Any other is stitched together by vmap(), which
- * wants an array of pages: it is built, handed over and freed at once. Pages of
- * large folios, tails included, are only named to vmap(), never counted.
+ * A buffer of one run, within one folio or of single pages, that may be written
+ * has such an address from the start, in the direct map. Any other is stitched
+ * together by vmap(), which wants an array of pages: it is built, handed over
+ * and freed at once. Pages of large folios, tails included, are only named to
+ * vmap(), never counted.
  *
  * What vmap() made is kept when the last user is gone, because compositors and
  * shadow framebuffers come back with the next frame. It ends with the buffer,
@@ -35,16 +36,19 @@ static unsigned long nr_idle;
 static struct shrinker *vmap_shrinker;
 
 /*
- * A run that goes on into other folios is contiguous in the direct map too,
- * but there hardened usercopy kills whoever copies across a folio's end. In a
- * vmap() it allows what lies within the mapping.
+ * Memory of one run is contiguous in the direct map, however many folios it
+ * consists of. But there hardened usercopy kills whoever copies across the end of
+ * a large folio. It lets pages of their own pass, which may well belong together
+ * without its knowing, and in a vmap() what lies within the mapping.
  */
 static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 {
 	const struct dmabufx_run *run = runs->run;
 
 	/* The direct map is writable. */
-	if (read_only || runs->nr > 1 ||
+	if (read_only || runs->nr > 1)
+		return NULL;
+	if (runs->nr_small < runs->nr_pages &&
 	    run->first + (size_t)runs->nr_pages > folio_nr_pages(run->folio))
 		return NULL;
 	return pfn_to_kaddr(dmabufx_run_pfn(run));
@@ -52,15 +56,14 @@ static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 
 static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 {
-	u32 i;
+	const struct dmabufx_run *run;
+	struct page **slot, *page;
+	u32 end;
 
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		struct page *page = dmabufx_run_page(run);
-		struct page **end = pages + dmabufx_run_pages(runs, run);
-
-		while (pages < end)
-			*pages++ = page++;
+	dmabufx_for_each_run_reverse(run, end, runs) {
+		page = dmabufx_run_page(run);
+		for (slot = pages + run->start; slot < pages + end; slot++, page++)
+			*slot = page;
 	}
 }
 
