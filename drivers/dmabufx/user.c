@@ -46,7 +46,7 @@ static u32 count_neighbours(const struct folio *folio, struct page **pages,
 	u32 n;
 
 	nr = min_t(long, nr, folio_nr_pages(folio) - first);
-	/* Saves a look at each page, which would double what pinning costs. */
+	/* Saves a look at each page, a third of what pinning costs. */
 	if (nr > 1 && pages[nr - 1] == page + nr - 1 && is_mapped_as_one(folio))
 		return nr;
 
