@@ -83,6 +83,7 @@ enum dmabufx_retention {
  * @last: while appending: the folio that the last page belongs to
  * @next: while appending: the page that would be contiguous
  *
+ * A walk backwards always knows where a run ends: where the last one began.
  * All zero is an empty table. The table itself holds no reference to memory:
  * that is the business of the source that filled it, and of retention.c.
  */
@@ -128,11 +129,6 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 
 	return (is_last ? runs->nr_pages : run[1].start) - run->start;
 }
-
-/* Backwards, as a run ends where the one after it starts. Then @end is there. */
-#define dmabufx_for_each_run_reverse(run, end, runs)			\
-	for ((run) = (runs)->run + (runs)->nr, (end) = (runs)->nr_pages; \
-	     (run)-- > (runs)->run; (end) = (run)->start)
 
 /* retention.c: how memory is let go */
 

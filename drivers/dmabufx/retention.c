@@ -51,10 +51,10 @@ static __always_inline void release_runs(const struct dmabufx_runs *runs,
 					 void (*let_go)(struct folio *folio),
 					 bool small)
 {
-	const struct dmabufx_run *run;
-	u32 run_end;
+	const struct dmabufx_run *run = runs->run + runs->nr;
+	u32 run_end = runs->nr_pages;
 
-	dmabufx_for_each_run_reverse(run, run_end, runs) {
+	for (; run-- > runs->run; run_end = run->start) {
 		struct page *end = dmabufx_run_page(run) + run_end - run->start;
 		struct page *page = &run->folio->page;
 

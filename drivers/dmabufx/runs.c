@@ -99,10 +99,10 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 
 static u32 longest_run(const struct dmabufx_runs *runs)
 {
-	const struct dmabufx_run *run;
-	u32 end, longest = 0;
+	const struct dmabufx_run *run = runs->run + runs->nr;
+	u32 end = runs->nr_pages, longest = 0;
 
-	dmabufx_for_each_run_reverse(run, end, runs)
+	for (; run-- > runs->run; end = run->start)
 		longest = max(longest, end - run->start);
 	return longest;
 }

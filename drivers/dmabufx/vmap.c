@@ -56,11 +56,11 @@ static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 
 static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 {
-	const struct dmabufx_run *run;
+	const struct dmabufx_run *run = runs->run + runs->nr;
+	u32 end = runs->nr_pages;
 	struct page **slot, *page;
-	u32 end;
 
-	dmabufx_for_each_run_reverse(run, end, runs) {
+	for (; run-- > runs->run; end = run->start) {
 		page = dmabufx_run_page(run);
 		for (slot = pages + run->start; slot < pages + end; slot++, page++)
 			*slot = page;
