@@ -29,6 +29,7 @@ enum layout {
  * @folio: what it consists of, bytes
  * @hugetlb: hugetlb, not shmem
  * @layout: how it lies
+ * @user: the program's own memory, private, instead of a memfd's
  * @max: largest buffer that is measured; what is larger would take too long
  */
 struct memory {
@@ -37,11 +38,13 @@ struct memory {
 	size_t folio;
 	bool hugetlb;
 	enum layout layout;
+	bool user;
 	size_t max;
 };
 
 char *map_aligned(size_t size, int fd);
 int memory_create(const struct memory *mem, size_t size);
+void *memory_map_user(const struct memory *mem, size_t size);
 struct udmabuf_create_list *memory_list(const struct memory *mem, int memfd,
 					size_t size);
 

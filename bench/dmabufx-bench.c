@@ -19,20 +19,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <linux/udmabuf.h>
-
+#include "../uapi/linux/dmabufx.h"
 #include "bench.h"
 #include "kernel/dmabufx-bench.h"
 
 static const struct memory memories[] = {
-	{ "4k-fresh", "4 KiB pages", 4 * KIB, false, FRESH, GIB },
-	{ "64k-fresh", "64 KiB mTHP", 64 * KIB, false, FRESH, GIB },
-	{ "2m-fresh", "2 MiB THP", 2 * MIB, false, FRESH, GIB },
-	{ "2m-scattered", "2 MiB THP, scattered", 2 * MIB, false, SCATTERED, GIB },
-	{ "hugetlb-2m", "2 MiB hugetlb", 2 * MIB, true, FRESH, GIB },
-	{ "hugetlb-1g", "1 GiB hugetlb", GIB, true, FRESH, GIB },
-	{ "4k-pieces", "4 KiB pages, in pieces", 4 * KIB, false, LISTED, 256 * MIB },
-	{ "4k-scattered", "4 KiB pages, scattered", 4 * KIB, false, SCATTERED, 256 * MIB },
+	{ "4k-fresh", "4 KiB pages", 4 * KIB, false, FRESH, false, GIB },
+	{ "64k-fresh", "64 KiB mTHP", 64 * KIB, false, FRESH, false, GIB },
+	{ "2m-fresh", "2 MiB THP", 2 * MIB, false, FRESH, false, GIB },
+	{ "2m-scattered", "2 MiB THP, scattered", 2 * MIB, false, SCATTERED, false, GIB },
+	{ "hugetlb-2m", "2 MiB hugetlb", 2 * MIB, true, FRESH, false, GIB },
+	{ "hugetlb-1g", "1 GiB hugetlb", GIB, true, FRESH, false, GIB },
+	{ "4k-pieces", "4 KiB pages, in pieces", 4 * KIB, false, LISTED, false, 256 * MIB },
+	{ "4k-scattered", "4 KiB pages, scattered", 4 * KIB, false, SCATTERED, false, 256 * MIB },
+	{ "4k-user", "4 KiB pages, a program's own", 4 * KIB, false, FRESH, true, 256 * MIB },
+	{ "2m-user", "2 MiB THP, a program's own", 2 * MIB, false, FRESH, true, GIB },
 };
 
 /* 2 MiB is there to compare one folio of that with one of 1 GiB. */
@@ -57,7 +58,9 @@ struct subject {
 	const char *who;
 	const struct memory *mem;
 	size_t size;
+	/* What a buffer is made of: ranges of a memfd, or the program's own memory. */
 	struct udmabuf_create_list *list;
+	void *user;
 };
 
 static void result(const struct subject *subject, const char *operation,
@@ -123,7 +126,25 @@ static void measure_mmap(const struct subject *subject, int fd)
 
 /* An exporter: udmabuf or dmabufx */
 
-static int create(int device, const struct subject *subject)
+static int create_of_user(int device, const struct subject *subject)
+{
+	struct dmabufx_segment segment = {
+		.type = DMABUFX_USER,
+		.address = (uintptr_t)subject->user,
+		.size = subject->size,
+	};
+	struct dmabufx_create request = {
+		.size = sizeof(request),
+		.flags = DMABUFX_CREATE_CLOEXEC,
+		.segments = (uintptr_t)&segment,
+		.nr_segments = 1,
+		.segment_size = sizeof(segment),
+	};
+
+	return ioctl(device, DMABUFX_IOC_CREATE, &request);
+}
+
+static int create_of_memfd(int device, const struct subject *subject)
 {
 	struct udmabuf_create request = {
 		.memfd = subject->list->list[0].memfd,
@@ -134,6 +155,12 @@ static int create(int device, const struct subject *subject)
 	return subject->list->count > 1 ?
 		ioctl(device, UDMABUF_CREATE_LIST, subject->list) :
 		ioctl(device, UDMABUF_CREATE, &request);
+}
+
+static int create(int device, const struct subject *subject)
+{
+	return subject->user ? create_of_user(device, subject) :
+			       create_of_memfd(device, subject);
 }
 
 static uint64_t time_close(int fd)
@@ -238,6 +265,21 @@ static void floor_pin_and_map(const struct subject *subject, uint64_t *pin)
 	settle();
 }
 
+/* There is no floor of the rest: it does not matter where a run comes from. */
+static void measure_user_floor(const struct subject *subject)
+{
+	struct dmabufx_bench_pin pin = {
+		.address = (uintptr_t)subject->user,
+		.size = subject->size,
+	};
+
+	if (ioctl(kernel, DMABUFX_BENCH_PIN, &pin))
+		err(EXIT_FAILURE, "cannot pin user memory");
+	result(subject, "create", pin.pin);
+	result(subject, "release", pin.unpin);
+	settle();
+}
+
 static void measure_floor(const struct subject *subject)
 {
 	uint64_t pin, unpin, start, export;
@@ -265,11 +307,14 @@ static void measure_floor(const struct subject *subject)
 
 static void measure_device(const char *path, struct subject *subject)
 {
-	int device = open(path, O_RDWR | O_CLOEXEC), dmabuf;
+	int device, dmabuf;
 
+	subject->who = path + strlen("/dev/");
+	if (subject->user && strcmp(subject->who, "dmabufx"))
+		return;
+	device = open(path, O_RDWR | O_CLOEXEC);
 	if (device < 0)
 		return;
-	subject->who = path + strlen("/dev/");
 	dmabuf = create(device, subject);
 	if (dmabuf < 0) {
 		printf(" (%s: %m)", subject->who);
@@ -283,12 +328,14 @@ static void measure_device(const char *path, struct subject *subject)
 	close(device);
 }
 
-static void measure_size(const struct memory *mem, int memfd, size_t size)
+static void measure_size(const struct memory *mem, int memfd, void *user,
+			 size_t size)
 {
 	struct subject subject = {
 		.mem = mem,
 		.size = size,
-		.list = memory_list(mem, memfd, size),
+		.list = user ? NULL : memory_list(mem, memfd, size),
+		.user = user,
 	};
 
 	if (size < GIB)
@@ -300,34 +347,46 @@ static void measure_size(const struct memory *mem, int memfd, size_t size)
 	measure_device("/dev/udmabuf", &subject);
 	measure_device("/dev/dmabufx", &subject);
 	subject.who = "floor";
-	for (unsigned int i = 0; kernel >= 0 && i < options.repetitions; i++)
-		measure_floor(&subject);
+	for (unsigned int i = 0; kernel >= 0 && i < options.repetitions; i++) {
+		if (user)
+			measure_user_floor(&subject);
+		else
+			measure_floor(&subject);
+	}
 	free(subject.list);
 	fflush(options.results);
 }
 
-/* One memfd of the largest size: a smaller buffer is its beginning. */
+/* One memfd, or piece of memory, of the largest size: a smaller buffer is its beginning. */
 static void measure_memory_kind(const struct memory *mem)
 {
 	size_t max = mem->max < options.max_size ? mem->max : options.max_size;
 	size_t min = mem->folio == GIB ? 256 * MIB : mem->folio;
-	int memfd;
+	size_t whole = max < mem->folio ? mem->folio : max;
+	void *user = NULL;
+	int memfd = -1;
 
 	if (max < min)
 		return;
 	printf("%s:", mem->text);
 	fflush(stdout);
-	memfd = memory_create(mem, max < mem->folio ? mem->folio : max);
-	if (memfd < 0) {
+	if (mem->user)
+		user = memory_map_user(mem, whole);
+	else
+		memfd = memory_create(mem, whole);
+	if (user == MAP_FAILED || (!user && memfd < 0)) {
 		printf(" not measured, there is no such memory (%m)\n");
 		return;
 	}
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		if (sizes[i] >= min && sizes[i] <= max)
-			measure_size(mem, memfd, sizes[i]);
+			measure_size(mem, memfd, user, sizes[i]);
 	putchar('\n');
-	close(memfd);
+	if (user)
+		munmap(user, whole);
+	else
+		close(memfd);
 }
 
 static void print_usage(FILE *file)

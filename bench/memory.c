@@ -138,7 +138,10 @@ static bool touch_shmem(const struct memory *mem, char *addr, size_t size)
 	return ok;
 }
 
-/* Where huge entries are possible: MAP_FAILED and errno as mmap() has them. */
+/*
+ * Where huge entries are possible; private memory where @fd is -1. MAP_FAILED and
+ * errno as mmap() has them.
+ */
 char *map_aligned(size_t size, int fd)
 {
 	size_t align = size < GIB ? 2 * MIB : GIB;
@@ -149,8 +152,8 @@ char *map_aligned(size_t size, int fd)
 		return addr;
 	munmap(addr, size + align);
 	addr = (char *)(((uintptr_t)addr + align - 1) & ~(align - 1));
-	return mmap(addr, size, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	return mmap(addr, size, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE |
+		    (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), fd, 0);
 }
 
 static bool populate(const struct memory *mem, int memfd, size_t size)
@@ -188,6 +191,21 @@ int memory_create(const struct memory *mem, size_t size)
 		return -1;
 	}
 	return memfd;
+}
+
+/* Memory of the program's own, or MAP_FAILED with the reason in errno. */
+void *memory_map_user(const struct memory *mem, size_t size)
+{
+	char *addr = map_aligned(size, -1);
+	int advice = mem->folio == (size_t)sysconf(_SC_PAGESIZE) ?
+		     MADV_NOHUGEPAGE : MADV_HUGEPAGE;
+
+	write_setting("/proc/sys/vm/compact_memory", "1");
+	if (addr != MAP_FAILED) {
+		madvise(addr, size, advice);
+		touch_folios(mem, addr, size);
+	}
+	return addr;
 }
 
 /* The request that makes a buffer of it. */

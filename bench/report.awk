@@ -16,9 +16,9 @@ BEGIN {
 	for (i = 1; i <= nr_operations; i++)
 		title_of[operation[i]] = title[i]
 	split("udmabuf floor dmabufx", who, " ")
-	split("4k-fresh|64k-fresh|2m-fresh|2m-scattered|hugetlb-2m|hugetlb-1g|4k-pieces|4k-scattered", memory, "|")
-	split("4 KiB pages, fresh|64 KiB mTHP, fresh|2 MiB THP, fresh|2 MiB THP, scattered|2 MiB hugetlb|1 GiB hugetlb|4 KiB pages, list of pieces|4 KiB pages, scattered", text, "|")
-	nr_memories = 8
+	split("4k-fresh|64k-fresh|2m-fresh|2m-scattered|hugetlb-2m|hugetlb-1g|4k-pieces|4k-scattered|4k-user|2m-user", memory, "|")
+	split("4 KiB pages, fresh|64 KiB mTHP, fresh|2 MiB THP, fresh|2 MiB THP, scattered|2 MiB hugetlb|1 GiB hugetlb|4 KiB pages, list of pieces|4 KiB pages, scattered|4 KiB pages, a program's own|2 MiB THP, a program's own", text, "|")
+	nr_memories = 10
 	split(UNIT == "ns" ? " ns, us, ms, s" : ", k, M, G", suffix, ",")
 }
 

@@ -490,6 +490,48 @@ static int bench_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* The floor: user memory */
+
+static int pin_and_unpin(struct dmabufx_bench_pin *pin, struct page **pages,
+			 int nr_pages)
+{
+	int nr;
+	u64 start;
+
+	start = ktime_get_ns();
+	nr = pin_user_pages_fast(pin->address, nr_pages,
+				 FOLL_WRITE | FOLL_LONGTERM, pages);
+	pin->pin = ktime_get_ns() - start;
+	if (nr <= 0)
+		return nr ?: -EFAULT;
+
+	start = ktime_get_ns();
+	unpin_user_pages(pages, nr);
+	pin->unpin = ktime_get_ns() - start;
+	return nr == nr_pages ? 0 : -EFAULT;
+}
+
+static int bench_pin(void __user *arg)
+{
+	struct dmabufx_bench_pin pin;
+	struct page **pages;
+	int ret;
+
+	if (copy_from_user(&pin, arg, sizeof(pin)))
+		return -EFAULT;
+	if (!PAGE_ALIGNED(pin.size) || pin.size >> PAGE_SHIFT > INT_MAX)
+		return -EINVAL;
+
+	pages = kvcalloc(pin.size >> PAGE_SHIFT, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	ret = pin_and_unpin(&pin, pages, pin.size >> PAGE_SHIFT);
+	kvfree(pages);
+	if (!ret && copy_to_user(arg, &pin, sizeof(pin)))
+		ret = -EFAULT;
+	return ret;
+}
+
 /* The floor: a dma-buf and its descriptor */
 
 static struct sg_table *empty_map(struct dma_buf_attachment *attach,
@@ -553,6 +595,8 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return bench_unpin(bench, file, argp);
 	case DMABUFX_BENCH_EXPORT:
 		return bench_export();
+	case DMABUFX_BENCH_PIN:
+		return bench_pin(argp);
 	default:
 		return -ENOTTY;
 	}

@@ -76,11 +76,27 @@ struct dmabufx_bench_floor {
 	__u64 vunmap;
 };
 
+/**
+ * struct dmabufx_bench_pin - the kernel's own primitives for user memory
+ * @address: in: memory of the caller's
+ * @size: in: bytes, a multiple of the page size
+ * @pin: out: pin_user_pages_fast() of all of it, into an array at hand
+ * @unpin: out: unpin_user_pages()
+ */
+struct dmabufx_bench_pin {
+	__u64 address;
+	__u64 size;
+	__u64 pin;
+	__u64 unpin;
+};
+
 #define DMABUFX_BENCH_MAP	_IOWR('X', 0x90, struct dmabufx_bench_map)
 #define DMABUFX_BENCH_VMAP	_IOWR('X', 0x91, struct dmabufx_bench_vmap)
 #define DMABUFX_BENCH_FLOOR	_IOWR('X', 0x92, struct dmabufx_bench_floor)
 #define DMABUFX_BENCH_UNPIN	_IOR('X', 0x93, __u64)	/* unpin_folio() of each */
 /* Exports a dma-buf that holds nothing; the result is its descriptor. */
 #define DMABUFX_BENCH_EXPORT	_IO('X', 0x94)
+
+#define DMABUFX_BENCH_PIN	_IOWR('X', 0x95, struct dmabufx_bench_pin)
 
 #endif /* DMABUFX_BENCH_H */
