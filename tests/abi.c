@@ -142,6 +142,7 @@ PROMISE(abi_fdinfo_names_udmabuf,
 	check(info);
 	while (fgets(line, sizeof(line), info))
 		named |= !strcmp(line, "exp_name:\tudmabuf\n");
+	fclose(info);
 	check(named);
 	check_eq(file_number(path, "size:"), mem.size);
 }
@@ -628,7 +629,7 @@ PROMISE(abi_agrees_with_udmabuf,
 		must(open("/", O_PATH)), must(open("/", O_RDONLY)), 9999, -1,
 	};
 	int device = device_open(), peer = must(open("/dev/udmabuf", O_RDWR));
-	struct udmabuf_create_item items[4];
+	struct udmabuf_create_item items[4] = {};
 	unsigned int round, i;
 
 	srandom(1);
