@@ -192,7 +192,7 @@ static void *sync_in_a_loop(void *fd)
 {
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = repeats(500); i; i--) {
 		sync_start(*(int *)fd, DMA_BUF_SYNC_RW);
 		sync_end(*(int *)fd, DMA_BUF_SYNC_RW);
 	}
@@ -208,7 +208,7 @@ PROMISE(sync_while_devices_come_and_go,
 
 	for (i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, sync_in_a_loop, &fd);
-	for (i = 0; i < 200; i++) {
+	for (i = repeats(200); i; i--) {
 		int importer = importer_open();
 
 		importer_attach(importer, fd);

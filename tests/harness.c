@@ -127,11 +127,22 @@ void join_child(int pid)
 		fail("a child exited with status %d", WEXITSTATUS(status));
 }
 
+static int patience(void)
+{
+	const char *text = getenv("DMABUFX_PATIENCE");
+	int times = text ? atoi(text) : 1;
+
+	return times > 1 ? times : 1;
+}
+
 static int seconds_allowed(void)
 {
-	const char *patience = getenv("DMABUFX_PATIENCE");
+	return TEST_SECONDS * patience();
+}
 
-	return TEST_SECONDS * (patience ? atoi(patience) : 1);
+int repeats(int times)
+{
+	return patience() > 1 ? (times + 9) / 10 : times;
 }
 
 static void run_child(const struct test *test)
