@@ -13,6 +13,8 @@ help:
 	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
 	@echo '  make demo       a picture from a memfd through Mesa and to a display'
 	@echo '  make check      all tests, on every kernel'
+	@echo '  make check-debug the same, on the debug kernel only'
+	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
 	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
@@ -32,6 +34,12 @@ demo:
 
 check:
 	@tests/check
+
+check-debug:
+	@tests/check --kernel debug
+
+check-kcsan:
+	@tests/check --kernel kcsan
 
 bench:
 	@bench/run
@@ -86,5 +94,5 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check bench bench-docs guest build lint lab-clean modules \
+.PHONY: help demo check check-debug check-kcsan bench bench-docs guest build lint lab-clean modules \
 	modules_install install install-rules install-headers uninstall clean

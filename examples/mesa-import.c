@@ -273,7 +273,7 @@ int main(int argc, char **argv)
 		     layout.size);
 	display = start_egl();
 	image = import_dmabuf(display, buf.dmabuf, &layout);
-	printf("imported: %ux%u pixels of %s\n", WIDTH, HEIGHT, device);
+	printf("imported: %dx%d pixels of %s\n", WIDTH, HEIGHT, device);
 	use_shaders();
 	target_frame();
 	texture_from_image(image);

@@ -88,7 +88,8 @@ kernels() {
 # that watches for races; and what it takes to compile modules with clang.
 own_kernels=(debug kcsan clang)
 
-# fragments LABEL: what configures a kernel of ours.
+# fragments LABEL: what configures a kernel of ours. $lab is where we are.
+# shellcheck disable=SC2154 # set by who reads this
 fragments() {
 	echo "$lab/debug.config"
 	[[ $1 != kcsan ]] || echo "$lab/kcsan.config"

@@ -163,9 +163,22 @@ void importer_attach(int importer, int dma_buf)
 	importer_do(importer, DMABUFX_IMPORTER_ATTACH, dma_buf);
 }
 
+/*
+ * A kernel with DMABUF_DEBUG hides the pages of a scatterlist from importers, so
+ * that none uses them: what is left are the same entries as the device sees them.
+ */
+static bool pages_are_hidden;
+
 int try_importer_map(int importer, struct dmabufx_importer_map *map)
 {
-	return ioctl(importer, DMABUFX_IMPORTER_MAP, map);
+	int ret = ioctl(importer, DMABUFX_IMPORTER_MAP, map);
+
+	if (!ret) {
+		pages_are_hidden = !map->orig_nents;
+		if (pages_are_hidden)
+			map->orig_nents = map->nents;
+	}
+	return ret;
 }
 
 struct dmabufx_importer_map importer_map(int importer, __u32 direction)
@@ -179,11 +192,12 @@ struct dmabufx_importer_map importer_map(int importer, __u32 direction)
 static void importer_copy(int importer, __u32 via, __u64 offset,
 			  const void *data, size_t len, bool write)
 {
+	bool instead = via == DMABUFX_VIA_SG && pages_are_hidden;
 	struct dmabufx_importer_copy copy = {
 		.offset = offset,
 		.len = len,
 		.addr = (uintptr_t)data,
-		.via = via,
+		.via = instead ? DMABUFX_VIA_DEVICE : via,
 		.write = write,
 	};
 

@@ -142,13 +142,14 @@ static int by_value(const void *a, const void *b)
  */
 static long crowd_run(struct crowd *crowd, int buffers)
 {
+	unsigned int threads = crowd->threads, i;
 	pthread_t others[MOST_THREADS];
 	long growth[TRIES];
-	unsigned int i;
 
 	stay_on_cpu(pthread_self(), 0);
-	for (i = 1; i < crowd->threads; i++) {
-		pthread_create(&others[i], NULL, sync_with_others, crowd);
+	for (i = 1; i < threads; i++) {
+		check(!pthread_create(&others[i], NULL, sync_with_others,
+				      crowd));
 		stay_on_cpu(others[i], i);
 	}
 	for (i = 0; i < TRIES; i++)
@@ -156,7 +157,7 @@ static long crowd_run(struct crowd *crowd, int buffers)
 	qsort(growth, TRIES, sizeof(growth[0]), by_value);
 	crowd->fd = -1;
 	atomic_fetch_add(&crowd->round, 1);
-	for (i = 1; i < crowd->threads; i++)
+	for (i = 1; i < threads; i++)
 		pthread_join(others[i], NULL);
 	return growth[TRIES / 2];
 }
@@ -191,7 +192,7 @@ static void *sync_in_a_loop(void *fd)
 {
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = repeats(500); i; i--) {
 		sync_start(*(int *)fd, DMA_BUF_SYNC_RW);
 		sync_end(*(int *)fd, DMA_BUF_SYNC_RW);
 	}
@@ -207,7 +208,7 @@ PROMISE(sync_while_devices_come_and_go,
 
 	for (i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, sync_in_a_loop, &fd);
-	for (i = 0; i < 200; i++) {
+	for (i = repeats(200); i; i--) {
 		int importer = importer_open();
 
 		importer_attach(importer, fd);

@@ -70,6 +70,12 @@ void skip(const char *fmt, ...);
 [[gnu::format(printf, 1, 2)]]
 void note(const char *fmt, ...);
 
+/*
+ * How often to do what is done many times: a tenth of it on kernels that are slow,
+ * and see more each time.
+ */
+int repeats(int times);
+
 /* "EINVAL" */
 const char *errno_name(int error);
 

@@ -372,7 +372,7 @@ PROMISE(guessed_fd_may_be_closed,
 	"who guesses a buffer's fd may close it before the create has returned")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int device = device_open(), rounds = 2000, closed = 0;
+	int device = device_open(), rounds = repeats(2000), closed = 0;
 	struct closer closer = { .fd = must(dup(0)) };
 	pthread_t thread;
 
@@ -386,7 +386,7 @@ PROMISE(guessed_fd_may_be_closed,
 	}
 	atomic_store(&closer.stop, true);
 	pthread_join(thread, NULL);
-	note("%d of 2000 buffers were closed by the other thread", closed);
+	note("%d buffers were closed by the other thread", closed);
 }
 
 /* What is done and undone many times must leave no memory behind. */

@@ -276,7 +276,7 @@ static void *fault_at_random(void *arg)
 	unsigned int seed = __atomic_add_fetch(&race->seed, 1, __ATOMIC_SEQ_CST);
 	int i;
 
-	for (i = 0; i < 20000; i++) {
+	for (i = repeats(20000); i; i--) {
 		size_t at = rand_r(&seed) % (race->size / PAGE) * PAGE;
 
 		check_eq(*(volatile __u64 *)(race->map + at), 14 + at);
@@ -426,7 +426,7 @@ static void *vmap_again_and_again(void *arg)
 	__u64 word;
 
 	importer_attach(importer, race->fd);
-	for (i = 0; i < 3000; i++) {
+	for (i = repeats(3000); i; i--) {
 		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 		importer_read(importer, DMABUFX_VIA_VMAP, i % 512 * PAGE, &word,
 			      sizeof(word));

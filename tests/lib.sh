@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What tests/check and tests/guest-run both know.
+
+# What a kernel says when something is wrong; dmabufx-tests has the same list
+# (watch.c). Every report of lockdep has WARNING: in its first line.
+# shellcheck disable=SC2034 # for who reads this
+trouble='BUG:|BUG [^ ]+ \(|WARNING:|UBSAN:|KASAN|KCSAN|refcount_t:|list_add|list_del|DMA-API:|ODEBUG:|kmemleak: [0-9]+ new suspected|INFO: task .* blocked|Oops|general protection|Call Trace'
