@@ -36,12 +36,14 @@ enum kunit_status {
  * @priv: for the suite
  * @param_value: what a generator of parameters gave
  * @status: so far
+ * @failures: how many expectations were not met
  * @actions: what is to be done when it has ended
  */
 struct kunit {
 	void *priv;
 	const void *param_value;
 	enum kunit_status status;
+	unsigned int failures;
 	struct list_head actions;
 };
 

@@ -19,8 +19,9 @@
 #include "../compat.h"
 #include "kunit.h"
 
-/* Room for what is reported; what comes beyond is lost, and the end with it. */
+/* Room for what is reported, with so many failures of each case. */
 #define REPORT_SIZE	SZ_1M
+#define MAX_FAILURES	10
 
 static struct debugfs_blob_wrapper report;
 static struct dentry *dir;
@@ -106,13 +107,16 @@ void kunit_fail(struct kunit *test, bool fatal, const char *file, int line,
 {
 	va_list args;
 
+	test->status = KUNIT_FAILURE;
+	if (++test->failures > MAX_FAILURES)
+		goto out;
 	say("        # %s:%d: expected %s, which is %lld (%#llx) and %lld (%#llx) ",
 	    kbasename(file), line, expected, left, left, right, right);
 	va_start(args, fmt);
 	vsay(fmt, args);
 	va_end(args);
 	say("\n");
-	test->status = KUNIT_FAILURE;
+out:
 	if (fatal)
 		stop(test);
 }

@@ -492,9 +492,11 @@ struct source *source_make(struct kunit *test, const struct source_kind *kind)
 void expect_pattern(struct kunit *test, struct page *page, size_t offset,
 		    size_t len, size_t pos)
 {
-	const u8 *data = page_address(page) + offset;
+	const u8 *data;
 	size_t i;
 
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	data = page_address(page) + offset;
 	for (i = 0; i < len && data[i] == pattern(pos + i); i++)
 		;
 	KUNIT_EXPECT_EQ_MSG(test, i, len, "wrong data at position %zu", pos + i);
