@@ -11,11 +11,10 @@
  * pins are dropped at once, so that a table holds user memory just as it holds
  * memfds: one pin of each folio for each run that touches it.
  */
+#include <linux/backing-dev.h>
 #include <linux/dmabufx.h>
-#include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -94,6 +93,20 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr)
 }
 
 /*
+ * Does somebody write back what is written there? The core asks the same before
+ * it pins for writing and for long.
+ */
+static bool is_written_back(const struct vm_area_struct *vma)
+{
+	const struct vm_operations_struct *ops = vma->vm_ops;
+
+	if (!vma->vm_file || !(vma->vm_flags & VM_SHARED))
+		return false;
+	return (ops && (ops->page_mkwrite || ops->pfn_mkwrite)) ||
+	       mapping_can_writeback(vma->vm_file->f_mapping);
+}
+
+/*
  * Why the core would not pin what is at @addr, as far as the area there tells;
  * the core says EFAULT to nearly everything.
  */
@@ -102,7 +115,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	vm_flags_t flags = 0;
-	bool of_file = false;
+	bool written_back = false;
 
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
@@ -111,9 +124,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	vma = find_vma(mm, addr);
 	if (vma && vma->vm_start <= addr) {
 		flags = vma->vm_flags;
-		of_file = vma->vm_file &&
-			  !shmem_mapping(vma->vm_file->f_mapping) &&
-			  !is_vm_hugetlb_page(vma);
+		written_back = is_written_back(vma);
 	} else {
 		vma = NULL;
 	}
@@ -127,7 +138,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	if (!(flags & (write ? VM_WRITE : VM_READ)))
 		return dmabufx_because(reason, DMABUFX_REASON_PROTECTED,
 				       -EACCES);
-	if (of_file && (write || err == -EOPNOTSUPP))
+	if ((write && written_back) || err == -EOPNOTSUPP)
 		return dmabufx_because(reason, DMABUFX_REASON_FILE, -EOPNOTSUPP);
 	return dmabufx_because(reason, DMABUFX_REASON_UNPINNABLE, err);
 }
