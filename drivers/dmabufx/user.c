@@ -93,6 +93,27 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr)
 }
 
 /*
+ * Is there something mapped all over the range? The core, asked for what a
+ * stack could have grown into, prints a stack trace of ours: so look first.
+ */
+static bool is_mapped(unsigned long addr, size_t len)
+{
+	struct mm_struct *mm = current->mm;
+	unsigned long end = addr + len;
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	while (addr < end) {
+		vma = find_vma(mm, addr);
+		if (!vma || vma->vm_start > addr)
+			break;
+		addr = vma->vm_end;
+	}
+	mmap_read_unlock(mm);
+	return addr >= end;
+}
+
+/*
  * Does somebody write back what is written there? The core asks the same before
  * it pins for writing and for long.
  */
@@ -168,6 +189,19 @@ static int append_batch(struct dmabufx_runs *runs, struct iov_iter *iter,
 	return append_pages(runs, pages, nr);
 }
 
+static bool is_mapped_all(struct iov_iter iter)
+{
+	bool mapped = true;
+
+	while (iov_iter_count(&iter) && mapped) {
+		size_t len = iov_iter_single_seg_count(&iter);
+
+		mapped = is_mapped((unsigned long)iter_iov_addr(&iter), len);
+		iov_iter_advance(&iter, len);
+	}
+	return mapped;
+}
+
 /**
  * dmabufx_user_append - pin user memory and append it to a table
  * @runs: the table
@@ -185,6 +219,9 @@ int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 {
 	struct page **pages;
 	int ret = 0;
+
+	if (!is_mapped_all(*iter))
+		return dmabufx_because(reason, DMABUFX_REASON_UNMAPPED, -EFAULT);
 
 	pages = kmalloc_array(PIN_BATCH, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
