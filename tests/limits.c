@@ -580,25 +580,28 @@ PROMISE(limit_of_memfds_is_half_of_memory,
 
 /* Processes of a user that take and give back as fast as they can. */
 struct race {
-	atomic_int held;	/* buffers of 512 KiB */
+	const struct memory *mem;
+	size_t size;		/* of a buffer; two are allowed at a time */
+	int rounds;
+	int error;
+	atomic_int held;
 	atomic_int most;
 	atomic_int refused;
 };
 
 #define RACERS 4
-#define RACE_ROUNDS 100
 
-static void take_and_give_back(struct world *w, struct race *race,
-			       const struct memory *mem, int error)
+static void take_and_give_back(const struct world *w, struct race *race)
 {
 	int made = 0;
 
-	while (made < RACE_ROUNDS) {
-		int fd = try_pin(w, mem, KIB(512)), held;
+	while (made < race->rounds) {
+		int fd = try_pin(w, race->mem, race->size), held;
 
 		if (fd < 0) {
-			check_eq(errno, error);
-			atomic_fetch_add(&race->refused, 1);
+			check_eq(errno, race->error);
+			/* A charge that was lost would stay for ever. */
+			check_le(atomic_fetch_add(&race->refused, 1), 200000);
 			sched_yield();
 			continue;
 		}
@@ -606,24 +609,26 @@ static void take_and_give_back(struct world *w, struct race *race,
 		held = atomic_fetch_add(&race->held, 1) + 1;
 		if (held > atomic_load(&race->most))
 			atomic_store(&race->most, held);
-		sched_yield();
+		if (made % 4 == 0)
+			sched_yield();
 		atomic_fetch_sub(&race->held, 1);
 		must(close(fd));
 	}
 }
 
-static void races(struct world *w, const struct memory *mem, int error)
+static void races(const struct world *w, struct race how)
 {
 	struct race *race = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	int children[RACERS], i;
 
+	*race = how;
 	for (i = 0; i < RACERS; i++) {
 		children[i] = must(fork());
 		if (children[i])
 			continue;
-		become(ALICE, MIB(1));
-		take_and_give_back(w, race, mem, error);
+		become(ALICE, 2 * how.size);
+		take_and_give_back(w, race);
 		_exit(0);
 	}
 	for (i = 0; i < RACERS; i++)
@@ -631,21 +636,21 @@ static void races(struct world *w, const struct memory *mem, int error)
 	note("%d refused, and %d buffers at most at a time",
 	     atomic_load(&race->refused), atomic_load(&race->most));
 	check_le(atomic_load(&race->most), 2);
-	run_as(ALICE, MIB(1)) {
+	run_as(ALICE, 2 * how.size) {
 		check_eq(query(w->device).user_locked, 0);
 		check_eq(query(w->device).memfd_pinned, 0);
-		pin(w, mem, MIB(1));
+		pin(w, how.mem, 2 * how.size);
 	}
 }
 
 static void races_for_memfds(struct world *w)
 {
-	races(w, &w->memfd, EDQUOT);
+	races(w, (struct race){ &w->memfd, KIB(512), 200, EDQUOT });
 }
 
 static void races_for_memory(struct world *w)
 {
-	races(w, &w->own, ENOMEM);
+	races(w, (struct race){ &w->own, PAGE, 1000, ENOMEM });
 }
 
 PROMISE(limit_holds_when_processes_race,
