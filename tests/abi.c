@@ -185,19 +185,6 @@ PROMISE(abi_list_limit_is_a_parameter,
 }
 
 #ifdef __x86_64__
-/* The kernel takes this as a call of a 32-bit program. */
-static int ioctl_32(int fd, unsigned int request, void *arg)
-{
-	int ret;
-
-	asm volatile("int $0x80"
-		     : "=a" (ret)
-		     : "a" (54), "b" (fd), "c" (request),
-		       "d" ((__u32)(uintptr_t)arg)
-		     : "memory", "r8", "r9", "r10", "r11");
-	return ret;
-}
-
 PROMISE(abi_serves_32_bit_programs,
 	"both ioctls work through the 32-bit system call")
 {
@@ -236,19 +223,6 @@ static void call_refused(void *arg)
 	must_fail(r->error, try_create_list(r->device, after_good, 2, 0));
 }
 
-static void leaks_nothing(void (*call)(void *arg), void *arg)
-{
-	/* Memory is counted by the page, so a few are no leak. */
-	long enough = LOOPS * 24, growth;
-	int fds = open_fds();
-
-	growth = kernel_memory_growth(call, arg, LOOPS, enough);
-	check_eq(open_fds(), fds);
-	if (growth > enough)
-		fail("%d refused calls leave %ld bytes of kernel memory behind",
-		     LOOPS, growth);
-}
-
 /*
  * The item must be refused alone, in a list, and behind a good item, whose
  * pages must not stay pinned: the harness counts them.
@@ -263,7 +237,7 @@ static void refuses(int error, struct udmabuf_create_item bad)
 		.bad = bad,
 	};
 
-	leaks_nothing(call_refused, &refused);
+	leaves_nothing(call_refused, &refused, LOOPS);
 }
 
 static void refuses_fd(int error, int fd)
@@ -303,7 +277,7 @@ PROMISE(abi_refuses_0_items, "an empty list is EINVAL")
 {
 	int device = device_open();
 
-	leaks_nothing(call_without_items, &device);
+	leaves_nothing(call_without_items, &device, LOOPS);
 }
 
 PROMISE(abi_refuses_range_beyond_the_end, "a range that leaves the memfd is EINVAL")
@@ -557,7 +531,7 @@ PROMISE(abi_refuses_bad_pointers,
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct bad_pointer bad = { device_open(), cut_pages(), &mem };
 
-	leaks_nothing(call_bad_pointers, &bad);
+	leaves_nothing(call_bad_pointers, &bad, LOOPS);
 }
 
 static void call_long_lists(void *device)
@@ -576,7 +550,7 @@ PROMISE(abi_refuses_too_many_items,
 {
 	int device = device_open();
 
-	leaks_nothing(call_long_lists, &device);
+	leaves_nothing(call_long_lists, &device, LOOPS);
 }
 
 PROMISE(abi_refuses_unknown_ioctls, "ioctls with other numbers or sizes are ENOTTY")

@@ -2,6 +2,7 @@
 /* Dma-bufs under test, and the ways into them: see buffer.h. */
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -94,6 +95,158 @@ struct buffer buffer_make(struct part *parts, unsigned int nr_parts)
 	close(device);
 	free(items);
 	return buf;
+}
+
+struct dmabufx_segment user_segment(const void *address, __u64 size)
+{
+	return (struct dmabufx_segment){
+		.type = DMABUFX_USER,
+		.address = (uintptr_t)address,
+		.size = size,
+	};
+}
+
+struct dmabufx_segment segment(const struct memory *mem, __u64 offset,
+			       __u64 size)
+{
+	if (mem->fd < 0)
+		return user_segment(mem->map + offset, size);
+	return (struct dmabufx_segment){
+		.fd = mem->fd,
+		.type = DMABUFX_MEMFD,
+		.offset = offset,
+		.size = size,
+	};
+}
+
+struct dmabufx_create request(const struct dmabufx_segment *segments,
+			      __u32 nr_segments, __u32 flags)
+{
+	return (struct dmabufx_create){
+		.size = sizeof(struct dmabufx_create),
+		.flags = flags,
+		.segments = (uintptr_t)segments,
+		.nr_segments = nr_segments,
+		.segment_size = sizeof(*segments),
+		/* Whatever is not written stays. */
+		.data_offset = 0x0123456789abcdef,
+		.failed_segment = 0xdeadbeef,
+		.reason = 0xfeedface,
+	};
+}
+
+int try_request(int device, struct dmabufx_create *request)
+{
+	struct dmabufx_create before = *request;
+	int fd = ioctl(device, DMABUFX_IOC_CREATE, request);
+	int error = errno;
+
+	if (fd >= 0) {
+		before.data_offset = request->data_offset;
+	} else {
+		before.failed_segment = request->failed_segment;
+		before.reason = request->reason;
+	}
+	if (memcmp(&before, request, sizeof(before)))
+		fail("the call wrote what it may not");
+	errno = error;
+	return fd;
+}
+
+#ifdef __x86_64__
+/* The kernel takes this as a call of a 32-bit program. */
+int ioctl_32(int fd, unsigned int request, void *arg)
+{
+	int ret;
+
+	asm volatile("int $0x80"
+		     : "=a" (ret)
+		     : "a" (54), "b" (fd), "c" (request),
+		       "d" ((__u32)(uintptr_t)arg)
+		     : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+#endif
+
+void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
+		int device, struct dmabufx_create *request)
+{
+	int fd = try_request(device, request), got = errno;
+
+	if (fd >= 0)
+		fail("line %d: a buffer instead of %s", line,
+		     errno_name(error));
+	if (got != error || request->reason != reason ||
+	    request->failed_segment != failed_segment)
+		fail("line %d: %s, reason %u, segment %u instead of %s, reason %u, segment %u",
+		     line, errno_name(got), request->reason,
+		     request->failed_segment, errno_name(error), reason,
+		     failed_segment);
+}
+
+int create_of(const struct dmabufx_segment *segments, __u32 nr_segments)
+{
+	struct dmabufx_create req = request(segments, nr_segments,
+					    DMABUFX_CREATE_CLOEXEC);
+	int device = device_open(), fd = try_request(device, &req);
+
+	if (fd < 0)
+		fail("DMABUFX_IOC_CREATE: %s, reason %u, segment %u of %u",
+		     errno_name(errno), req.reason, req.failed_segment,
+		     nr_segments);
+	close(device);
+	return fd;
+}
+
+int create_of_user(const void *address, __u64 size)
+{
+	struct dmabufx_segment seg = user_segment(address, size);
+
+	return create_of(&seg, 1);
+}
+
+struct buffer buffer_make_from(struct part *parts, unsigned int nr_parts)
+{
+	struct dmabufx_segment *segments = calloc(nr_parts, sizeof(*segments));
+	struct buffer buf = {
+		.parts = parts,
+		.nr_parts = nr_parts,
+		.importer = -1,
+		.size = parts[0].offset % PAGE,
+	};
+	unsigned int i;
+
+	for (i = 0; i < nr_parts; i++) {
+		parts[i].start = buf.size;
+		buf.size += parts[i].size;
+		segments[i] = segment(parts[i].mem, parts[i].offset,
+				      parts[i].size);
+	}
+	buf.size = (buf.size + PAGE - 1) & -PAGE;
+	buf.fd = create_of(segments, nr_parts);
+	check_eq(lseek(buf.fd, 0, SEEK_END), buf.size);
+	free(segments);
+	return buf;
+}
+
+void fdinfo_line(int fd, const char *key, char *value, size_t size)
+{
+	size_t len = strlen(key);
+	char path[64], line[256];
+	FILE *info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = fopen(path, "re");
+	check(info);
+	while (fgets(line, sizeof(line), info)) {
+		if (strncmp(line, key, len))
+			continue;
+		snprintf(value, size, "%.*s", (int)strcspn(line + len, "\n"),
+			 line + len);
+		fclose(info);
+		return;
+	}
+	fail("fdinfo has no line '%s'", key);
 }
 
 void buffer_free(struct buffer *buf)
@@ -373,4 +526,16 @@ void buffer_verify(struct buffer *buf, const struct way *way,
 		   unsigned int pass)
 {
 	pass_run(&(struct pass){ buf, way, pass, false });
+}
+
+void buffer_carries(struct buffer *buf, const struct way * const *ways)
+{
+	const struct way * const *writer, * const *reader;
+	unsigned int pass = 0;
+
+	for (writer = ways; *writer; writer++) {
+		buffer_write(buf, *writer, ++pass);
+		for (reader = ways; *reader; reader++)
+			buffer_verify(buf, *reader, pass);
+	}
 }

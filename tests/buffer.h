@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Dma-bufs under test: how they are made, and the ways into them. What a
- * buffer must show is known from its parts: ranges of memfds, in order.
+ * buffer must show is known from its parts: ranges of memory, in order.
  */
 #ifndef TESTS_BUFFER_H
 #define TESTS_BUFFER_H
 
 #include <linux/dma-buf.h>
-#include <linux/udmabuf.h>
+#include <linux/dmabufx.h>
 #include <stdbool.h>
 
 #include "importer.h"
@@ -18,9 +18,9 @@
 
 struct part {
 	struct memory *mem;
-	__u64 offset;	/* in the memfd */
+	__u64 offset;		/* in the memory */
 	__u64 size;
-	__u64 start;		/* in the buffer; buffer_make() fills it in */
+	__u64 start;		/* in the buffer; who makes that fills it in */
 };
 
 /**
@@ -58,6 +58,44 @@ struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
 				__u64 size);
 
 struct buffer buffer_make(struct part *parts, unsigned int nr_parts);
+
+/* DMABUFX_IOC_CREATE's argument: by memfd where there is one, or by address. */
+struct dmabufx_segment segment(const struct memory *mem, __u64 offset,
+			       __u64 size);
+struct dmabufx_segment user_segment(const void *address, __u64 size);
+struct dmabufx_create request(const struct dmabufx_segment *segments,
+			      __u32 nr_segments, __u32 flags);
+
+/*
+ * The ioctl itself: a new fd, or -1 and errno. Verifies that it writes what it
+ * may: data_offset on success, failed_segment and reason on failure.
+ */
+int try_request(int device, struct dmabufx_create *request);
+
+#ifdef __x86_64__
+/* The ioctl of a 32-bit program: returns what the kernel does, -errno included. */
+int ioctl_32(int fd, unsigned int request, void *arg);
+#endif
+
+/* A request that must be refused, with this to say. */
+#define refused(error, why, segment, device, request)			\
+	refused_at(__LINE__, error, why, segment, device, request)
+void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
+		int device, struct dmabufx_create *request);
+
+/* A request that must succeed: a close-on-exec dma-buf. */
+int create_of(const struct dmabufx_segment *segments, __u32 nr_segments);
+int create_of_user(const void *address, __u64 size);
+
+/*
+ * The same as buffer_make() by DMABUFX_IOC_CREATE. The first part may start
+ * inside a page, and the last may end there.
+ */
+struct buffer buffer_make_from(struct part *parts, unsigned int nr_parts);
+
+/* A line of the fd's fdinfo that starts with @key, without that; or fails. */
+void fdinfo_line(int fd, const char *key, char *value, size_t size);
+
 void buffer_free(struct buffer *buf);
 
 /* Map a dma-buf's range into this process: shared and writable. */
@@ -95,6 +133,7 @@ struct way {
 		     __u64 offset, void *data, size_t len, bool write);
 };
 
+/* The memfd is also what has none: memory where its owner sees it. */
 extern const struct way way_memfd, way_mmap, way_sg, way_device, way_vmap;
 
 /* memfd, mmap, sg, device, vmap; then NULL. */
@@ -108,5 +147,8 @@ extern const struct way * const all_ways[];
 void buffer_write(struct buffer *buf, const struct way *way, unsigned int pass);
 void buffer_verify(struct buffer *buf, const struct way *way,
 		   unsigned int pass);
+
+/* Each way writes in its turn, and all of them must see it. */
+void buffer_carries(struct buffer *buf, const struct way * const *ways);
 
 #endif /* TESTS_BUFFER_H */

@@ -22,19 +22,6 @@ static const struct way * const memfd_and_vmap[] = {
 	&way_memfd, &way_vmap, NULL
 };
 
-/* Each way writes in its turn, and all of them must see it. */
-static void carries(struct buffer *buf, const struct way * const *ways)
-{
-	const struct way * const *writer, * const *reader;
-	unsigned int pass = 0;
-
-	for (writer = ways; *writer; writer++) {
-		buffer_write(buf, *writer, ++pass);
-		for (reader = ways; *reader; reader++)
-			buffer_verify(buf, *reader, pass);
-	}
-}
-
 /* Two and a half folios that begin and end inside of folios. */
 static void carries_kind(enum memory_kind kind, const struct way * const *ways)
 {
@@ -44,7 +31,7 @@ static void carries_kind(enum memory_kind kind, const struct way * const *ways)
 	struct part part = { &mem, PAGE, size - 4 * PAGE };
 	struct buffer buf = buffer_make(&part, 1);
 
-	carries(&buf, ways);
+	buffer_carries(&buf, ways);
 	buffer_free(&buf);
 	memory_free(&mem);
 }
@@ -56,7 +43,7 @@ static void carries_1g(const struct way * const *ways)
 	struct part part = { &mem, PAGE, GIB(1) - 3 * PAGE };
 	struct buffer buf = buffer_make(&part, 1);
 
-	carries(&buf, ways);
+	buffer_carries(&buf, ways);
 	buffer_free(&buf);
 	memory_free(&mem);
 }
@@ -121,7 +108,7 @@ PROMISE(vmap_of_one_page_inside_a_folio,
 	struct part part = { &mem, MIB(1) + PAGE, PAGE };
 	struct buffer buf = buffer_make(&part, 1);
 
-	carries(&buf, all_ways);
+	buffer_carries(&buf, all_ways);
 }
 
 PROMISE(vmap_twice,
@@ -173,7 +160,7 @@ static void carries_mixed(const struct way * const *ways)
 	};
 	struct buffer buf = buffer_make(parts, ARRAY_SIZE(parts));
 
-	carries(&buf, ways);
+	buffer_carries(&buf, ways);
 	buffer_free(&buf);
 }
 
@@ -237,7 +224,7 @@ PROMISE(data_in_mixed_memory_with_1g,
 	};
 	struct buffer buf = buffer_make(parts, ARRAY_SIZE(parts));
 
-	carries(&buf, ways_but_vmap);
+	buffer_carries(&buf, ways_but_vmap);
 }
 
 static void holes_appear(enum memory_kind kind, size_t size)
@@ -255,7 +242,7 @@ static void holes_appear(enum memory_kind kind, size_t size)
 	buffer_mmap(&buf);
 	for (offset = 0; offset < mem.size; offset += PAGE)
 		check(!memcmp(buf.map + offset, zeros, PAGE));
-	carries(&buf, ways_but_vmap);
+	buffer_carries(&buf, ways_but_vmap);
 	buffer_free(&buf);
 	memory_free(&mem);
 	free(zeros);
@@ -375,7 +362,7 @@ PROMISE(data_in_256m, "256 MiB of 4 KiB pages in one buffer carry data")
 	struct part part = { &mem, 0, mem.size };
 	struct buffer buf = buffer_make(&part, 1);
 
-	carries(&buf, all_ways);
+	buffer_carries(&buf, all_ways);
 }
 
 /* Maps @parts for a device, and shows the buffer's last MiB by mmap. */

@@ -24,7 +24,7 @@
 #define TEST_SECONDS 240
 
 /* How often --only and --without may be given. */
-#define MAX_PATTERNS 8
+#define MAX_PATTERNS 16
 
 enum {
 	EXIT_FAIL = 1,

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memfds of every kind, and patterns: see memory.h. */
+/* Memory of every kind, and patterns: see memory.h. */
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -17,11 +21,15 @@
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 #define THP_64K THP "hugepages-64kB/shmem_enabled"
 #define THP_2M THP "shmem_enabled"
+#define ANON_THP_64K THP "hugepages-64kB/enabled"
+#define ANON_THP_2M THP "hugepages-2048kB/enabled"
 
 static const struct {
 	const char *name;
 	size_t folio;
 	unsigned int memfd_flags;
+	bool anonymous;
+	int map_flags;
 	const char *thp_switch;
 } kinds[MEMORY_KINDS] = {
 	[SHMEM_4K] = { "4 KiB pages", KIB(4) },
@@ -31,6 +39,17 @@ static const struct {
 			 MFD_HUGETLB | MFD_HUGE_2MB },
 	[HUGETLB_1G] = { "1 GiB hugetlb pages", GIB(1),
 			 MFD_HUGETLB | MFD_HUGE_1GB },
+	[ANON_4K] = { "anonymous pages", KIB(4), .anonymous = true },
+	[ANON_64K] = { "anonymous 64 KiB folios", KIB(64), .anonymous = true,
+		       .thp_switch = ANON_THP_64K },
+	[ANON_2M] = { "anonymous 2 MiB folios", MIB(2), .anonymous = true,
+		      .thp_switch = ANON_THP_2M },
+	[ANON_HUGETLB_2M] = { "private 2 MiB hugetlb pages", MIB(2),
+			      .anonymous = true,
+			      .map_flags = MAP_HUGETLB | MAP_HUGE_2MB },
+	[ANON_HUGETLB_1G] = { "a private 1 GiB hugetlb page", GIB(1),
+			      .anonymous = true,
+			      .map_flags = MAP_HUGETLB | MAP_HUGE_1GB },
 };
 
 const char *memory_name(enum memory_kind kind)
@@ -44,7 +63,7 @@ size_t memory_folio(enum memory_kind kind)
 }
 
 /* A place whose alignment lets the kernel use the largest folios and entries. */
-static char *map_aligned(int fd, size_t size, size_t align)
+void *map_at_aligned_place(int fd, size_t size, size_t align, int flags)
 {
 	char *room = must(mmap(NULL, size + align, PROT_NONE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -56,27 +75,72 @@ static char *map_aligned(int fd, size_t size, size_t align)
 		must(munmap(room, head));
 	must(munmap(start + size, align - head));
 	return must(mmap(start, size, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED, fd, 0));
+			 flags | MAP_FIXED, fd, 0));
+}
+
+static unsigned int next_id(void)
+{
+	static unsigned int last;
+
+	return ++last;
+}
+
+struct memory memory_at(void *map, size_t size)
+{
+	return (struct memory) {
+		.kind = ANON_4K,
+		.folio = PAGE,
+		.fd = -1,
+		.size = size,
+		.map = map,
+		.id = next_id(),
+	};
+}
+
+struct memory memory_as_user(const struct memory *mem)
+{
+	struct memory user = *mem;
+
+	user.fd = -1;
+	user.id = next_id();
+	return user;
+}
+
+static void map_anonymous(struct memory *mem)
+{
+	mem->fd = -1;
+	mem->map = map_at_aligned_place(-1, mem->size, mem->folio,
+					MAP_PRIVATE | MAP_ANONYMOUS |
+					kinds[mem->kind].map_flags);
+}
+
+static void map_memfd(struct memory *mem)
+{
+	mem->fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+			       kinds[mem->kind].memfd_flags);
+	if (mem->fd < 0)
+		skip("no memfd of %s: %s", kinds[mem->kind].name,
+		     errno_name(errno));
+	must(ftruncate(mem->fd, mem->size));
+	must(fcntl(mem->fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	mem->map = map_at_aligned_place(mem->fd, mem->size, mem->folio,
+					MAP_SHARED);
 }
 
 struct memory memory_make_holes(enum memory_kind kind, size_t size)
 {
 	size_t folio = kinds[kind].folio;
-	static unsigned int last_id;
 	struct memory mem = {
 		.kind = kind,
 		.folio = folio,
 		.size = (size + folio - 1) & ~(folio - 1),
-		.id = ++last_id,
+		.id = next_id(),
 	};
 
-	mem.fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-			      kinds[kind].memfd_flags);
-	if (mem.fd < 0)
-		skip("no memfd of %s: %s", kinds[kind].name, errno_name(errno));
-	must(ftruncate(mem.fd, mem.size));
-	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
-	mem.map = map_aligned(mem.fd, mem.size, folio);
+	if (kinds[kind].anonymous)
+		map_anonymous(&mem);
+	else
+		map_memfd(&mem);
 	return mem;
 }
 
@@ -109,8 +173,41 @@ bool page_is_poisoned(__u64 frame)
 	return has_flag(frame, KPF_HWPOISON);
 }
 
+#define POISON "/sys/kernel/debug/hwpoison/"
+
+static void poison_write(const char *file, __u64 frame)
+{
+	char path[128], number[32];
+
+	snprintf(path, sizeof(path), POISON "%s", file);
+	snprintf(number, sizeof(number), "%#llx\n", frame);
+	/* The kernel calls a page with users not handled; it is marked. */
+	file_write(path, number);
+}
+
+void page_poison(__u64 frame)
+{
+	if (access(POISON "corrupt-pfn", W_OK))
+		skip("needs the module hwpoison_inject");
+	poison_write("corrupt-pfn", frame);
+	check_eq(page_is_poisoned(frame), true);
+}
+
+void page_unpoison(__u64 frame)
+{
+	int tries;
+
+	for (tries = 0; tries < 200; tries++) {
+		poison_write("unpoison-pfn", frame);
+		if (!page_is_poisoned(frame))
+			return;
+		usleep(10000);
+	}
+	fail("page frame %#llx stays marked as broken", frame);
+}
+
 /* One folio: aligned, its head first, its tails behind it, and no more. */
-static bool is_folio(const struct memory *mem, size_t offset)
+bool memory_is_folio(const struct memory *mem, size_t offset)
 {
 	__u64 first = page_frame(mem->map + offset);
 	__u64 last = page_frame(mem->map + offset + mem->folio - PAGE);
@@ -134,30 +231,44 @@ static bool has_its_folios(const struct memory *mem)
 	if (step < mem->folio)
 		step = mem->folio;
 	for (offset = 0; offset < mem->size; offset += step)
-		if (!is_folio(mem, offset))
+		if (!memory_is_folio(mem, offset))
 			return false;
-	return is_folio(mem, mem->size - mem->folio);
+	return memory_is_folio(mem, mem->size - mem->folio);
 }
 
 static void populate(struct memory *mem)
 {
 	size_t offset;
 
-	if (mem->kind == SHMEM_2M)
+	if (mem->kind == SHMEM_2M || mem->kind == ANON_2M)
 		must(madvise(mem->map, mem->size, MADV_HUGEPAGE));
 	for (offset = 0; offset < mem->size; offset += PAGE)
 		mem->map[offset] = 0;
+	/* Or khugepaged might make them one. */
+	if (mem->kind == ANON_4K || mem->kind == ANON_64K)
+		must(madvise(mem->map, mem->size, MADV_NOHUGEPAGE));
 }
 
-/* Which folios shmem hands out is a setting of the machine. */
-static void set_shmem_folios(enum memory_kind kind)
+/* Which folios the kernel hands out is a setting of the machine. */
+static void set_folios(enum memory_kind kind)
 {
-	file_write(THP_64K, "never");
-	file_write(THP_2M, "never");
+	static const char * const switches[] = {
+		THP_64K, THP_2M, ANON_THP_64K, ANON_THP_2M,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(switches); i++)
+		file_write(switches[i], "never");
 	if (kinds[kind].thp_switch &&
 	    !file_write(kinds[kind].thp_switch, "always"))
 		skip("no %s: %s: %s", kinds[kind].name, kinds[kind].thp_switch,
 		     errno_name(errno));
+}
+
+static void reset_folios(void)
+{
+	set_folios(SHMEM_4K);
+	file_write(ANON_THP_2M, "inherit");
 }
 
 struct memory memory_make(enum memory_kind kind, size_t size)
@@ -167,7 +278,7 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 	struct memory mem;
 	char path[128];
 
-	if (kinds[kind].memfd_flags) {
+	if (kinds[kind].memfd_flags | kinds[kind].map_flags) {
 		snprintf(path, sizeof(path),
 			 "/sys/kernel/mm/hugepages/hugepages-%zukB/free_hugepages",
 			 folio >> 10);
@@ -175,13 +286,62 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 			skip("needs %ld free %s", pages, kinds[kind].name);
 	}
 
-	set_shmem_folios(kind);
+	set_folios(kind);
 	mem = memory_make_holes(kind, size);
 	populate(&mem);
-	set_shmem_folios(SHMEM_4K);
+	reset_folios();
 	if (!has_its_folios(&mem))
 		fail("the kernel did not give %s", kinds[kind].name);
 	return mem;
+}
+
+struct memory memory_make_patterned(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make(kind, size);
+
+	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
+	return mem;
+}
+
+int file_on_disk(size_t size)
+{
+	static const char name[] = "dmabufx-tests.file";
+	struct statfs fs;
+	int fd;
+
+	must(statfs(".", &fs));
+	if (fs.f_type == TMPFS_MAGIC)
+		skip("needs a current directory that is not in memory");
+	fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		skip("no file in the current directory: %s", errno_name(errno));
+	must(unlink(name));
+	must(ftruncate(fd, size));
+	return fd;
+}
+
+static sigjmp_buf after_signal;
+
+static void on_signal(int signal)
+{
+	siglongjmp(after_signal, signal);
+}
+
+int touch(char *address, bool write)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	int signal;
+
+	must(sigaction(SIGSEGV, &action, NULL));
+	must(sigaction(SIGBUS, &action, NULL));
+	signal = sigsetjmp(after_signal, 1);
+	if (signal)
+		return signal;
+	if (write)
+		__atomic_store_n(address, 1, __ATOMIC_SEQ_CST);
+	else
+		__atomic_load_n(address, __ATOMIC_SEQ_CST);
+	return 0;
 }
 
 void memory_unmap(struct memory *mem)
@@ -194,7 +354,8 @@ void memory_unmap(struct memory *mem)
 void memory_free(struct memory *mem)
 {
 	memory_unmap(mem);
-	must(close(mem->fd));
+	if (mem->fd >= 0)
+		must(close(mem->fd));
 }
 
 size_t memory_populated(const struct memory *mem)
@@ -240,9 +401,9 @@ void pattern_check(const void *found, unsigned int pass, unsigned int id,
 		return;
 	was = in[i] * GATHER;
 	if (!in[i])
-		fail("%s sees zero where pass %u of memfd %u at %#llx belongs",
+		fail("%s sees zero where pass %u of memory %u at %#llx belongs",
 		     who, pass, id, offset + 8 * i);
-	fail("%s sees pass %u of memfd %u at %#llx where pass %u of memfd %u at %#llx belongs",
+	fail("%s sees pass %u of memory %u at %#llx where pass %u of memory %u at %#llx belongs",
 	     who, (unsigned int)(was >> 56), (unsigned int)(was >> 40) & 0xffff,
 	     was << 24 >> 21, pass, id, offset + 8 * i);
 }

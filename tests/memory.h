@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memfds of every kind of memory that a dma-buf may consist of, and patterns
- * whose every word tells where it belongs.
+ * Memory of every kind that a dma-buf may consist of, memfds and other, and
+ * patterns whose every word tells where it belongs.
  */
 #ifndef TESTS_MEMORY_H
 #define TESTS_MEMORY_H
@@ -21,17 +21,23 @@ enum memory_kind {
 	SHMEM_2M,	/* transparent huge pages */
 	HUGETLB_2M,
 	HUGETLB_1G,
+	/* The same as private, anonymous memory, no memfds. */
+	ANON_4K,
+	ANON_64K,
+	ANON_2M,
+	ANON_HUGETLB_2M,
+	ANON_HUGETLB_1G,
 	MEMORY_KINDS,
 };
 
 /**
- * struct memory - a memfd
+ * struct memory - a memfd, or memory of this process
  * @kind: what it consists of
  * @folio: bytes in each of its folios
- * @fd: sealed against shrinking
+ * @fd: sealed against shrinking; -1 where there is no memfd
  * @size: bytes, a multiple of @folio
  * @map: all of it, shared and writable, or NULL after memory_unmap()
- * @id: different for each memfd of a test; part of its pattern
+ * @id: different for each memory of a test; part of its pattern
  */
 struct memory {
 	enum memory_kind kind;
@@ -46,7 +52,7 @@ const char *memory_name(enum memory_kind kind);
 size_t memory_folio(enum memory_kind kind);
 
 /*
- * Makes a populated memfd of this kind, and verifies that its folios are what
+ * Makes populated memory of this kind, and verifies that its folios are what
  * was asked for. The test is skipped where the machine cannot have them. The
  * size is rounded up to whole folios.
  */
@@ -55,6 +61,21 @@ struct memory memory_make(enum memory_kind kind, size_t size);
 /* The same without memory in it: holes, mapped, of ordinary pages. */
 struct memory memory_make_holes(enum memory_kind kind, size_t size);
 
+/* The same, filled with the pattern of pass 1. */
+struct memory memory_make_patterned(enum memory_kind kind, size_t size);
+
+/* What is mapped at @map, as memory of its own: it has no memfd. */
+struct memory memory_at(void *map, size_t size);
+
+/* The memory of a memfd, by its addresses alone. The memfd stays @mem's. */
+struct memory memory_as_user(const struct memory *mem);
+
+/* Whether it lies in one folio from @offset on, and nothing else does. */
+bool memory_is_folio(const struct memory *mem, size_t offset);
+
+/* An unfrequented place, aligned so that large folios fit. */
+void *map_at_aligned_place(int fd, size_t size, size_t align, int flags);
+
 /* No mapping of ours is left: only the memfd. */
 void memory_unmap(struct memory *mem);
 void memory_free(struct memory *mem);
@@ -62,15 +83,33 @@ void memory_free(struct memory *mem);
 /* Bytes that are not holes. */
 size_t memory_populated(const struct memory *mem);
 
+/*
+ * A file of this size that nobody else can open, on a disk of some kind: in the
+ * current directory. The test is skipped where that is in memory.
+ */
+int file_on_disk(size_t size);
+
+/* Reads or writes a byte; returns the signal that this ends in, or 0. */
+int touch(char *address, bool write);
+
 /* The page frame behind a mapped address; 0 for none. */
 __u64 page_frame(const void *address);
 
 /* Whether the kernel knows the frame to be broken. */
 bool page_is_poisoned(__u64 frame);
 
+/* Has the machine find a frame broken; the test is skipped where it cannot. */
+void page_poison(__u64 frame);
+
 /*
- * The pattern of memfd @id, as written by pass @pass, from byte @offset of
- * the memfd on. Offset and length are multiples of 8.
+ * Makes a free frame good again. One that stayed marked would be handed out,
+ * as a part of a larger piece of memory, to whoever asks next.
+ */
+void page_unpoison(__u64 frame);
+
+/*
+ * The pattern of memory @id, as written by pass @pass, from byte @offset of
+ * it on. Offset and length are multiples of 8.
  */
 void pattern_fill(void *to, unsigned int pass, unsigned int id,
 		  __u64 offset, size_t len);

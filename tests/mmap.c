@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a process may do with a mapping of a buffer, and what it may not. */
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,44 +14,10 @@
 
 #define SIZE KIB(256)
 
-static sigjmp_buf after_signal;
-
-static void on_signal(int signal)
-{
-	siglongjmp(after_signal, signal);
-}
-
-/* Reads or writes a byte; returns the signal that this ends in, or 0. */
-static int touch(char *address, bool write)
-{
-	struct sigaction action = { .sa_handler = on_signal };
-	int signal;
-
-	must(sigaction(SIGSEGV, &action, NULL));
-	must(sigaction(SIGBUS, &action, NULL));
-	signal = sigsetjmp(after_signal, 1);
-	if (signal)
-		return signal;
-	if (write)
-		__atomic_store_n(address, 1, __ATOMIC_SEQ_CST);
-	else
-		__atomic_load_n(address, __ATOMIC_SEQ_CST);
-	return 0;
-}
-
 static void shows(const char *map, const struct memory *mem, __u64 offset,
 		  size_t size)
 {
 	pattern_check(map, 1, mem->id, offset, size, "mmap");
-}
-
-/* Memory with the pattern of pass 1. */
-static struct memory patterned(enum memory_kind kind, size_t size)
-{
-	struct memory mem = memory_make(kind, size);
-
-	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
-	return mem;
 }
 
 PROMISE(mmap_private_is_refused, "a private mapping is EINVAL")
@@ -95,7 +60,7 @@ PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere"
 
 PROMISE(mremap_keeps_data, "a mapping that is moved or shrunk shows the same pages")
 {
-	struct memory mem = patterned(SHMEM_4K, SIZE);
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
 	char *there = must(mmap(NULL, SIZE, PROT_NONE,
 				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
@@ -113,7 +78,7 @@ PROMISE(mremap_keeps_data, "a mapping that is moved or shrunk shows the same pag
 PROMISE(remap_file_pages_stays_inside,
 	"remap_file_pages() cannot bring pages from beyond the end")
 {
-	struct memory mem = patterned(SHMEM_4K, SIZE);
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	char *map = map_dma_buf(create(&mem, 0, SIZE / 2), 0, SIZE / 2);
 	size_t beyond = SIZE / 2 / PAGE;
 
@@ -126,7 +91,7 @@ PROMISE(remap_file_pages_stays_inside,
 
 static void windows(enum memory_kind kind)
 {
-	struct memory mem = patterned(kind, MIB(4));
+	struct memory mem = memory_make_patterned(kind, MIB(4));
 	__u64 first = PAGE, size = MIB(4) - 3 * PAGE, offset;
 	int fd = create(&mem, first, size);
 
@@ -150,7 +115,7 @@ PROMISE(mmap_windows_show_their_pages,
 
 PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 {
-	struct memory mem = patterned(SHMEM_2M, MIB(4));
+	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(4));
 	char *map = map_dma_buf(create(&mem, PAGE, MIB(3)), 0, MIB(3));
 	__u64 offset;
 
@@ -160,7 +125,7 @@ PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 
 PROMISE(munmap_in_the_middle, "what is left of a mapping still shows its pages")
 {
-	struct memory mem = patterned(SHMEM_4K, SIZE);
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
 
 	shows(map, &mem, 0, PAGE);
@@ -190,7 +155,7 @@ PROMISE(mprotect_is_obeyed,
 
 PROMISE(read_then_write, "a page first read, then written, takes the write")
 {
-	struct memory mem = patterned(SHMEM_2M, MIB(2));
+	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(2));
 	char *map = map_dma_buf(create(&mem, 0, MIB(2)), 0, MIB(2));
 	__u64 offset;
 
@@ -251,7 +216,7 @@ PROMISE(mapping_is_marked,
 PROMISE(mlock_and_advice_do_no_harm,
 	"mlock, MADV_DONTNEED and MADV_WILLNEED leave the data as it is")
 {
-	struct memory mem = patterned(SHMEM_4K, SIZE);
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
 
 	shows(map, &mem, 0, SIZE);
@@ -262,38 +227,9 @@ PROMISE(mlock_and_advice_do_no_harm,
 	shows(map, &mem, 0, SIZE);
 }
 
-#define POISON "/sys/kernel/debug/hwpoison/"
-
-static void poison_write(const char *file, __u64 frame)
-{
-	char path[128], number[32];
-
-	snprintf(path, sizeof(path), POISON "%s", file);
-	snprintf(number, sizeof(number), "%#llx\n", frame);
-	/* The kernel calls a page with users not handled; it is marked. */
-	file_write(path, number);
-}
-
-/*
- * Makes a free frame good again. One that stayed marked would be handed out,
- * as a part of a larger piece of memory, to whoever asks next.
- */
-static void make_good(__u64 frame)
-{
-	int tries;
-
-	for (tries = 0; tries < 200; tries++) {
-		poison_write("unpoison-pfn", frame);
-		if (!page_is_poisoned(frame))
-			return;
-		usleep(10000);
-	}
-	fail("page frame %#llx stays marked as broken", frame);
-}
-
 static void poisoned_page_of(enum memory_kind kind)
 {
-	struct memory mem = patterned(kind, MIB(2));
+	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
 	int before, written, after, fd = create(&mem, 0, MIB(2));
 	char *map = map_dma_buf(fd, 0, MIB(2));
@@ -301,8 +237,7 @@ static void poisoned_page_of(enum memory_kind kind)
 
 	/* Nobody maps it when the machine finds it broken. */
 	memory_unmap(&mem);
-	poison_write("corrupt-pfn", frame);
-	check_eq(page_is_poisoned(frame), true);
+	page_poison(frame);
 
 	before = touch(map + bad, false);
 	written = touch(map + bad, true);
@@ -315,7 +250,7 @@ static void poisoned_page_of(enum memory_kind kind)
 	must(munmap(map, size));
 	must(close(fd));
 	memory_free(&mem);
-	make_good(frame);
+	page_unpoison(frame);
 	check_eq(before, SIGBUS);
 	check_eq(written, SIGBUS);
 	check_eq(after, SIGBUS);
@@ -324,15 +259,11 @@ static void poisoned_page_of(enum memory_kind kind)
 PROMISE(poisoned_page_is_sigbus,
 	"a page with a memory error is SIGBUS, its neighbours are not")
 {
-	if (access(POISON "corrupt-pfn", W_OK))
-		skip("needs the module hwpoison_inject");
 	poisoned_page_of(SHMEM_4K);
 }
 
 PROMISE(poisoned_page_of_a_folio_is_sigbus,
 	"the same for a page inside of a 2 MiB folio")
 {
-	if (access(POISON "corrupt-pfn", W_OK))
-		skip("needs the module hwpoison_inject");
 	poisoned_page_of(SHMEM_2M);
 }

@@ -205,6 +205,19 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 	return least;
 }
 
+void leaves_nothing(void (*call)(void *arg), void *arg, int loops)
+{
+	/* Memory is counted by the page, so a few are no leak. */
+	long enough = loops * 24, growth;
+	int fds = open_fds();
+
+	growth = kernel_memory_growth(call, arg, loops, enough);
+	check_eq(open_fds(), fds);
+	if (growth > enough)
+		fail("%d calls leave %ld bytes of kernel memory behind", loops,
+		     growth);
+}
+
 int kernel_log_open(void)
 {
 	int log = must(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));

@@ -54,6 +54,12 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);
 
 /*
+ * The test fails when @loops calls leave more memory behind than what is
+ * counted by the page makes of nothing, or file descriptors.
+ */
+void leaves_nothing(void (*call)(void *arg), void *arg, int loops);
+
+/*
  * Bytes that are neither free nor a process's nor a file's: the kernel's own,
  * however it took them. Less exact: free pages that a CPU keeps at hand count.
  * Waits until what earlier tests freed has come back.

@@ -120,9 +120,10 @@ static int append_memfd(struct dmabufx_runs *runs,
 		flags |= DMABUFX_FOR_WRITING;
 	if (req->as_udmabuf)
 		flags |= DMABUFX_OPENED_ANYHOW;
+	/* To the byte: a memfd may end inside of a page. */
 	return dmabufx_memfd_append(runs, seg->fd, segment_start(seg),
-				    segment_pages(seg) << PAGE_SHIFT, flags,
-				    &req->reason);
+				    offset_in_page(seg->offset) + seg->size,
+				    flags, &req->reason);
 }
 
 static int append_user(struct dmabufx_runs *runs,

@@ -206,7 +206,8 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 		return -ENOMEM;
 	}
 	folios[nr] = NULL;
-	return memfd_append_folios(runs, folios, nr, skip, end - pos);
+	return memfd_append_folios(runs, folios, nr, skip,
+				   PAGE_ALIGN(end) - pos);
 }
 
 /* How many folios to expect of a range, up to a batch. */
@@ -255,7 +256,7 @@ bool dmabufx_is_memfd(const struct file *file)
  * @runs: the table
  * @file: the memfd, or another file of shmem or hugetlbfs
  * @offset: where in it, bytes, page-aligned
- * @size: how much of it, bytes, page-aligned
+ * @size: how much of it, bytes; the page that it ends in is taken as a whole
  * @flags: DMABUFX_FOR_WRITING and others
  * @reason: why it failed, where errno does not tell
  *
@@ -300,7 +301,7 @@ int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
  * @runs: the table
  * @fd: the caller's descriptor of the memfd
  * @offset: where in the memfd, bytes, page-aligned
- * @size: how much of it, bytes, page-aligned
+ * @size: how much of it, bytes; the page that it ends in is taken as a whole
  * @flags: DMABUFX_FOR_WRITING and others
  * @reason: why it failed, where errno does not tell
  *

@@ -11,11 +11,10 @@
  * pins are dropped at once, so that a table holds user memory just as it holds
  * memfds: one pin of each folio for each run that touches it.
  */
+#include <linux/backing-dev.h>
 #include <linux/dmabufx.h>
-#include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -94,6 +93,41 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr)
 }
 
 /*
+ * Is there something mapped all over the range? The core, asked for what a
+ * stack could have grown into, prints a stack trace of ours: so look first.
+ */
+static bool is_mapped(unsigned long addr, size_t len)
+{
+	struct mm_struct *mm = current->mm;
+	unsigned long end = addr + len;
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	while (addr < end) {
+		vma = find_vma(mm, addr);
+		if (!vma || vma->vm_start > addr)
+			break;
+		addr = vma->vm_end;
+	}
+	mmap_read_unlock(mm);
+	return addr >= end;
+}
+
+/*
+ * Does somebody write back what is written there? The core asks the same before
+ * it pins for writing and for long.
+ */
+static bool is_written_back(const struct vm_area_struct *vma)
+{
+	const struct vm_operations_struct *ops = vma->vm_ops;
+
+	if (!vma->vm_file || !(vma->vm_flags & VM_SHARED))
+		return false;
+	return (ops && (ops->page_mkwrite || ops->pfn_mkwrite)) ||
+	       mapping_can_writeback(vma->vm_file->f_mapping);
+}
+
+/*
  * Why the core would not pin what is at @addr, as far as the area there tells;
  * the core says EFAULT to nearly everything.
  */
@@ -102,7 +136,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	vm_flags_t flags = 0;
-	bool of_file = false;
+	bool written_back = false;
 
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
@@ -111,9 +145,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	vma = find_vma(mm, addr);
 	if (vma && vma->vm_start <= addr) {
 		flags = vma->vm_flags;
-		of_file = vma->vm_file &&
-			  !shmem_mapping(vma->vm_file->f_mapping) &&
-			  !is_vm_hugetlb_page(vma);
+		written_back = is_written_back(vma);
 	} else {
 		vma = NULL;
 	}
@@ -127,7 +159,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	if (!(flags & (write ? VM_WRITE : VM_READ)))
 		return dmabufx_because(reason, DMABUFX_REASON_PROTECTED,
 				       -EACCES);
-	if (of_file && (write || err == -EOPNOTSUPP))
+	if ((write && written_back) || err == -EOPNOTSUPP)
 		return dmabufx_because(reason, DMABUFX_REASON_FILE, -EOPNOTSUPP);
 	return dmabufx_because(reason, DMABUFX_REASON_UNPINNABLE, err);
 }
@@ -157,6 +189,19 @@ static int append_batch(struct dmabufx_runs *runs, struct iov_iter *iter,
 	return append_pages(runs, pages, nr);
 }
 
+static bool is_mapped_all(struct iov_iter iter)
+{
+	bool mapped = true;
+
+	while (iov_iter_count(&iter) && mapped) {
+		size_t len = iov_iter_single_seg_count(&iter);
+
+		mapped = is_mapped((unsigned long)iter_iov_addr(&iter), len);
+		iov_iter_advance(&iter, len);
+	}
+	return mapped;
+}
+
 /**
  * dmabufx_user_append - pin user memory and append it to a table
  * @runs: the table
@@ -174,6 +219,9 @@ int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 {
 	struct page **pages;
 	int ret = 0;
+
+	if (!is_mapped_all(*iter))
+		return dmabufx_because(reason, DMABUFX_REASON_UNMAPPED, -EFAULT);
 
 	pages = kmalloc_array(PIN_BATCH, sizeof(*pages), GFP_KERNEL);
 	if (!pages)

@@ -331,6 +331,62 @@ static int copy_sg(struct importer *imp,
 	return left ? -ERANGE : 0;
 }
 
+/*
+ * Through the exception table, so that a mapping that cannot be written is the
+ * caller's error and no oops.
+ */
+static int write_nofault(void *to, const void *from, size_t len)
+{
+	pagefault_disable();
+	for (; len >= sizeof(u64); len -= sizeof(u64)) {
+		__put_kernel_nofault(to, from, u64, fault);
+		to += sizeof(u64);
+		from += sizeof(u64);
+	}
+	for (; len; len--)
+		__put_kernel_nofault(to++, from++, u8, fault);
+	pagefault_enable();
+	return 0;
+fault:
+	pagefault_enable();
+	return -EFAULT;
+}
+
+static int write_vmap(void *to, const void __user *from, size_t len)
+{
+	void *page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	int ret = 0;
+
+	if (!page)
+		return -ENOMEM;
+
+	while (len && !ret) {
+		size_t n = min(len, PAGE_SIZE);
+
+		ret = copy_from_user(page, from, n) ? -EFAULT :
+						      write_nofault(to, page, n);
+		to += n;
+		from += n;
+		len -= n;
+		cond_resched();
+	}
+	kfree(page);
+	return ret;
+}
+
+static int copy_vmap(struct importer *imp,
+		     const struct dmabufx_importer_copy *copy)
+{
+	void __user *user = u64_to_user_ptr(copy->addr);
+	void *there = imp->map.vaddr + copy->offset;
+
+	if (iosys_map_is_null(&imp->map))
+		return -EINVAL;
+	if (copy->write)
+		return write_vmap(there, user, copy->len);
+	return copy_to_user(user, there, copy->len) ? -EFAULT : 0;
+}
+
 static int importer_copy(struct importer *imp, const void __user *arg)
 {
 	struct dmabufx_importer_copy copy;
@@ -347,11 +403,7 @@ static int importer_copy(struct importer *imp, const void __user *arg)
 	case DMABUFX_VIA_SG:
 		return copy_sg(imp, &copy);
 	case DMABUFX_VIA_VMAP:
-		if (iosys_map_is_null(&imp->map))
-			return -EINVAL;
-		return copy_user(imp->map.vaddr + copy.offset,
-				 u64_to_user_ptr(copy.addr), copy.len,
-				 copy.write);
+		return copy_vmap(imp, &copy);
 	default:
 		return -EINVAL;
 	}

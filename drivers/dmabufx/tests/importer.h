@@ -75,7 +75,8 @@ struct dmabufx_importer_map {
  * @len: bytes; offset + len must lie within the buffer
  * @addr: the caller's memory
  * @via: DMABUFX_VIA_*; the first two need MAP before, the last VMAP
- * @write: 0 reads the buffer into @addr, 1 writes it from there
+ * @write: 0 reads the buffer into @addr, 1 writes it from there; EFAULT where a
+ *	kernel mapping is read-only
  */
 struct dmabufx_importer_copy {
 	__u64 offset;

@@ -1,0 +1,887 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * DMABUFX_IOC_CREATE: what it takes, what it says when it refuses, and that
+ * mixtures of memory become one buffer. What user memory may be is in user.c.
+ */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+/* Rounds of all refused calls of a test, so that what they leak adds up. */
+#define ROUNDS 200
+
+/* Where a buffer's first bytes lie that have the pattern of @mem's @offset. */
+static void shows_at(int fd, __u64 at, const struct memory *mem, __u64 offset,
+		     size_t size)
+{
+	__u64 whole = lseek(fd, 0, SEEK_END);
+	char *map = map_dma_buf(fd, 0, whole);
+
+	pattern_check(map + at, 1, mem->id, offset, size, "mmap");
+	must(munmap(map, whole));
+}
+
+PROMISE(create_gives_a_dma_buf,
+	"DMABUFX_IOC_CREATE makes a dma-buf of a memfd, and of malloc'ed memory")
+{
+	struct memory file = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct memory own = memory_at(malloc(KIB(64)), KIB(64));
+	struct dmabufx_segment of_file = segment(&file, PAGE, KIB(32));
+	struct dmabufx_segment of_own = segment(&own, 0, KIB(64));
+	int device = must(open(settings.device, O_RDONLY | O_CLOEXEC));
+	struct dmabufx_create req = request(&of_file, 1, 0);
+	int fd = must(try_request(device, &req));
+
+	check_eq(req.data_offset, 0);
+	check_eq(lseek(fd, 0, SEEK_END), KIB(32));
+	shows_at(fd, 0, &file, PAGE, KIB(32));
+
+	pattern_fill(own.map, 1, own.id, 0, KIB(64));
+	req = request(&of_own, 1, 0);
+	fd = must(try_request(device, &req));
+	check_eq(req.data_offset, (uintptr_t)own.map % PAGE);
+	shows_at(fd, req.data_offset, &own, 0, KIB(64));
+}
+
+/* A request, and room behind it for what later versions may have there. */
+union long_request {
+	struct dmabufx_create create;
+	char bytes[2 * PAGE];
+};
+
+PROMISE(create_struct_may_not_be_smaller,
+	"a size below the first version's is EINVAL, and nothing is written")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0), before;
+	int device = device_open();
+
+	for (req.size = 0; req.size < sizeof(req); req.size++) {
+		before = req;
+		must_fail(EINVAL, ioctl(device, DMABUFX_IOC_CREATE, &req));
+		check(!memcmp(&before, &req, sizeof(req)));
+	}
+	must(try_request(device, &req));
+}
+
+PROMISE(create_struct_may_be_larger,
+	"what is unknown of a larger struct may be zero, and is E2BIG if it is not")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	union long_request req = { .create = request(&seg, 1, 0) }, before;
+	size_t first = sizeof(req.create), byte;
+	int device = device_open();
+
+	for (byte = first; byte < PAGE; byte += byte < first + 16 ? 1 : 509) {
+		req.create.size = byte + 1;
+		must(close(must(try_request(device, &req.create))));
+		req.bytes[byte] = 1;
+		before = req;
+		must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
+		check(!memcmp(&before, &req, sizeof(req)));
+		req.bytes[byte] = 0;
+	}
+
+	req.create.size = PAGE;
+	must(try_request(device, &req.create));
+	req.create.size = PAGE + 1;
+	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
+	req.create.size = ~0u;
+	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
+}
+
+PROMISE(create_flags_are_known_or_refused,
+	"every flag bit without a meaning is EINVAL, with its reason")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	__u32 known = DMABUFX_CREATE_CLOEXEC | DMABUFX_CREATE_READ_ONLY, bit;
+	int device = device_open();
+	struct dmabufx_create req;
+
+	for (bit = 1; bit; bit <<= 1) {
+		req = request(&seg, 1, bit);
+		if (bit & known)
+			must(close(must(try_request(device, &req))));
+		else
+			refused(EINVAL, DMABUFX_REASON_FLAGS, 1, device, &req);
+	}
+	req = request(&seg, 1, ~0u);
+	refused(EINVAL, DMABUFX_REASON_FLAGS, 1, device, &req);
+}
+
+PROMISE(create_segment_size_is_known_or_refused,
+	"any other segment_size than this version's is EINVAL, with its reason")
+{
+	static const __u32 wrong[] = { 0, 1, 16, 23, 25, 32, 48, 1u << 31, ~0u };
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0);
+	int device = device_open();
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		req.segment_size = wrong[i];
+		refused(EINVAL, DMABUFX_REASON_SEGMENT_SIZE, 1, device, &req);
+	}
+}
+
+/* Two pages of which the second cannot be read. */
+static char *page_before_a_hole(void)
+{
+	char *pages = must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	must(munmap(pages + PAGE, PAGE));
+	return pages;
+}
+
+static bool bufinfo_has(const char *text)
+{
+	FILE *file = fopen("/sys/kernel/debug/dma_buf/bufinfo", "re");
+	bool found = false;
+	char line[512];
+
+	check(file);
+	while (!found && fgets(line, sizeof(line), file))
+		found = strstr(line, text);
+	fclose(file);
+	return found;
+}
+
+static void named(int device, struct dmabufx_create req, const char *name)
+{
+	char shown[64];
+	int fd;
+
+	req.name = (uintptr_t)name;
+	fd = must(try_request(device, &req));
+	fdinfo_line(fd, "name:\t", shown, sizeof(shown));
+	if (strcmp(shown, name))
+		fail("the name '%s' is shown as '%s'", name, shown);
+	check(bufinfo_has(name));
+	must(close(fd));
+}
+
+PROMISE(create_names_the_buffer,
+	"a name of up to 31 bytes is seen in fdinfo and bufinfo; others are refused")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0);
+	char *end = page_before_a_hole() + PAGE;
+	int device = device_open();
+
+	named(device, req, "");
+	named(device, req, "a-name-for-a-test");
+	named(device, req, "0123456789abcdef0123456789abcde");
+	/* It ends where the page does. */
+	memcpy(end - 8, "at-edge", 8);
+	named(device, req, end - 8);
+
+	req.name = (uintptr_t)"0123456789abcdef0123456789abcdef";
+	refused(EINVAL, DMABUFX_REASON_NAME, 1, device, &req);
+	req.name = (uintptr_t)end;
+	refused(EFAULT, DMABUFX_REASON_NAME, 1, device, &req);
+	end[-1] = 'x';
+	req.name = (uintptr_t)end - 8;
+	refused(EFAULT, DMABUFX_REASON_NAME, 1, device, &req);
+	req.name = -PAGE;
+	refused(EFAULT, DMABUFX_REASON_NAME, 1, device, &req);
+}
+
+PROMISE(create_name_may_change,
+	"a buffer made with a name can be given another, and one without a name one")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0);
+	char shown[64];
+	int fd;
+
+	req.name = (uintptr_t)"one";
+	fd = must(try_request(device_open(), &req));
+	must(ioctl(fd, DMA_BUF_SET_NAME_B, "another"));
+	fdinfo_line(fd, "name:\t", shown, sizeof(shown));
+	check(!strcmp(shown, "another"));
+	fd = create_of(&seg, 1);
+	must(ioctl(fd, DMA_BUF_SET_NAME_B, "first"));
+	fdinfo_line(fd, "name:\t", shown, sizeof(shown));
+	check(!strcmp(shown, "first"));
+}
+
+PROMISE(create_says_who_exports,
+	"the new call's buffers are dmabufx's by name, the old calls' udmabuf's")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct udmabuf_create_item all = item(&mem, 0, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	char exporter[64];
+
+	fdinfo_line(create_of(&seg, 1), "exp_name:\t", exporter,
+		    sizeof(exporter));
+	check(!strcmp(exporter, "dmabufx"));
+	fdinfo_line(create(&mem, 0, PAGE), "exp_name:\t", exporter,
+		    sizeof(exporter));
+	check(!strcmp(exporter, "udmabuf"));
+	fdinfo_line(must(try_create_list(device_open(), &all, 1, 0)),
+		    "exp_name:\t", exporter, sizeof(exporter));
+	check(!strcmp(exporter, "udmabuf"));
+}
+
+PROMISE(create_cloexec_is_what_was_asked,
+	"the fd is closed on exec if DMABUFX_CREATE_CLOEXEC says so, and only then")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create plain = request(&seg, 1, 0);
+	struct dmabufx_create cloexec = request(&seg, 1, DMABUFX_CREATE_CLOEXEC);
+	int device = device_open(), fd = must(try_request(device, &plain));
+
+	check_eq(must(fcntl(fd, F_GETFD)) & FD_CLOEXEC, 0);
+	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
+	fd = must(try_request(device, &cloexec));
+	check_eq(must(fcntl(fd, F_GETFD)) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
+#ifdef __x86_64__
+struct low_memory {
+	struct dmabufx_create req;
+	struct dmabufx_segment segments[2];
+	char name[16];
+};
+
+PROMISE(create_serves_32_bit_programs,
+	"the call works through the 32-bit system call, with the same layout")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct memory own;
+	struct low_memory *low;
+	int device = device_open(), fd;
+	char name[16];
+
+	low = must(mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
+	own = memory_at((char *)low + PAGE, 2 * PAGE);
+	pattern_fill(own.map, 1, own.id, 0, own.size);
+	low->segments[0] = segment(&own, 512, own.size - 512);
+	low->segments[1] = segment(&mem, KIB(16), KIB(32));
+	memcpy(low->name, "thirty-two", sizeof("thirty-two"));
+	low->req = request(low->segments, 2, 0);
+	low->req.name = (uintptr_t)low->name;
+
+	fd = ioctl_32(device, DMABUFX_IOC_CREATE, &low->req);
+	check_le(0, fd);
+	check_eq(low->req.data_offset, 512);
+	fdinfo_line(fd, "name:\t", name, sizeof(name));
+	check(!strcmp(name, "thirty-two"));
+	shows_at(fd, 512, &own, 512, own.size - 512);
+	shows_at(fd, own.size, &mem, KIB(16), KIB(32));
+
+	low->segments[1].fd = -1;
+	check_eq(ioctl_32(device, DMABUFX_IOC_CREATE, &low->req), -EBADF);
+	check_eq(low->req.failed_segment, 1);
+	check_eq(low->req.reason, DMABUFX_REASON_NOT_OPEN);
+}
+#endif
+
+/* One call that must be refused. */
+struct refusal {
+	int line;
+	int error;
+	__u32 reason;
+	__u32 failed_segment;
+	__u32 flags;
+	__u32 nr;
+	struct dmabufx_segment segments[3];
+};
+
+#define REFUSAL(error, reason, failed, nr, ...) \
+	{ __LINE__, error, DMABUFX_REASON_ ## reason, failed, 0, nr, \
+	  { __VA_ARGS__ } }
+
+struct refusals {
+	int device;
+	const struct refusal *list;
+	size_t nr;
+};
+
+static void call_refusals(void *arg)
+{
+	struct refusals *all = arg;
+	size_t i;
+
+	for (i = 0; i < all->nr; i++) {
+		const struct refusal *one = &all->list[i];
+		struct dmabufx_create req = request(one->segments, one->nr,
+						    one->flags);
+
+		req.name = (uintptr_t)"a-name-that-nobody-will-see";
+		refused_at(one->line, one->error, one->reason,
+			   one->failed_segment, all->device, &req);
+	}
+}
+
+static void refuses_all(const struct refusal *list, size_t nr)
+{
+	struct refusals all = { device_open(), list, nr };
+
+	leaves_nothing(call_refusals, &all, ROUNDS);
+}
+
+static struct dmabufx_segment of_fd(int fd, __u64 size)
+{
+	return (struct dmabufx_segment){ .fd = fd, .size = size };
+}
+
+PROMISE(create_refuses_wrong_types,
+	"a type that is not known, or an fd where there is none, is EINVAL")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory own = memory_make(ANON_4K, KIB(64));
+	struct dmabufx_segment file = segment(&mem, 0, PAGE);
+	struct dmabufx_segment user = segment(&own, 0, PAGE);
+	struct dmabufx_segment type_2 = file, type_max = file, fd_1 = user,
+			       fd_minus_1 = user, empty = {};
+
+	type_2.type = 2;
+	type_max.type = ~0u;
+	fd_1.fd = mem.fd;
+	fd_minus_1.fd = -1;
+	/* Also where there is nothing to take. */
+	empty.type = 2;
+
+	const struct refusal list[] = {
+		REFUSAL(EINVAL, TYPE, 0, 1, type_2),
+		REFUSAL(EINVAL, TYPE, 0, 2, type_max, file),
+		REFUSAL(EINVAL, TYPE, 1, 2, user, type_2),
+		REFUSAL(EINVAL, TYPE, 1, 3, file, fd_1, user),
+		REFUSAL(EINVAL, TYPE, 2, 3, file, user, fd_minus_1),
+		REFUSAL(EINVAL, TYPE, 1, 2, file, empty),
+	};
+
+	refuses_all(list, ARRAY_SIZE(list));
+}
+
+PROMISE(create_refuses_inner_borders_in_pages,
+	"borders inside of pages are EINVAL but for the first start and last end")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory own = memory_make(ANON_4K, KIB(64));
+	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
+	struct dmabufx_segment user = segment(&own, 0, KIB(16));
+	struct dmabufx_segment empty = segment(&own, 8, 0);
+	struct dmabufx_segment late = segment(&mem, 512, KIB(16) - 512);
+	struct dmabufx_segment late_user = segment(&own, 8, KIB(16) - 8);
+	struct dmabufx_segment early = segment(&mem, 0, KIB(16) - 1);
+	struct dmabufx_segment early_user = segment(&own, 0, 1);
+	const struct refusal list[] = {
+		REFUSAL(EINVAL, UNALIGNED, 1, 2, file, late),
+		REFUSAL(EINVAL, UNALIGNED, 1, 2, user, late_user),
+		REFUSAL(EINVAL, UNALIGNED, 0, 2, early, user),
+		REFUSAL(EINVAL, UNALIGNED, 0, 2, early_user, file),
+		REFUSAL(EINVAL, UNALIGNED, 1, 3, late, early, file),
+		REFUSAL(EINVAL, UNALIGNED, 2, 3, user, empty, late_user),
+		REFUSAL(EINVAL, UNALIGNED, 1, 3, empty, early_user, user),
+	};
+
+	refuses_all(list, ARRAY_SIZE(list));
+}
+
+PROMISE(create_refuses_impossible_sizes,
+	"offsets and sizes that wrap are EINVAL, more than 2^32 - 1 pages EFBIG")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory own = memory_make(ANON_4K, KIB(64));
+	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
+	struct dmabufx_segment user = segment(&own, 0, KIB(16));
+	struct dmabufx_segment wraps = user, wraps_file = file, ends_at_0 = user,
+			       huge = user, half = file, most = file;
+
+	wraps.size = -PAGE;
+	wraps_file.offset = -PAGE;
+	wraps_file.size = 2 * PAGE;
+	ends_at_0.address = -PAGE;
+	ends_at_0.size = PAGE;
+	huge.size = 1ull << 44;
+	half.size = 1ull << 63;
+	most.size = ((1ull << 32) - 1) * PAGE;
+
+	const struct refusal list[] = {
+		REFUSAL(EINVAL, WRAPS, 0, 1, wraps),
+		REFUSAL(EINVAL, WRAPS, 1, 2, user, wraps_file),
+		REFUSAL(EINVAL, WRAPS, 1, 2, file, ends_at_0),
+		REFUSAL(EFBIG, TOO_LARGE, 0, 1, huge),
+		REFUSAL(EFBIG, TOO_LARGE, 1, 3, file, half, half),
+		REFUSAL(EFBIG, TOO_LARGE, 1, 2, most, user),
+		REFUSAL(ERANGE, BEYOND_END, 0, 1, most),
+	};
+
+	refuses_all(list, ARRAY_SIZE(list));
+}
+
+static int sealed_memfd(int seals)
+{
+	int fd = must(memfd_create("dmabufx-tests",
+				   MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	must(ftruncate(fd, PAGE));
+	must(fcntl(fd, F_ADD_SEALS, seals));
+	return fd;
+}
+
+/* The same memory by another open file. */
+static int reopened(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return must(open(path, flags | O_CLOEXEC));
+}
+
+PROMISE(create_refuses_descriptors,
+	"each descriptor that cannot be taken has its errno and its reason")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory own = memory_make(ANON_4K, KIB(64));
+	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
+	struct dmabufx_segment user = segment(&own, 0, KIB(16));
+	const struct refusal list[] = {
+		REFUSAL(EBADF, NOT_OPEN, 0, 1, of_fd(-1, PAGE)),
+		REFUSAL(EBADF, NOT_OPEN, 1, 2, user, of_fd(900, PAGE)),
+		REFUSAL(EBADF, NOT_OPEN, 2, 3, user, file,
+			of_fd(reopened(mem.fd, O_PATH), PAGE)),
+		REFUSAL(EBADFD, NOT_MEMFD, 0, 1,
+			of_fd(must(open("/", O_RDONLY)), PAGE)),
+		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, file,
+			of_fd(must(eventfd(0, 0)), PAGE)),
+		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, user,
+			of_fd(create(&mem, 0, PAGE), PAGE)),
+		REFUSAL(EACCES, OPEN_MODE, 0, 1,
+			of_fd(reopened(mem.fd, O_RDONLY), PAGE)),
+		REFUSAL(EACCES, OPEN_MODE, 1, 2, file,
+			of_fd(reopened(mem.fd, O_WRONLY), PAGE)),
+		REFUSAL(ERANGE, BEYOND_END, 1, 2, user,
+			segment(&mem, KIB(60), 2 * PAGE)),
+		REFUSAL(ERANGE, BEYOND_END, 0, 2,
+			segment(&mem, KIB(64), PAGE), user),
+		REFUSAL(EPERM, MAY_SHRINK, 1, 2, file,
+			of_fd(sealed_memfd(F_SEAL_GROW), PAGE)),
+		REFUSAL(EPERM, WRITE_SEALED, 0, 1,
+			of_fd(sealed_memfd(F_SEAL_SHRINK | F_SEAL_WRITE), PAGE)),
+		REFUSAL(EPERM, WRITE_SEALED, 2, 3, user, file,
+			of_fd(sealed_memfd(F_SEAL_SHRINK |
+					   F_SEAL_FUTURE_WRITE), PAGE)),
+	};
+
+	refuses_all(list, ARRAY_SIZE(list));
+}
+
+PROMISE(create_refuses_secret_memory,
+	"a memfd of memfd_secret() is EBADFD")
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+
+	if (fd < 0)
+		skip("memfd_secret: %s", errno_name(errno));
+	must(ftruncate(fd, PAGE));
+
+	const struct refusal list[] = {
+		REFUSAL(EBADFD, NOT_MEMFD, 0, 1, of_fd(fd, PAGE)),
+	};
+
+	refuses_all(list, ARRAY_SIZE(list));
+}
+
+PROMISE(create_refuses_empty_requests,
+	"no segments, or none that is not empty, is EINVAL with its reason")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct dmabufx_segment empty = segment(&mem, 0, 0);
+	struct dmabufx_segment user = user_segment(mem.map + 3, 0);
+	struct dmabufx_segment unopened = of_fd(-1, 0);
+	const struct refusal list[] = {
+		REFUSAL(EINVAL, EMPTY, 0, 0),
+		REFUSAL(EINVAL, EMPTY, 1, 1, empty),
+		REFUSAL(EINVAL, EMPTY, 3, 3, empty, user, unopened),
+	};
+	struct dmabufx_create req = request(NULL, 0, 0);
+
+	refuses_all(list, ARRAY_SIZE(list));
+	refused(EINVAL, DMABUFX_REASON_EMPTY, 0, device_open(), &req);
+}
+
+PROMISE(create_refuses_too_many_segments,
+	"more segments than list_limit are E2BIG, before any is read")
+{
+	struct dmabufx_create req = request(NULL, LIST_LIMIT + 1, 0);
+	int device = device_open();
+
+	refused(E2BIG, DMABUFX_REASON_TOO_MANY, LIST_LIMIT + 1, device, &req);
+	req.nr_segments = ~0u;
+	refused(E2BIG, DMABUFX_REASON_TOO_MANY, ~0u, device, &req);
+	req.nr_segments = 1u << 31;
+	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 1u << 31, device, &req);
+}
+
+struct unreadable {
+	int device;
+	char *end;
+	struct dmabufx_segment good;
+};
+
+static void call_unreadable(void *arg)
+{
+	struct unreadable *u = arg;
+	struct dmabufx_segment *list = (void *)(u->end - 2 * sizeof(*list));
+	struct dmabufx_create req = request(list, 3, 0), *cut;
+
+	list[0] = u->good;
+	list[1] = u->good;
+	refused(EFAULT, DMABUFX_REASON_NONE, 3, u->device, &req);
+	req.segments = 0;
+	refused(EFAULT, DMABUFX_REASON_NONE, 3, u->device, &req);
+	req.segments = -PAGE;
+	refused(EFAULT, DMABUFX_REASON_NONE, 3, u->device, &req);
+
+	/* The struct itself. */
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, NULL));
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, u->end));
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, -PAGE));
+	cut = (void *)(u->end - sizeof(*cut) + 8);
+	memcpy(cut, &req, sizeof(*cut) - 8);
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, cut));
+	/* Its tail. */
+	cut = (void *)(u->end - sizeof(*cut));
+	*cut = request(&u->good, 1, 0);
+	cut->size += 8;
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, cut));
+}
+
+PROMISE(create_refuses_what_it_cannot_read,
+	"structs and lists outside the caller's memory, or cut, are EFAULT")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct unreadable u = {
+		device_open(), page_before_a_hole() + PAGE,
+		segment(&mem, 0, PAGE),
+	};
+
+	leaves_nothing(call_unreadable, &u, ROUNDS);
+}
+
+struct unwritable {
+	int device;
+	struct dmabufx_create *fixed;
+};
+
+static void call_unwritable(void *arg)
+{
+	struct unwritable *u = arg;
+
+	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, u->fixed));
+	/* The errno of a failure comes also where its reason does not. */
+	must_fail(EINVAL, ioctl(u->device, DMABUFX_IOC_CREATE, u->fixed + 1));
+}
+
+static int lowest_free_fd(void)
+{
+	int fd = must(dup(0));
+
+	must(close(fd));
+	return fd;
+}
+
+PROMISE(create_needs_a_struct_it_can_write,
+	"a struct that cannot be written is EFAULT, and no buffer stays behind")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create *fixed = must(mmap(NULL, PAGE,
+						 PROT_READ | PROT_WRITE,
+						 MAP_PRIVATE | MAP_ANONYMOUS,
+						 -1, 0));
+	struct unwritable u = { device_open(), fixed };
+	int next;
+
+	fixed[0] = request(&seg, 1, 0);
+	fixed[1] = request(&seg, 0, 0);
+	must(mprotect(fixed, PAGE, PROT_READ));
+	next = lowest_free_fd();
+	leaves_nothing(call_unwritable, &u, ROUNDS);
+	/* Nor is a number taken that has no file. */
+	check_eq(lowest_free_fd(), next);
+	must(munmap(mem.map, mem.size));
+	/* Nothing is pinned. */
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+static void call_without_fds(void *arg)
+{
+	struct dmabufx_segment *segments = arg;
+	struct dmabufx_create req = request(segments, 2, 0);
+	int device = device_open();
+	struct rlimit before, none;
+
+	/* Descriptors up to the device's are open. */
+	must(getrlimit(RLIMIT_NOFILE, &before));
+	none = before;
+	none.rlim_cur = device + 1;
+	must(setrlimit(RLIMIT_NOFILE, &none));
+	check_eq(try_request(device, &req), -1);
+	check_eq(errno, EMFILE);
+	must(setrlimit(RLIMIT_NOFILE, &before));
+	close(device);
+	check_eq(req.data_offset, 0x0123456789abcdef);
+}
+
+PROMISE(create_without_a_free_fd_is_emfile,
+	"without a free fd the call is EMFILE, and everything is given back once")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory own = memory_make(ANON_4K, KIB(64));
+	struct dmabufx_segment segments[] = {
+		segment(&own, 0, own.size), segment(&mem, 0, mem.size),
+	};
+
+	leaves_nothing(call_without_fds, segments, ROUNDS);
+	memory_unmap(&mem);
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+PROMISE(create_skips_empty_segments,
+	"empty segments are skipped wherever they are, and whatever else they say")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct memory own = memory_make_patterned(ANON_4K, KIB(64));
+	struct dmabufx_segment unaligned = user_segment((void *)~0ul, 0);
+	struct dmabufx_segment segments[] = {
+		unaligned,
+		of_fd(-1, 0),
+		segment(&own, 40, PAGE - 40),
+		of_fd(0, 0),
+		segment(&mem, PAGE, 2 * PAGE),
+		segment(&own, 7, 0),
+		segment(&own, KIB(32), 800),
+		unaligned,
+	};
+	struct dmabufx_create req = request(segments, ARRAY_SIZE(segments), 0);
+	int fd = must(try_request(device_open(), &req));
+
+	check_eq(req.data_offset, 40);
+	check_eq(lseek(fd, 0, SEEK_END), 4 * PAGE);
+	shows_at(fd, 40, &own, 40, PAGE - 40);
+	shows_at(fd, PAGE, &mem, PAGE, 2 * PAGE);
+	shows_at(fd, 3 * PAGE, &own, KIB(32), 800);
+}
+
+static void starts_and_ends_in_pages(const struct memory *mem)
+{
+	struct dmabufx_segment both = segment(mem, PAGE + 8, 16);
+	struct dmabufx_segment across = segment(mem, PAGE - 8, 16);
+	struct dmabufx_segment long_one = segment(mem, 72, KIB(48) + 8);
+	struct dmabufx_segment pair[] = {
+		segment(mem, PAGE - 8, 8), segment(mem, KIB(32), 8),
+	};
+	int device = device_open(), fd;
+	struct dmabufx_create req;
+
+	req = request(&both, 1, 0);
+	fd = must(try_request(device, &req));
+	check_eq(req.data_offset, 8);
+	check_eq(lseek(fd, 0, SEEK_END), PAGE);
+	/* The rest of the page is in the buffer, too. */
+	shows_at(fd, 0, mem, PAGE, PAGE);
+
+	req = request(&across, 1, 0);
+	fd = must(try_request(device, &req));
+	check_eq(req.data_offset, PAGE - 8);
+	check_eq(lseek(fd, 0, SEEK_END), 2 * PAGE);
+	shows_at(fd, 0, mem, 0, 2 * PAGE);
+
+	req = request(&long_one, 1, 0);
+	fd = must(try_request(device, &req));
+	check_eq(req.data_offset, 72);
+	check_eq(lseek(fd, 0, SEEK_END), KIB(52));
+	shows_at(fd, 72, mem, 72, KIB(48) + 8);
+
+	req = request(pair, 2, 0);
+	fd = must(try_request(device, &req));
+	check_eq(req.data_offset, PAGE - 8);
+	check_eq(lseek(fd, 0, SEEK_END), 2 * PAGE);
+	shows_at(fd, 0, mem, 0, PAGE);
+	shows_at(fd, PAGE, mem, KIB(32), PAGE);
+}
+
+PROMISE(create_rounds_the_ends_to_pages,
+	"the first segment may start in a page, the last end in one: data_offset tells")
+{
+	struct memory file = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct memory large = memory_make_patterned(SHMEM_2M, MIB(2));
+	struct memory own = memory_make_patterned(ANON_4K, KIB(64));
+
+	starts_and_ends_in_pages(&file);
+	starts_and_ends_in_pages(&large);
+	starts_and_ends_in_pages(&own);
+}
+
+PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
+	"a memfd whose size is no multiple of a page can be taken to its end")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct dmabufx_segment all = segment(&mem, 0, KIB(64) + 800);
+	struct dmabufx_segment more = segment(&mem, 0, KIB(64) + 801);
+	struct dmabufx_create req;
+	int device = device_open();
+
+	must(ftruncate(mem.fd, KIB(64) + 800));
+	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
+	req = request(&more, 1, 0);
+	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
+	shows_at(create_of(&all, 1), 0, &mem, 0, mem.size);
+}
+
+PROMISE(create_mixes_all_memory,
+	"memfds and user memory of all kinds, in any order, repeated and overlapping")
+{
+	struct memory single = memory_make(SHMEM_4K, MIB(1));
+	struct memory large = memory_make(SHMEM_2M, MIB(4));
+	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
+	struct memory own = memory_make(ANON_4K, MIB(1));
+	struct memory middle = memory_make(ANON_64K, MIB(1));
+	struct memory thp = memory_make(ANON_2M, MIB(4));
+	struct memory private = memory_make(ANON_HUGETLB_2M, MIB(4));
+	struct part parts[] = {
+		{ &own, KIB(64) + 1024, KIB(3) },
+		{ &huge, MIB(2) - PAGE, 2 * PAGE },
+		{ &single, KIB(512), KIB(64) },
+		{ &thp, MIB(2) - KIB(16), KIB(64) },
+		{ &private, MIB(1), MIB(2) },
+		{ &own, 0, KIB(60) },
+		{ &large, MIB(2) + PAGE, KIB(64) },
+		{ &own, 0, PAGE },
+		{ &own, 0, PAGE },
+		{ &middle, KIB(60), KIB(72) },
+		{ &single, 0, PAGE },
+		{ &thp, 0, MIB(4) },
+		{ &thp, MIB(1), MIB(1) },
+		{ &private, MIB(4) - PAGE, PAGE },
+		{ &middle, KIB(32), KIB(256) },
+		{ &large, 0, PAGE },
+		{ &own, KIB(32), KIB(128) },
+		{ &single, KIB(508), KIB(8) + 64 },
+	};
+	struct buffer buf = buffer_make_from(parts, ARRAY_SIZE(parts));
+
+	buffer_carries(&buf, all_ways);
+}
+
+PROMISE(create_mixes_many_pages,
+	"4000 pages, of a memfd and of user memory by turns, stay in their order")
+{
+	struct memory file = memory_make(SHMEM_4K, 2000 * PAGE);
+	struct memory own = memory_make(ANON_4K, 2000 * PAGE);
+	static struct part parts[4000];
+	struct buffer buf;
+	unsigned int i;
+
+	for (i = 0; i < 4000; i++)
+		parts[i] = (struct part){ i % 2 ? &own : &file,
+					  i * 7 / 2 % 2000 * PAGE, PAGE };
+	buf = buffer_make_from(parts, 4000);
+	buffer_write(&buf, &way_memfd, 1);
+	buffer_verify(&buf, &way_mmap, 1);
+	buffer_verify(&buf, &way_sg, 1);
+	buffer_write(&buf, &way_device, 2);
+	buffer_verify(&buf, &way_memfd, 2);
+	buffer_verify(&buf, &way_vmap, 2);
+}
+
+PROMISE(create_without_huge_pages_is_enomem,
+	"a hole that the pool of huge pages cannot fill is ENOMEM, with its reason")
+{
+	const char *pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+	struct memory own = memory_make(ANON_4K, PAGE);
+	struct memory huge = {
+		.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC |
+					MFD_ALLOW_SEALING | MFD_HUGETLB |
+					MFD_HUGE_2MB)),
+	};
+	long size = MIB(2) * (1 + file_number(pool, ""));
+	struct dmabufx_segment segments[] = {
+		segment(&own, 0, PAGE), segment(&huge, 0, size),
+	};
+	struct dmabufx_create req = request(segments, 2, 0);
+
+	must(ftruncate(huge.fd, size));
+	must(fcntl(huge.fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 1, device_open(), &req);
+}
+
+/* A request for @mem's first page, as often as it may be listed, and its end. */
+static void pinned_too_often(const struct memory *mem)
+{
+	struct dmabufx_segment *segments = calloc(LIST_LIMIT, sizeof(*segments));
+	struct dmabufx_create req = request(segments, LIST_LIMIT, 0);
+	int device = device_open(), fd = -1, tries, fds[8];
+	unsigned int i;
+
+	check(segments);
+	for (i = 0; i < LIST_LIMIT; i++)
+		segments[i] = segment(mem, 0, PAGE);
+	for (tries = 0; tries < 8; tries++) {
+		fd = try_request(device, &req);
+		if (fd < 0)
+			break;
+		fds[tries] = fd;
+	}
+	check_eq(fd, -1);
+	check_eq(errno, EMLINK);
+	check_eq(req.reason, DMABUFX_REASON_PINNED_OFTEN);
+	check(req.failed_segment < LIST_LIMIT);
+	while (tries--)
+		must(close(fds[tries]));
+	/* And then it can be pinned again. */
+	must(close(must(try_request(device, &req))));
+	free(segments);
+}
+
+PROMISE(create_limits_how_often_a_page_is_pinned,
+	"a page listed a million times is EMLINK, of a memfd or of user memory")
+{
+	struct memory file = memory_make(SHMEM_4K, PAGE);
+	struct memory own = memory_make(ANON_4K, PAGE);
+
+	pinned_too_often(&file);
+	pinned_too_often(&own);
+}
+
+PROMISE(create_refuses_unknown_ioctls,
+	"the numbers beside the call's, or with a size, are ENOTTY")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0);
+	int device = device_open();
+
+	must_fail(ENOTTY, ioctl(device, _IO('u', 0x5f), &req));
+	must_fail(ENOTTY, ioctl(device, _IO('u', 0x7f), &req));
+	must_fail(ENOTTY, ioctl(device, _IOWR('u', 0x60, req), &req));
+	must_fail(ENOTTY, ioctl(device, _IOW('u', 0x60, req), &req));
+}

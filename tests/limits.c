@@ -1,0 +1,661 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a user may pin: RLIMIT_MEMLOCK for the caller's own memory, the module's
+ * memfd_limit_mib for memfds. Tests run as root; who is limited is a child with
+ * another uid and no capabilities.
+ */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/io_uring.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+/* Users whom nobody else is. */
+#define ALICE 4001
+#define BOB 4002
+
+#define PARAMETER "/sys/module/dmabufx/parameters/memfd_limit_mib"
+
+/* What a limited process works with: opened while root. */
+struct world {
+	int device;
+	struct memory memfd;	/* of 8 MiB */
+	struct memory own;	/* likewise */
+};
+
+static struct world make_world(void)
+{
+	return (struct world) {
+		.device = device_open(),
+		.memfd = memory_make(SHMEM_2M, MIB(8)),
+		.own = memory_make(ANON_4K, MIB(8)),
+	};
+}
+
+static void set_memlock(size_t bytes)
+{
+	struct rlimit limit = { bytes, bytes };
+
+	must(setrlimit(RLIMIT_MEMLOCK, &limit));
+}
+
+static void become(unsigned int uid, size_t memlock)
+{
+	set_memlock(memlock);
+	must(setresgid(uid, uid, uid));
+	must(setresuid(uid, uid, uid));
+	/* Or /proc/self would be root's. */
+	must(prctl(PR_SET_DUMPABLE, 1));
+}
+
+#define NOTHING -1
+
+/* The same with no capability but this one. */
+static void become_with(unsigned int uid, size_t memlock, int capability)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2] = {};
+
+	must(prctl(PR_SET_KEEPCAPS, 1));
+	become(uid, memlock);
+	if (capability != NOTHING) {
+		data[0].effective = 1u << capability;
+		data[0].permitted = 1u << capability;
+	}
+	must(syscall(SYS_capset, &header, data));
+}
+
+/* Returns true in a child that is @uid, and false when that has ended well. */
+static bool is_other(unsigned int uid, size_t memlock)
+{
+	int child = must(fork());
+
+	if (child)
+		join_child(child);
+	else
+		become(uid, memlock);
+	return !child;
+}
+
+/* What follows is done by @uid with @memlock; its failure is the test's. */
+#define run_as(uid, memlock) \
+	for (bool other = is_other(uid, memlock); other; _exit(0))
+
+static struct dmabufx_query query(int device)
+{
+	struct dmabufx_query query = { .size = sizeof(query) };
+
+	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+	return query;
+}
+
+static int try_pin(const struct world *w, const struct memory *mem, size_t size)
+{
+	struct dmabufx_segment seg = segment(mem, 0, size);
+	struct dmabufx_create req = request(&seg, 1, 0);
+
+	return try_request(w->device, &req);
+}
+
+static int pin(const struct world *w, const struct memory *mem, size_t size)
+{
+	return must(try_pin(w, mem, size));
+}
+
+/* A process of @uid that has pinned @size until let_go(). */
+static int holder(const struct world *w, unsigned int uid, size_t memlock,
+		  int capability, const struct memory *mem, size_t size)
+{
+	int ends[2], child;
+	char byte;
+
+	must(pipe(ends));
+	child = must(fork());
+	if (!child) {
+		become_with(uid, memlock, capability);
+		pin(w, mem, size);
+		must(write(ends[1], "", 1));
+		pause();
+		_exit(0);
+	}
+	must(close(ends[1]));
+	/* Its own failure is what it says. */
+	if (read(ends[0], &byte, 1) != 1)
+		join_child(child);
+	must(close(ends[0]));
+	return child;
+}
+
+static void let_go(int child)
+{
+	must(kill(child, SIGKILL));
+	must(waitpid(child, NULL, 0));
+}
+
+#define is_over(error, why, w, mem, size)				\
+	is_over_at(__LINE__, error, DMABUFX_REASON_ ## why, w, mem, size)
+
+static void is_over_at(int line, int error, __u32 reason, const struct world *w,
+		       const struct memory *mem, size_t size)
+{
+	struct dmabufx_segment seg = segment(mem, 0, size);
+	struct dmabufx_create req = request(&seg, 1, 0);
+
+	/* The request as a whole is to blame. */
+	refused_at(line, error, reason, 1, w->device, &req);
+}
+
+static long pinned_kib(void)
+{
+	return file_number("/proc/self/status", "VmPin:");
+}
+
+/* RLIMIT_MEMLOCK */
+
+PROMISE(limit_memlock_counts_user_memory,
+	"an unprivileged user pins RLIMIT_MEMLOCK of its memory, and no page more")
+{
+	struct world w = make_world();
+
+	run_as(ALICE, MIB(4)) {
+		int first = pin(&w, &w.own, MIB(2)), second;
+
+		check_eq(pinned_kib(), 2048);
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(2) + PAGE);
+		/* The same memory counts again. */
+		second = pin(&w, &w.own, MIB(2));
+		check_eq(pinned_kib(), 4096);
+		check_eq(query(w.device).user_locked, MIB(4));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, 1);
+
+		must(close(first));
+		check_eq(pinned_kib(), 2048);
+		pin(&w, &w.own, MIB(1));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + 1);
+		must(close(second));
+		pin(&w, &w.own, MIB(3));
+		check_eq(pinned_kib(), 4096);
+	}
+}
+
+PROMISE(limit_memlock_counts_whole_pages,
+	"of memory that begins and ends in pages, whole pages count; repeats do, too")
+{
+	struct world w = make_world();
+	struct dmabufx_segment across = user_segment(w.own.map + PAGE - 1, 2);
+	struct dmabufx_segment thrice[] = {
+		segment(&w.own, 0, PAGE), segment(&w.own, 0, PAGE),
+		segment(&w.own, 0, PAGE),
+	};
+	struct dmabufx_create req;
+
+	run_as(ALICE, 2 * PAGE) {
+		req = request(&across, 1, 0);
+		must(close(must(try_request(w.device, &req))));
+		req = request(thrice, 3, 0);
+		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 3, w.device, &req);
+	}
+	run_as(ALICE, 2 * PAGE - 1) {
+		req = request(&across, 1, 0);
+		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 1, w.device, &req);
+	}
+}
+
+PROMISE(limit_memlock_is_charged_before_memory_is_taken,
+	"a request beyond the limit does not touch what it names")
+{
+	static unsigned char there[MIB(2) / PAGE];
+	struct world w = make_world();
+	struct memory mem = memory_make_holes(ANON_4K, MIB(2));
+	struct dmabufx_segment seg = segment(&mem, 0, MIB(2));
+	struct dmabufx_create req = request(&seg, 1, 0);
+	size_t i;
+
+	run_as(ALICE, MIB(2) - PAGE) {
+		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 1, w.device, &req);
+		must(mincore(mem.map, MIB(2), there));
+		for (i = 0; i < ARRAY_SIZE(there); i++)
+			check_eq(there[i] & 1, 0);
+	}
+}
+
+PROMISE(limit_memlock_0_is_eperm,
+	"who may not lock memory at all gets EPERM, but for memfds")
+{
+	struct world w = make_world();
+
+	run_as(ALICE, 0) {
+		is_over(EPERM, MEMLOCK, &w, &w.own, PAGE);
+		pin(&w, &w.memfd, MIB(2));
+		check_eq(pinned_kib(), 0);
+	}
+}
+
+PROMISE(limit_memlock_is_the_users,
+	"all processes of a user share the limit; other users have their own")
+{
+	struct world w = make_world();
+	int child = holder(&w, ALICE, MIB(4), NOTHING, &w.own, MIB(3));
+
+	run_as(ALICE, MIB(4)) {
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + PAGE);
+		check_eq(pinned_kib(), 0);
+		pin(&w, &w.own, MIB(1));
+	}
+	run_as(BOB, MIB(4))
+		pin(&w, &w.own, MIB(4));
+	let_go(child);
+	run_as(ALICE, MIB(4))
+		pin(&w, &w.own, MIB(4));
+}
+
+PROMISE(limit_memlock_is_shared_with_io_uring,
+	"buffers that io_uring has pinned count against the same limit")
+{
+	struct world w = make_world();
+	struct iovec buffer = { w.own.map, MIB(3) };
+	int ring;
+
+	run_as(ALICE, MIB(4)) {
+		struct io_uring_params params = {};
+
+		ring = syscall(SYS_io_uring_setup, 1, &params);
+		if (ring < 0)
+			skip("io_uring: %s", errno_name(errno));
+		must(syscall(SYS_io_uring_register, ring,
+			     IORING_REGISTER_BUFFERS, &buffer, 1));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + PAGE);
+		must(syscall(SYS_io_uring_register, ring,
+			     IORING_UNREGISTER_BUFFERS, NULL, 0));
+		pin(&w, &w.own, MIB(3));
+		must_fail(ENOMEM, syscall(SYS_io_uring_register, ring,
+					  IORING_REGISTER_BUFFERS, &buffer, 1));
+	}
+}
+
+PROMISE(limit_cap_ipc_lock_is_exempt,
+	"CAP_IPC_LOCK frees of both limits, not of being counted")
+{
+	struct world w = make_world();
+	int child = holder(&w, ALICE, 0, CAP_IPC_LOCK, &w.own, MIB(8));
+
+	/* Who has it not is limited by what others of the user have taken. */
+	run_as(ALICE, MIB(8)) {
+		check_eq(query(w.device).user_locked, MIB(8));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
+	}
+	let_go(child);
+	run_as(ALICE, MIB(8))
+		pin(&w, &w.own, MIB(8));
+}
+
+PROMISE(limit_holds_in_user_namespaces,
+	"who is root in a user namespace of its own is limited as before")
+{
+	struct world w = make_world();
+
+	run_as(ALICE, MIB(4)) {
+		if (unshare(CLONE_NEWUSER))
+			skip("no user namespace: %s", errno_name(errno));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(4) + PAGE);
+		pin(&w, &w.own, MIB(4));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
+	}
+}
+
+struct fails {
+	struct world w;
+	struct dmabufx_segment segments[3];
+};
+
+static void call_that_fails(void *arg)
+{
+	struct fails *f = arg;
+	struct dmabufx_create req = request(f->segments, 3, 0);
+
+	refused(EBADF, DMABUFX_REASON_NOT_OPEN, 2, f->w.device, &req);
+}
+
+PROMISE(limit_failed_creates_charge_nothing,
+	"1000 creates that fail late leave the whole limit, and no memory behind")
+{
+	struct fails f = { .w = make_world() };
+
+	f.segments[0] = segment(&f.w.own, 0, KIB(64));
+	f.segments[1] = segment(&f.w.memfd, 0, KIB(64));
+	f.segments[2] = (struct dmabufx_segment){ .fd = -1, .size = PAGE };
+	leaves_nothing(call_that_fails, &f, 1000);
+	run_as(ALICE, KIB(64)) {
+		int i;
+
+		for (i = 0; i < 100; i++)
+			call_that_fails(&f);
+		check_eq(pinned_kib(), 0);
+		check_eq(query(f.w.device).user_locked, 0);
+		check_eq(query(f.w.device).memfd_pinned, 0);
+		pin(&f.w, &f.w.own, KIB(64));
+	}
+}
+
+PROMISE(limit_is_uncharged_once,
+	"creates and closes, by fds passed on too, leave the limit as it was")
+{
+	struct world w = make_world();
+
+	run_as(ALICE, MIB(1)) {
+		int i, fd, child;
+
+		for (i = 0; i < 200; i++) {
+			fd = pin(&w, &w.own, MIB(1));
+			if (i % 50 == 0) {
+				child = must(fork());
+				/* Its mm is another; it holds the last fd. */
+				if (!child) {
+					usleep(20000);
+					_exit(0);
+				}
+				must(close(fd));
+				is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
+				join_child(child);
+			} else {
+				must(close(fd));
+			}
+		}
+		check_eq(pinned_kib(), 0);
+		check_eq(query(w.device).user_locked, 0);
+		pin(&w, &w.own, MIB(1));
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
+	}
+}
+
+PROMISE(limit_outlives_the_process,
+	"a buffer counts until it ends, though who made it is long gone")
+{
+	struct world w = make_world();
+	atomic_int *number = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	int child = must(fork()), pidfd, fd;
+
+	if (!child) {
+		become(ALICE, MIB(4));
+		atomic_store(number, pin(&w, &w.own, MIB(3)));
+		pause();
+		_exit(0);
+	}
+	while (!atomic_load(number))
+		if (waitpid(child, NULL, WNOHANG))
+			fail("who should make a buffer ended");
+	pidfd = must(syscall(SYS_pidfd_open, child, 0));
+	fd = must(syscall(SYS_pidfd_getfd, pidfd, atomic_load(number), 0));
+	must(kill(child, SIGKILL));
+	must(waitpid(child, NULL, 0));
+	run_as(ALICE, MIB(4))
+		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + PAGE);
+	must(close(fd));
+	run_as(ALICE, MIB(4)) {
+		check_eq(query(w.device).user_locked, 0);
+		pin(&w, &w.own, MIB(4));
+	}
+}
+
+/* memfd_limit_mib */
+
+/* Runs @run with the parameter set, and sets it back however that ends. */
+static void with_limit(const char *mib, void (*run)(struct world *w))
+{
+	struct world w = make_world();
+	int child, status;
+	char before[32];
+
+	snprintf(before, sizeof(before), "%ld", file_number(PARAMETER, ""));
+	check(file_write(PARAMETER, mib));
+	child = must(fork());
+	if (!child) {
+		run(&w);
+		_exit(0);
+	}
+	must(waitpid(child, &status, 0));
+	check(file_write(PARAMETER, before));
+	if (status)
+		fail("a child ended with status %#x", status);
+}
+
+static void by_all_calls(struct world *w)
+{
+	struct udmabuf_create_item two = item(&w->memfd, 0, MIB(2));
+	struct udmabuf_create_item one = item(&w->memfd, 0, MIB(1));
+	struct dmabufx_segment twice[] = {
+		segment(&w->memfd, 0, KIB(512)), segment(&w->memfd, 0, KIB(516)),
+	};
+	struct dmabufx_create req = request(twice, 2, 0);
+	int fd;
+
+	run_as(ALICE, MIB(4)) {
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(4) + PAGE);
+		must_fail(EDQUOT, try_create(w->device,
+					     item(&w->memfd, 0, MIB(4) + PAGE),
+					     0));
+		fd = pin(w, &w->memfd, MIB(3));
+		check_eq(query(w->device).memfd_limit, MIB(4));
+		check_eq(query(w->device).memfd_pinned, MIB(3));
+		must_fail(EDQUOT, try_create(w->device, two, 0));
+		must_fail(EDQUOT, try_create_list(w->device, &two, 1, 0));
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(2));
+		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2, w->device, &req);
+		/* It is memfds alone that count. */
+		pin(w, &w->own, MIB(4));
+
+		must(try_create(w->device, one, 0));
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, 1);
+		run_as(ALICE, 0)
+			must_fail(EDQUOT, try_create(w->device, one, 0));
+		must(close(fd));
+		check_eq(query(w->device).memfd_pinned, MIB(1));
+		must(try_create_list(w->device, &two, 1, 0));
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(1) + PAGE);
+	}
+	run_as(ALICE, 0)
+		check_eq(query(w->device).memfd_pinned, 0);
+}
+
+PROMISE(limit_of_memfds_binds_all_calls,
+	"a user pins memfd_limit_mib by all calls together; more is EDQUOT")
+{
+	with_limit("4", by_all_calls);
+}
+
+static void by_others(struct world *w)
+{
+	int child = holder(w, ALICE, 0, NOTHING, &w->memfd, MIB(4));
+
+	run_as(ALICE, 0)
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, PAGE);
+	run_as(BOB, 0)
+		pin(w, &w->memfd, MIB(4));
+	/* Root is exempt. */
+	must(close(pin(w, &w->memfd, MIB(8))));
+	let_go(child);
+	child = holder(w, ALICE, 0, CAP_IPC_LOCK, &w->memfd, MIB(8));
+	run_as(ALICE, 0)
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, PAGE);
+	let_go(child);
+	run_as(ALICE, 0)
+		pin(w, &w->memfd, MIB(4));
+}
+
+PROMISE(limit_of_memfds_is_each_users,
+	"each user has memfd_limit_mib to itself, in all its processes; root has none")
+{
+	with_limit("4", by_others);
+}
+
+static void both_limits(struct world *w)
+{
+	struct dmabufx_segment both[] = {
+		segment(&w->own, 0, MIB(2)), segment(&w->memfd, 0, MIB(2)),
+	};
+	struct dmabufx_create req = request(both, 2, 0);
+
+	run_as(ALICE, MIB(2)) {
+		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2, w->device, &req);
+		check_eq(pinned_kib(), 0);
+		check_eq(query(w->device).user_locked, 0);
+		pin(w, &w->own, MIB(2));
+		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 2, w->device, &req);
+		check_eq(query(w->device).memfd_pinned, 0);
+		pin(w, &w->memfd, MIB(1));
+	}
+}
+
+PROMISE(limit_hit_gives_back_the_other,
+	"a request that one limit stops is not counted against the other")
+{
+	with_limit("1", both_limits);
+}
+
+static void pins_all(struct world *w)
+{
+	run_as(ALICE, 0) {
+		pin(w, &w->memfd, MIB(8));
+		must(try_create(w->device, item(&w->memfd, 0, MIB(8)), 0));
+	}
+}
+
+static void pins_nothing(struct world *w)
+{
+	run_as(ALICE, 0) {
+		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, 1);
+		must_fail(EDQUOT, try_create(w->device,
+					     item(&w->memfd, 0, PAGE), 0));
+	}
+}
+
+PROMISE(limit_of_memfds_may_be_any_number,
+	"huge values of memfd_limit_mib do not wrap, and 0 forbids")
+{
+	static const char * const huge[] = {
+		"18446744073709551615", "17592186044416", "17592186044415",
+		"72057594037927936", "72057594037927937", "4503599627370496",
+		"4294967296", "8796093022208",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(huge); i++)
+		with_limit(huge[i], pins_all);
+	with_limit("0", pins_nothing);
+	check(!file_write(PARAMETER, "18446744073709551616"));
+	check(!file_write(PARAMETER, "-1"));
+	check(!file_write(PARAMETER, "much"));
+}
+
+PROMISE(limit_of_memfds_is_half_of_memory,
+	"the default is half of the machine's memory, and can be read")
+{
+	long half = file_number("/proc/meminfo", "MemTotal:") / 2048;
+	long mib = file_number(PARAMETER, "");
+
+	check_le(half - half / 10, mib);
+	check_le(mib, half + half / 10);
+}
+
+/* Processes of a user that take and give back as fast as they can. */
+struct race {
+	const struct memory *mem;
+	size_t size;		/* of a buffer; two are allowed at a time */
+	int rounds;
+	int error;
+	atomic_int held;
+	atomic_int most;
+	atomic_int refused;
+};
+
+#define RACERS 4
+
+static void take_and_give_back(const struct world *w, struct race *race)
+{
+	int made = 0;
+
+	while (made < race->rounds) {
+		int fd = try_pin(w, race->mem, race->size), held;
+
+		if (fd < 0) {
+			check_eq(errno, race->error);
+			/* A charge that was lost would stay for ever. */
+			check_le(atomic_fetch_add(&race->refused, 1), 200000);
+			sched_yield();
+			continue;
+		}
+		made++;
+		held = atomic_fetch_add(&race->held, 1) + 1;
+		if (held > atomic_load(&race->most))
+			atomic_store(&race->most, held);
+		if (made % 4 == 0)
+			sched_yield();
+		atomic_fetch_sub(&race->held, 1);
+		must(close(fd));
+	}
+}
+
+static void races(const struct world *w, struct race how)
+{
+	struct race *race = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	int children[RACERS], i;
+
+	*race = how;
+	for (i = 0; i < RACERS; i++) {
+		children[i] = must(fork());
+		if (children[i])
+			continue;
+		become(ALICE, 2 * how.size);
+		take_and_give_back(w, race);
+		_exit(0);
+	}
+	for (i = 0; i < RACERS; i++)
+		join_child(children[i]);
+	note("%d refused, and %d buffers at most at a time",
+	     atomic_load(&race->refused), atomic_load(&race->most));
+	check_le(atomic_load(&race->most), 2);
+	run_as(ALICE, 2 * how.size) {
+		check_eq(query(w->device).user_locked, 0);
+		check_eq(query(w->device).memfd_pinned, 0);
+		pin(w, how.mem, 2 * how.size);
+	}
+}
+
+static void races_for_memfds(struct world *w)
+{
+	races(w, (struct race){ &w->memfd, KIB(512), 200, EDQUOT });
+}
+
+static void races_for_memory(struct world *w)
+{
+	races(w, (struct race){ &w->own, PAGE, 1000, ENOMEM });
+}
+
+PROMISE(limit_holds_when_processes_race,
+	"four processes that take and give back never hold more, nor lose any")
+{
+	with_limit("1", races_for_memory);
+	with_limit("1", races_for_memfds);
+}
