@@ -379,6 +379,28 @@ PROMISE(export_peek_refuses_bad_ranges, "empty ranges, wrapping ones, and those 
 	must_fail(EOPNOTSUPP, try_peek(must(open("/dev/zero", O_RDWR)), 0, to, 1));
 }
 
+PROMISE(export_takes_a_file_to_its_end,
+	"a memfd that ends inside of a page is seen to the end of that page, not beyond")
+{
+	int file = must(memfd_create("odd", MFD_CLOEXEC));
+	char want[2 * PAGE] = "", got[2 * PAGE];
+	struct kexport_get get = { .size = 2 * PAGE, .file = file };
+	int fd;
+
+	pattern_fill(want, 1, 1, 0, PAGE + 1000);
+	check_eq(must(write(file, want, PAGE + 1000)), PAGE + 1000);
+	must(try_peek(file, 8, got, PAGE + 992));
+	check(!memcmp(got, want + 8, PAGE + 992));
+	must(try_peek(file, 0, got, 2 * PAGE));
+	check(!memcmp(got, want, 2 * PAGE));
+	must_fail(ERANGE, try_peek(file, PAGE, got, PAGE + 1));
+
+	fd = must(try_get("file", get));
+	check(!memcmp(map_dma_buf(fd, 0, 2 * PAGE), want, 2 * PAGE));
+	get.size = 3 * PAGE;
+	must_fail(ERANGE, try_get("file", get));
+}
+
 /* Pages of the mapping that are not in memory. */
 static unsigned int pages_out(char *map, size_t size)
 {

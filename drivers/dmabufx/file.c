@@ -83,7 +83,8 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 			loff_t pos, size_t size, bool read_only)
 {
 	unsigned int flags = DMABUFX_MAY_SHRINK;
-	loff_t end;
+	loff_t end, file_end;
+	bool is_memfd;
 	u32 reason;
 
 	if (!size || pos < 0 || !PAGE_ALIGNED(pos) || !PAGE_ALIGNED(size))
@@ -91,19 +92,24 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 	if (check_add_overflow(pos, size, &end))
 		return -ERANGE;
 
-	if (dmabufx_is_memfd(file)) {
+	is_memfd = dmabufx_is_memfd(file);
+	if (!is_memfd && !has_page_cache(file))
+		return -EOPNOTSUPP;
+
+	file_end = i_size_read(file->f_mapping->host);
+	if (end > PAGE_ALIGN(file_end))
+		return -ERANGE;
+
+	if (is_memfd) {
 		if (!read_only)
 			flags |= DMABUFX_FOR_WRITING;
-		return dmabufx_memfd_append_file(runs, file, pos, size, flags,
-						 &reason);
+		return dmabufx_memfd_append_file(runs, file, pos,
+						 min(end, file_end) - pos,
+						 flags, &reason);
 	}
 
-	if (!has_page_cache(file))
-		return -EOPNOTSUPP;
 	if (!read_only || !(file->f_mode & FMODE_READ))
 		return -EACCES;
-	if (end > PAGE_ALIGN(i_size_read(file->f_mapping->host)))
-		return -ERANGE;
 
 	runs->retention = DMABUFX_REFERENCED;
 	return append_page_cache(runs, file, pos, end);
