@@ -66,7 +66,7 @@ static void become(unsigned int uid, size_t memlock)
 	must(prctl(PR_SET_DUMPABLE, 1));
 }
 
-#define NOTHING -1
+#define NOTHING (-1)
 
 /* The same with no capability but this one. */
 static void become_with(unsigned int uid, size_t memlock, int capability)

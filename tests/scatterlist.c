@@ -172,33 +172,39 @@ PROMISE(sg_entries_are_few,
 	check_le(entries_of(SHMEM_4K, MIB(16)), 4096);
 }
 
+/* DMA-API debugging counts up to 8 mappings of a line, and then reports. */
+static int most_devices(void)
+{
+	return access("/sys/kernel/debug/dma-api", F_OK) ? 32 : 8;
+}
+
 PROMISE(many_attachments,
-	"32 devices map a buffer at once, and each sees what the others write")
+	"up to 32 devices map a buffer at once, and each sees what the others write")
 {
 	struct memory mem = memory_make(SHMEM_64K, MIB(1));
 	int fd = create(&mem, PAGE, KIB(512));
-	int importers[32];
+	int importers[32], nr = most_devices();
 	__u64 word;
 	int i;
 
-	for (i = 0; i < 32; i++) {
+	for (i = 0; i < nr; i++) {
 		importers[i] = importer_open();
 		importer_attach(importers[i], fd);
 		importer_map(importers[i], DMABUFX_IMPORTER_BIDIRECTIONAL);
 	}
-	for (i = 0; i < 32; i++) {
+	for (i = 0; i < nr; i++) {
 		word = i + 1;
 		importer_write(importers[i], DMABUFX_VIA_DEVICE, i * PAGE,
 			       &word, sizeof(word));
-		importer_read(importers[(i + 7) % 32], DMABUFX_VIA_SG,
+		importer_read(importers[(i + 7) % nr], DMABUFX_VIA_SG,
 			      i * PAGE, &word, sizeof(word));
 		check_eq(word, i + 1);
 	}
 	/* Half of them go, the rest still works. */
-	for (i = 0; i < 32; i += 2)
+	for (i = 0; i < nr; i += 2)
 		must(close(importers[i]));
-	importer_read(importers[1], DMABUFX_VIA_DEVICE, 31 * PAGE, &word, 8);
-	check_eq(word, 32);
+	importer_read(importers[1], DMABUFX_VIA_DEVICE, (nr - 1) * PAGE, &word, 8);
+	check_eq(word, nr);
 }
 
 PROMISE(maps_again_and_again,
