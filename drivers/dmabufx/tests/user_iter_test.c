@@ -210,8 +210,8 @@ static void rfc_the_array_is_for_what_is_taken(struct kunit *test)
 	unsigned long addr = user_memory(test, PAGE_SIZE, MAP_PRIVATE);
 	struct iov_iter iter, new;
 
-	/* An array for all of it would take 128 GiB. */
-	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, SZ_8G * PAGE_SIZE);
+	/* An array for all of it would take 16 GiB. */
+	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)addr, SZ_1G * PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, dmabufx_extract_user_iter(&iter, PAGE_SIZE, &new,
 							UINT_MAX), PAGE_SIZE);
 	dmabufx_release_user_iter(&new, false);
