@@ -15,6 +15,7 @@ help:
 	@echo '  make check      all tests, on every kernel'
 	@echo '  make check-debug the same, on the debug kernel only'
 	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
+	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
 	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
@@ -40,6 +41,9 @@ check-debug:
 
 check-kcsan:
 	@tests/check --kernel kcsan
+
+check-nested:
+	@tests/check -b nested
 
 bench:
 	@bench/run
@@ -94,5 +98,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check check-debug check-kcsan bench bench-docs guest build lint lab-clean modules \
+.PHONY: help demo check check-debug check-kcsan check-nested bench bench-docs guest \
+	build lint lab-clean modules \
 	modules_install install install-rules install-headers uninstall clean

@@ -116,6 +116,13 @@ void memfd_dmabuf_write(const struct memfd_dmabuf *buf, const void *data, size_t
 	sync_cpu_access(buf->dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE);
 }
 
+void memfd_dmabuf_read(const struct memfd_dmabuf *buf, void *data, size_t len)
+{
+	sync_cpu_access(buf->dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+	memcpy(data, buf->mem, len);
+	sync_cpu_access(buf->dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
+}
+
 void memfd_dmabuf_destroy(struct memfd_dmabuf *buf)
 {
 	munmap(buf->mem, buf->size);

@@ -22,6 +22,9 @@ void memfd_dmabuf_adopt(struct memfd_dmabuf *buf, int dmabuf);
 /* Replaces the first @len bytes in such a way that devices see them. */
 void memfd_dmabuf_write(const struct memfd_dmabuf *buf, const void *data, size_t len);
 
+/* Takes the first @len bytes, as devices have left them. */
+void memfd_dmabuf_read(const struct memfd_dmabuf *buf, void *data, size_t len);
+
 void memfd_dmabuf_destroy(struct memfd_dmabuf *buf);
 
 #endif

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Cameras and the like: vivid's video output takes pictures from dma-bufs, and
+ * its capture, which is connected to it, puts them into others.
+ */
+#include <fcntl.h>
+#include <linux/v4l2-dv-timings.h>
+#include <linux/videodev2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "canvas.h"
+#include "harness.h"
+#include "operations.h"
+
+#define WIDTH 640
+#define HEIGHT 480
+#define NR_BUFFERS 2	/* vivid does not start with less */
+#define MAX_FRAMES 100	/* until a picture has to have come through */
+
+static const struct image image = {
+	.width = WIDTH, .height = HEIGHT, .cpp = 4, .stride = WIDTH * 4,
+};
+
+/* One direction of the video: a device, and the buffers that it is given. */
+struct video {
+	int fd;
+	enum v4l2_buf_type type;
+	struct canvas canvases[NR_BUFFERS];
+};
+
+static void run(const char *command)
+{
+	if (system(command))
+		fail("%s failed", command);
+}
+
+/* @allocator: 0 knows buffers by kernel addresses, 1 by contiguous DMA. */
+static void load_vivid(int allocator)
+{
+	char command[256];
+
+	/* A test that failed may have left it loaded. */
+	run("modprobe -r vivid");
+	snprintf(command, sizeof(command),
+		 "modprobe vivid n_devs=1 node_types=0x101 num_inputs=1 input_types=3 num_outputs=1 output_types=1 allocators=%d",
+		 allocator);
+	run(command);
+}
+
+static int open_video(enum v4l2_buf_type type)
+{
+	__u32 wanted = type == V4L2_BUF_TYPE_VIDEO_CAPTURE ?
+		V4L2_CAP_VIDEO_CAPTURE : V4L2_CAP_VIDEO_OUTPUT;
+	struct v4l2_capability caps;
+	char path[32];
+	int i, fd;
+
+	for (i = 0; i < 64; i++) {
+		snprintf(path, sizeof(path), "/dev/video%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		must(ioctl(fd, VIDIOC_QUERYCAP, &caps));
+		if (caps.device_caps & wanted &&
+		    !strcmp((char *)caps.driver, "vivid"))
+			return fd;
+		close(fd);
+	}
+	fail("vivid has no such video device");
+}
+
+/* The control whose name ends so. */
+static void set_control(int fd, const char *name_end, int value)
+{
+	struct v4l2_queryctrl query = { .id = V4L2_CTRL_FLAG_NEXT_CTRL };
+	struct v4l2_control control = { .value = value };
+	size_t len, end = strlen(name_end);
+
+	while (!ioctl(fd, VIDIOC_QUERYCTRL, &query)) {
+		len = strlen((char *)query.name);
+		if (len >= end &&
+		    !strcmp((char *)query.name + len - end, name_end)) {
+			control.id = query.id;
+			must(ioctl(fd, VIDIOC_S_CTRL, &control));
+			return;
+		}
+		query.id |= V4L2_CTRL_FLAG_NEXT_CTRL;
+	}
+	fail("vivid has no control %s", name_end);
+}
+
+static void set_format(struct video *video)
+{
+	struct v4l2_dv_timings timings = V4L2_DV_BT_CEA_640X480P59_94;
+	struct v4l2_format format = { .type = video->type };
+
+	must(ioctl(video->fd, VIDIOC_S_DV_TIMINGS, &timings));
+	must(ioctl(video->fd, VIDIOC_G_FMT, &format));
+	format.fmt.pix.width = WIDTH;
+	format.fmt.pix.height = HEIGHT;
+	format.fmt.pix.pixelformat = V4L2_PIX_FMT_ABGR32;
+	must(ioctl(video->fd, VIDIOC_S_FMT, &format));
+	check_eq(format.fmt.pix.pixelformat, V4L2_PIX_FMT_ABGR32);
+	check_eq(format.fmt.pix.width, WIDTH);
+	check_eq(format.fmt.pix.height, HEIGHT);
+	check_eq(format.fmt.pix.bytesperline, image.stride);
+}
+
+static int try_queue(struct video *video, int index)
+{
+	struct v4l2_buffer buffer = {
+		.index = index,
+		.type = video->type,
+		.memory = V4L2_MEMORY_DMABUF,
+		.m.fd = video->canvases[index].fd,
+		.bytesused = image.stride * HEIGHT,
+		.field = V4L2_FIELD_NONE,
+	};
+
+	return ioctl(video->fd, VIDIOC_QBUF, &buffer);
+}
+
+static void queue(struct video *video, int index)
+{
+	must(try_queue(video, index));
+}
+
+/* Waits for a buffer that the device is done with. */
+static int dequeue(struct video *video)
+{
+	struct v4l2_buffer buffer = {
+		.type = video->type,
+		.memory = V4L2_MEMORY_DMABUF,
+	};
+
+	must(ioctl(video->fd, VIDIOC_DQBUF, &buffer));
+	return buffer.index;
+}
+
+static struct video make_video(enum v4l2_buf_type type)
+{
+	struct v4l2_requestbuffers request = {
+		.count = NR_BUFFERS,
+		.type = type,
+		.memory = V4L2_MEMORY_DMABUF,
+	};
+	struct video video = { .fd = open_video(type), .type = type };
+
+	if (type == V4L2_BUF_TYPE_VIDEO_CAPTURE) {
+		set_control(video.fd, "OSD Text Mode", 2);	/* none */
+		set_control(video.fd, "Is Connected To", 2);	/* the output */
+	}
+	set_format(&video);
+	must(ioctl(video.fd, VIDIOC_REQBUFS, &request));
+	check_eq(request.count, NR_BUFFERS);
+	return video;
+}
+
+static void fill_video(struct video *video, enum memory_kind kind,
+		       enum page_order order)
+{
+	int i;
+
+	for (i = 0; i < NR_BUFFERS; i++)
+		video->canvases[i] = canvas_make(kind, order,
+						 HEIGHT * image.stride);
+}
+
+static void start(struct video *video)
+{
+	int i;
+
+	for (i = 0; i < NR_BUFFERS; i++)
+		queue(video, i);
+	must(ioctl(video->fd, VIDIOC_STREAMON, &video->type));
+}
+
+/* Closing gives the buffers back. */
+static void finish(struct video *video, const char *operations)
+{
+	int i;
+
+	must(close(video->fd));
+	for (i = 0; i < NR_BUFFERS; i++) {
+		operations_check(video->canvases[i].fd, operations);
+		canvas_free(&video->canvases[i]);
+	}
+}
+
+/* All buffers of the output get picture @pass. */
+static void draw(struct video *output, unsigned int pass, bool streaming)
+{
+	int i, index;
+
+	for (i = 0; i < NR_BUFFERS; i++) {
+		index = streaming ? dequeue(output) : i;
+		image_draw(&output->canvases[index], &image, pass);
+		canvas_put(&output->canvases[index]);
+		if (streaming)
+			queue(output, index);
+	}
+}
+
+/* Picture @pass, and every pixel of it, has to come into each buffer. */
+static void expect(struct video *capture, unsigned int pass)
+{
+	bool seen[NR_BUFFERS] = { };
+	int frames, index, i;
+
+	for (i = 0; i < NR_BUFFERS; i++)
+		image_draw(&capture->canvases[i], &image, pass);
+	for (frames = 0; frames < MAX_FRAMES; frames++) {
+		index = dequeue(capture);
+		if (canvas_is_right(&capture->canvases[index]))
+			seen[index] = true;
+		else if (frames == MAX_FRAMES - 1)
+			canvas_check(&capture->canvases[index], "the capture");
+		queue(capture, index);
+		if (seen[0] && seen[1])
+			return;
+	}
+	fail("picture %u does not come into both buffers", pass);
+}
+
+/*
+ * Vivid looks at the output's buffers only when it fills one of the capture's:
+ * where it is slow, @given's operations may not include all of @taken's.
+ */
+static void loop_back(int allocator, enum memory_kind kind,
+		      enum page_order order, const char *taken,
+		      const char *given)
+{
+	struct video output, capture;
+
+	load_vivid(allocator);
+	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
+	capture = make_video(V4L2_BUF_TYPE_VIDEO_CAPTURE);
+	fill_video(&output, kind, order);
+	fill_video(&capture, kind, order);
+	operations_watch();
+
+	draw(&output, 1, false);
+	start(&output);
+	start(&capture);
+	expect(&capture, 1);
+	draw(&output, 2, true);
+	expect(&capture, 2);
+
+	finish(&capture, taken);
+	finish(&output, given);
+	run("rmmod vivid");
+}
+
+PROMISE(v4l2_by_kernel_mapping,
+	"pictures go from dma-bufs through vivid into dma-bufs, by vmap")
+{
+	loop_back(0, SHMEM_4K, SHUFFLED,
+		  "vmap vunmap begin_cpu_access end_cpu_access",
+		  "vmap vunmap begin_cpu_access end_cpu_access");
+}
+
+PROMISE(v4l2_by_contiguous_dma,
+	"pictures go from dma-bufs through vivid into dma-bufs, mapped for DMA")
+{
+	loop_back(1, HUGETLB_2M, IN_ORDER,
+		  "attach map vmap vunmap unmap detach begin_cpu_access end_cpu_access",
+		  "attach map vmap? vunmap? unmap detach begin_cpu_access end_cpu_access");
+}
+
+PROMISE(v4l2_refuses_scattered_memory,
+	"a device that needs contiguous memory refuses other buffers, and lets go")
+{
+	struct video output;
+
+	load_vivid(1);
+	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
+	fill_video(&output, SHMEM_4K, SHUFFLED);
+	operations_watch();
+	must_fail(EFAULT, try_queue(&output, 0));
+	operations_check(output.canvases[0].fd, "attach map unmap detach");
+	must(close(output.fd));
+	canvas_free(&output.canvases[0]);
+	canvas_free(&output.canvases[1]);
+	run("rmmod vivid");
+}
