@@ -2,6 +2,9 @@
 #
 # For people; the kernel's build reads Kbuild.
 
+# For how long make fuzz does it.
+MINUTES ?= 10
+
 KDIR ?= /lib/modules/$(shell uname -r)/build
 # Debian's udev reads packages' rules here.
 UDEVDIR ?= /usr/lib/udev/rules.d
@@ -16,6 +19,7 @@ help:
 	@echo '  make check-debug the same, on the debug kernel only'
 	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
 	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
+	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
 	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
@@ -56,6 +60,9 @@ guest:
 
 build:
 	@lab/lab build
+
+fuzz:
+	@tests/fuzz/run --minutes $(MINUTES)
 
 lint:
 	@lab/lint
@@ -98,6 +105,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check check-debug check-kcsan check-nested bench bench-docs guest \
+.PHONY: help demo check check-debug check-kcsan check-nested fuzz bench bench-docs guest \
 	build lint lab-clean modules \
 	modules_install install install-rules install-headers uninstall clean
