@@ -2,7 +2,7 @@
 #
 # For people; the kernel's build reads Kbuild.
 
-# For how long make fuzz does it.
+# For how long make fuzz and make stress do it.
 MINUTES ?= 10
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
@@ -20,6 +20,7 @@ help:
 	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
 	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
 	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
+	@echo '  make stress     many buffers at once while memory is short (MINUTES=$(MINUTES))'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
 	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
@@ -64,6 +65,9 @@ build:
 fuzz:
 	@tests/fuzz/run --minutes $(MINUTES)
 
+stress:
+	@tests/stress/run --minutes $(MINUTES)
+
 lint:
 	@lab/lint
 
@@ -105,6 +109,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check check-debug check-kcsan check-nested fuzz bench bench-docs guest \
+.PHONY: help demo check check-debug check-kcsan check-nested fuzz stress bench bench-docs guest \
 	build lint lab-clean modules \
 	modules_install install install-rules install-headers uninstall clean
