@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The test runner: see harness.h. */
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <getopt.h>
 #include <poll.h>
@@ -60,6 +61,19 @@ const char *driver_name(void)
 	snprintf(name, sizeof(name), "%s", slash ? slash + 1 : path);
 	name[strcspn(name, ".")] = 0;
 	return name;
+}
+
+int module_try_unload(void)
+{
+	return syscall(SYS_delete_module, driver_name(), O_NONBLOCK);
+}
+
+void module_load(void)
+{
+	int file = must(open(settings.module, O_RDONLY | O_CLOEXEC));
+
+	must(syscall(SYS_finit_module, file, "", 0));
+	close(file);
 }
 
 /* The first reason stays: what comes after is a consequence. */

@@ -37,6 +37,10 @@ extern struct settings settings;
 /* The module behind the device, as /sys/module calls it. */
 const char *driver_name(void);
 
+/* Unload it, without waiting: -1 and errno where it is used. Load it again. */
+int module_try_unload(void);
+void module_load(void);
+
 struct test {
 	const char *name;
 	const char *promise;
