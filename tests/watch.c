@@ -236,6 +236,23 @@ static bool is_report(const char *line)
 	return false;
 }
 
+/*
+ * Who has no memory left in its cgroup makes the OOM killer say from where it was
+ * called. That is no fault of the kernel's.
+ */
+static bool is_of_oom_killer(const char *line)
+{
+	static bool called;
+
+	if (strstr(line, "invoked oom-killer"))
+		called = true;
+	else if (called && strstr(line, "Call Trace"))
+		called = false;
+	else
+		return false;
+	return true;
+}
+
 int kernel_log_reports(int log)
 {
 	char record[8192];
@@ -256,7 +273,7 @@ int kernel_log_reports(int log)
 		text = strchr(record, ';');
 		text = text ? text + 1 : record;
 		text[strcspn(text, "\n")] = 0;
-		if (is_report(text))
+		if (!is_of_oom_killer(text) && is_report(text))
 			reports++;
 		/* What follows the first report explains it. */
 		if (reports)
