@@ -46,6 +46,11 @@ static char *reason;
 
 #define REASON_SIZE 1024
 
+/* What the test expects the kernel to report: likewise. */
+static char *expected;
+
+#define EXPECTED_SIZE 128
+
 void test_register(struct test *test)
 {
 	*tests_end = test;
@@ -121,6 +126,11 @@ void note(const char *fmt, ...)
 	va_end(args);
 	putchar('\n');
 	fflush(stdout);
+}
+
+void expect_report(const char *text)
+{
+	snprintf(expected, EXPECTED_SIZE, "%s", text);
 }
 
 const char *errno_name(int error)
@@ -225,7 +235,7 @@ static int judge_leaks(int result, const struct counters *before)
 
 static int judge_log(int result, int log)
 {
-	int reports = kernel_log_reports(log);
+	int reports = kernel_log_reports(log, expected);
 
 	if (!reports)
 		return result;
@@ -242,6 +252,7 @@ static bool run_test(const struct test *test)
 	int result, log;
 
 	*reason = 0;
+	*expected = 0;
 	kernel_log_mark("begin", test->name);
 	log = kernel_log_open();
 	counters_read(&before);
@@ -358,12 +369,13 @@ int main(int argc, char **argv)
 	const struct test *test;
 	int ran = 0;
 
-	reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,
+	reason = mmap(NULL, REASON_SIZE + EXPECTED_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (reason == MAP_FAILED) {
 		perror("dmabufx-tests: mmap");
 		return 1;
 	}
+	expected = reason + REASON_SIZE;
 
 	for (test = tests; test; test = test->next) {
 		if (!chosen(test, argv + optind))

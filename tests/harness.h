@@ -80,6 +80,9 @@ void note(const char *fmt, ...);
  */
 int repeats(int times);
 
+/* The kernel may report something with @text in its first line, by right. */
+void expect_report(const char *text);
+
 /* "EINVAL" */
 const char *errno_name(int error);
 
