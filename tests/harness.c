@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The test runner: see harness.h. */
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <getopt.h>
 #include <poll.h>
@@ -45,6 +46,11 @@ static char *reason;
 
 #define REASON_SIZE 1024
 
+/* What the test expects the kernel to report: likewise. */
+static char *expected;
+
+#define EXPECTED_SIZE 128
+
 void test_register(struct test *test)
 {
 	*tests_end = test;
@@ -60,6 +66,19 @@ const char *driver_name(void)
 	snprintf(name, sizeof(name), "%s", slash ? slash + 1 : path);
 	name[strcspn(name, ".")] = 0;
 	return name;
+}
+
+int module_try_unload(void)
+{
+	return syscall(SYS_delete_module, driver_name(), O_NONBLOCK);
+}
+
+void module_load(void)
+{
+	int file = must(open(settings.module, O_RDONLY | O_CLOEXEC));
+
+	must(syscall(SYS_finit_module, file, "", 0));
+	close(file);
 }
 
 /* The first reason stays: what comes after is a consequence. */
@@ -107,6 +126,11 @@ void note(const char *fmt, ...)
 	va_end(args);
 	putchar('\n');
 	fflush(stdout);
+}
+
+void expect_report(const char *text)
+{
+	snprintf(expected, EXPECTED_SIZE, "%s", text);
 }
 
 const char *errno_name(int error)
@@ -211,7 +235,7 @@ static int judge_leaks(int result, const struct counters *before)
 
 static int judge_log(int result, int log)
 {
-	int reports = kernel_log_reports(log);
+	int reports = kernel_log_reports(log, expected);
 
 	if (!reports)
 		return result;
@@ -228,6 +252,7 @@ static bool run_test(const struct test *test)
 	int result, log;
 
 	*reason = 0;
+	*expected = 0;
 	kernel_log_mark("begin", test->name);
 	log = kernel_log_open();
 	counters_read(&before);
@@ -344,12 +369,13 @@ int main(int argc, char **argv)
 	const struct test *test;
 	int ran = 0;
 
-	reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,
+	reason = mmap(NULL, REASON_SIZE + EXPECTED_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (reason == MAP_FAILED) {
 		perror("dmabufx-tests: mmap");
 		return 1;
 	}
+	expected = reason + REASON_SIZE;
 
 	for (test = tests; test; test = test->next) {
 		if (!chosen(test, argv + optind))

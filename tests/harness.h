@@ -37,6 +37,10 @@ extern struct settings settings;
 /* The module behind the device, as /sys/module calls it. */
 const char *driver_name(void);
 
+/* Unload it, without waiting: -1 and errno where it is used. Load it again. */
+int module_try_unload(void);
+void module_load(void);
+
 struct test {
 	const char *name;
 	const char *promise;
@@ -75,6 +79,9 @@ void note(const char *fmt, ...);
  * and see more each time.
  */
 int repeats(int times);
+
+/* The kernel may report something with @text in its first line, by right. */
+void expect_report(const char *text);
 
 /* "EINVAL" */
 const char *errno_name(int error);

@@ -469,21 +469,6 @@ PROMISE(vmap_leaves_nothing, "1000 kernel mappings leave no memory behind")
 	rounds_leave_nothing(vmap_and_vunmap);
 }
 
-/* Unloading and loading the module behind the device. */
-
-static int try_unload(void)
-{
-	return syscall(SYS_delete_module, driver_name(), O_NONBLOCK);
-}
-
-static void load(void)
-{
-	int file = must(open(settings.module, O_RDONLY | O_CLOEXEC));
-
-	must(syscall(SYS_finit_module, file, "", 0));
-	close(file);
-}
-
 PROMISE(module_stays_while_it_is_used,
 	"the module cannot be unloaded while a device, buffer or mapping is open")
 {
@@ -494,23 +479,23 @@ PROMISE(module_stays_while_it_is_used,
 	if (!settings.module)
 		skip("needs --module");
 	device = device_open();
-	must_fail(EWOULDBLOCK, try_unload());
+	must_fail(EWOULDBLOCK, module_try_unload());
 	fd = create(&mem, 0, SIZE);
 	must(close(device));
-	must_fail(EWOULDBLOCK, try_unload());
+	must_fail(EWOULDBLOCK, module_try_unload());
 
 	map = map_dma_buf(fd, 0, SIZE);
 	importer = importer_open();
 	importer_attach(importer, fd);
 	must(close(fd));
-	must_fail(EWOULDBLOCK, try_unload());
+	must_fail(EWOULDBLOCK, module_try_unload());
 	must(munmap(map, SIZE));
-	must_fail(EWOULDBLOCK, try_unload());
+	must_fail(EWOULDBLOCK, module_try_unload());
 	must(close(importer));
 
-	must(try_unload());
+	must(module_try_unload());
 	check(access(settings.device, F_OK));
-	load();
+	module_load();
 	close(create(&mem, 0, SIZE));
 }
 
@@ -523,8 +508,8 @@ PROMISE(module_comes_and_goes,
 	if (!settings.module)
 		skip("needs --module");
 	for (i = 0; i < 25; i++) {
-		must(try_unload());
-		load();
+		must(module_try_unload());
+		module_load();
 		/* The first rounds fill the kernel's caches. */
 		if (i == 4)
 			before = kernel_memory();

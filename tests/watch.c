@@ -236,7 +236,25 @@ static bool is_report(const char *line)
 	return false;
 }
 
-int kernel_log_reports(int log)
+/*
+ * Who has no memory left in its cgroup makes the OOM killer say from where it was
+ * called, which is no fault of the kernel's. Nor is what a test expects.
+ */
+static bool is_excused(const char *line, const char *expected)
+{
+	static bool trace_follows;
+
+	if (strstr(line, "invoked oom-killer") ||
+	    (*expected && strstr(line, expected)))
+		trace_follows = true;
+	else if (trace_follows && strstr(line, "Call Trace"))
+		trace_follows = false;
+	else
+		return false;
+	return true;
+}
+
+int kernel_log_reports(int log, const char *expected)
 {
 	char record[8192];
 	int reports = 0;
@@ -256,7 +274,7 @@ int kernel_log_reports(int log)
 		text = strchr(record, ';');
 		text = text ? text + 1 : record;
 		text[strcspn(text, "\n")] = 0;
-		if (is_report(text))
+		if (!is_excused(text, expected) && is_report(text))
 			reports++;
 		/* What follows the first report explains it. */
 		if (reports)

@@ -77,9 +77,10 @@ int kernel_log_open(void);
 
 /*
  * Reads what was logged since, prints the reports among it with a leading
- * '#', and returns how many there are.
+ * '#', and returns how many there are. One that has the text @expected, if that
+ * is not empty, is none.
  */
-int kernel_log_reports(int log);
+int kernel_log_reports(int log, const char *expected);
 
 /* Leaves a line in the kernel's log, for whoever reads the console. */
 void kernel_log_mark(const char *what, const char *name);

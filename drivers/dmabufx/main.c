@@ -146,6 +146,9 @@ static int request_from_user(struct dmabufx_request *req,
 	if (create->name) {
 		name = strndup_user(u64_to_user_ptr(create->name),
 				    DMA_BUF_NAME_LEN);
+		/* Without memory it is not the name that is to blame. */
+		if (name == ERR_PTR(-ENOMEM))
+			return -ENOMEM;
 		if (IS_ERR(name))
 			return dmabufx_because(&req->reason, DMABUFX_REASON_NAME,
 					       PTR_ERR(name));

@@ -242,6 +242,28 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 	return min_t(loff_t, done, 0);
 }
 
+/*
+ * The lock that F_ADD_SEALS takes, shared where that is enough. Of two who fill
+ * the same hole of a hugetlb file at the same moment, the core (6.12 to 7.2) loses
+ * a reservation, and with it count of the pool: memfd_alloc_folio() does not give
+ * it back when another was faster. So those go one by one.
+ */
+static void lock_memfd(struct file *file)
+{
+	if (is_file_hugepages(file))
+		inode_lock(file_inode(file));
+	else
+		inode_lock_shared(file_inode(file));
+}
+
+static void unlock_memfd(struct file *file)
+{
+	if (is_file_hugepages(file))
+		inode_unlock(file_inode(file));
+	else
+		inode_unlock_shared(file_inode(file));
+}
+
 /**
  * dmabufx_is_memfd - is this a file that dmabufx_memfd_append_file() takes?
  * @file: any file
@@ -260,7 +282,7 @@ bool dmabufx_is_memfd(const struct file *file)
  * @flags: DMABUFX_FOR_WRITING and others
  * @reason: why it failed, where errno does not tell
  *
- * Context: Process context. Takes the inode's lock shared, the lock that
+ * Context: Process context. Takes the inode's lock, which
  * F_ADD_SEALS takes exclusively, from before the seals are read until the last
  * page is pinned: a seal is either seen here or sees the pins.
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. A failure may leave
@@ -284,7 +306,7 @@ int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
 	if (!size)
 		return dmabufx_because(reason, DMABUFX_REASON_EMPTY, -EINVAL);
 
-	inode_lock_shared(inode);
+	lock_memfd(file);
 	ret = check_seals(*seals, flags, reason);
 	if (!ret && (check_add_overflow(offset, size, &end) ||
 		     end > i_size_read(inode)))
@@ -292,7 +314,7 @@ int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
 				      -ERANGE);
 	if (!ret)
 		ret = memfd_append_range(runs, file, offset, end);
-	inode_unlock_shared(inode);
+	unlock_memfd(file);
 	return ret;
 }
 

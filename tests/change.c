@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that changes under a buffer, or runs out: pages that break, that have to
+ * make room, limits of memory cgroups, reclaim.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+/* What a buffer shows of the range by mmap, a device and the kernel. */
+static void shown(int fd, const struct memory *mem, __u64 offset, __u64 size)
+{
+	char *map = map_dma_buf(fd, offset, size), *data = malloc(size);
+	int importer = importer_open();
+
+	check(data);
+	pattern_check(map, 1, mem->id, offset, size, "mmap");
+	must(munmap(map, size));
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	importer_read(importer, DMABUFX_VIA_DEVICE, offset, data, size);
+	pattern_check(data, 1, mem->id, offset, size, "the device");
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_read(importer, DMABUFX_VIA_VMAP, offset, data, size);
+	pattern_check(data, 1, mem->id, offset, size, "vmap");
+	must(close(importer));
+	free(data);
+}
+
+/* Pages that break. */
+
+static void on_sigbus(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * The machine finds a page broken that this process has mapped. It is told so by a
+ * signal, and goes on.
+ */
+static void break_page(char *page)
+{
+	struct sigaction action = { .sa_handler = on_sigbus };
+
+	must(sigaction(SIGBUS, &action, NULL));
+	/* An error says that somebody else, we, still holds the page. */
+	if (madvise(page, PAGE, MADV_HWPOISON) && errno == EINVAL)
+		skip("the kernel cannot be told of broken pages");
+}
+
+/* What is left of a buffer with one broken page. */
+static void judge_broken(int fd, char *map, const struct memory *mem, __u64 bad,
+			 int *signals)
+{
+	char *fresh = map_dma_buf(fd, 0, mem->size);
+
+	signals[0] = touch(map + bad, false);
+	signals[1] = touch(map + bad, true);
+	signals[2] = touch(fresh + bad, false);
+	pattern_check(map, 1, mem->id, 0, KIB(64), "mmap");
+	pattern_check(fresh + mem->size - KIB(64), 1, mem->id, mem->size - KIB(64),
+		      KIB(64), "mmap");
+	/* Faults beside it have not mapped it along the way. */
+	signals[3] = touch(fresh + bad, false);
+	must(munmap(fresh, mem->size));
+}
+
+static void breaks_under_a_buffer(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make_patterned(kind, size);
+	const __u64 bad = mem.size / 2;
+	struct dmabufx_segment seg = segment(&mem, 0, mem.size);
+	__u64 frame = page_frame(mem.map + bad);
+	int fd = create_of(&seg, 1), importer = importer_open();
+	char *map = map_dma_buf(fd, 0, mem.size);
+	int signals[4] = {}, i;
+
+	note("%s", memory_name(kind));
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	break_page(mem.map + bad);
+	check(page_is_poisoned(frame));
+	judge_broken(fd, map, &mem, bad, signals);
+
+	/* Judged when all is well again, for those who come after us. */
+	must(close(importer));
+	must(munmap(map, mem.size));
+	must(close(fd));
+	memory_free(&mem);
+	page_unpoison(frame);
+	for (i = 0; i < 4; i++)
+		check_eq(signals[i], SIGBUS);
+}
+
+PROMISE(change_page_breaks_under_a_buffer,
+	"a page that breaks while a buffer has it is SIGBUS from then on, no other is")
+{
+	breaks_under_a_buffer(SHMEM_4K, MIB(2));
+	breaks_under_a_buffer(ANON_4K, MIB(2));
+}
+
+PROMISE(change_page_of_a_folio_breaks_under_a_buffer,
+	"the same for a page within a folio of 2 MiB")
+{
+	breaks_under_a_buffer(SHMEM_2M, MIB(2));
+	breaks_under_a_buffer(ANON_2M, MIB(2));
+}
+
+PROMISE(change_broken_page_is_exported_and_not_mapped,
+	"a buffer of a memfd with a broken page is SIGBUS there, and whole elsewhere")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(2));
+	const __u64 bad = MIB(1);
+	__u64 frame = page_frame(mem.map + bad);
+	int signals[4] = {}, fd, i;
+	char *map;
+
+	memory_unmap(&mem);
+	page_poison(frame);
+	fd = create(&mem, 0, mem.size);
+	map = map_dma_buf(fd, 0, mem.size);
+	judge_broken(fd, map, &mem, bad, signals);
+	must(munmap(map, mem.size));
+	must(close(fd));
+	memory_free(&mem);
+	page_unpoison(frame);
+	for (i = 0; i < 4; i++)
+		check_eq(signals[i], SIGBUS);
+}
+
+/* Memory that others want at this very place. */
+
+#define MEMORY_BLOCKS "/sys/devices/system/memory/"
+
+static bool block_write(int block, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), MEMORY_BLOCKS "memory%d/%s", block, file);
+	return file_write(path, text);
+}
+
+static bool block_state(int block, const char *state)
+{
+	return block_write(block, "state", state);
+}
+
+/* Takes a block of memory out, to give it back as movable. -1 for none. */
+static int make_movable(void)
+{
+	int block;
+
+	for (block = 47; block > 0; block--) {
+		if (!block_state(block, "offline"))
+			continue;
+		if (block_state(block, "online_movable"))
+			return block;
+		block_state(block, "online");
+	}
+	return -1;
+}
+
+static __u64 block_pages(void)
+{
+	unsigned long long size = 0;
+	FILE *file = fopen(MEMORY_BLOCKS "block_size_bytes", "re");
+
+	if (!file)
+		skip("the kernel cannot take memory out");
+	check_eq(fscanf(file, "%llx", &size), 1);
+	fclose(file);
+	if (size < PAGE)
+		fail("blocks of %llu bytes", size);
+	return size / PAGE;
+}
+
+static size_t pages_in_block(const struct memory *mem, int block, __u64 pages)
+{
+	size_t offset, n = 0;
+
+	for (offset = 0; offset < mem->size; offset += PAGE)
+		n += page_frame(mem->map + offset) / pages == (__u64)block;
+	return n;
+}
+
+/* A buffer of memory that was in the block, much of it, and is no more. */
+static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_t *n)
+{
+	__u64 pages = block_pages();
+	struct dmabufx_segment seg;
+	int fd;
+
+	*mem = memory_make_patterned(kind, MIB(16));
+	*n += pages_in_block(mem, block, pages);
+	seg = segment(mem, 0, mem->size);
+	fd = create_of(&seg, 1);
+	check_eq(pages_in_block(mem, block, pages), 0);
+	return fd;
+}
+
+PROMISE(change_movable_memory_can_be_taken_out,
+	"memory blocks are taken out of the machine while buffers of what was there live")
+{
+	static const enum memory_kind kinds[] = { SHMEM_4K, SHMEM_2M, ANON_4K };
+	int block, fds[ARRAY_SIZE(kinds)];
+	struct memory mem[ARRAY_SIZE(kinds)];
+	size_t n = 0, i;
+	bool out;
+
+	block_pages();
+	block = make_movable();
+	if (block < 0)
+		skip("no block of memory can be taken out");
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		fds[i] = moved_out(&mem[i], kinds[i], block, &n);
+	out = block_state(block, "offline");
+	if (out)
+		check(block_state(block, "online"));
+	note("%zu pages were in the block", n);
+	check(out);
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		shown(fds[i], &mem[i], 0, mem[i].size);
+	check_le(1, n);
+}
+
+PROMISE(change_cma_areas_stay_free,
+	"an area that devices may claim (CMA) can be claimed while buffers live")
+{
+	struct memory mem[8];
+	char path[256], number[32];
+	glob_t areas;
+	long pages;
+	int fds[8], i;
+
+	if (glob("/sys/kernel/debug/cma/*", 0, NULL, &areas))
+		skip("needs an area of CMA (cma=) and CMA_DEBUGFS");
+	snprintf(path, sizeof(path), "%s/count", areas.gl_pathv[0]);
+	pages = file_number(path, "");
+	for (i = 0; i < 8; i++) {
+		struct dmabufx_segment seg;
+
+		mem[i] = memory_make_patterned(i % 2 ? ANON_4K : SHMEM_4K, MIB(16));
+		seg = segment(&mem[i], 0, mem[i].size);
+		fds[i] = create_of(&seg, 1);
+	}
+	snprintf(number, sizeof(number), "%ld", pages / 2);
+	snprintf(path, sizeof(path), "%s/alloc", areas.gl_pathv[0]);
+	check(file_write(path, number));
+	snprintf(path, sizeof(path), "%s/free", areas.gl_pathv[0]);
+	check(file_write(path, number));
+	for (i = 0; i < 8; i++)
+		shown(fds[i], &mem[i], 0, mem[i].size);
+	globfree(&areas);
+}
+
+/* Memory cgroups. */
+
+#define CGROUPS "/sys/fs/cgroup/"
+#define GROUP CGROUPS "dmabufx-tests"
+
+static void group_set(const char *file, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), GROUP "/%s", file);
+	if (!file_write(path, value))
+		fail("%s: %s", path, errno_name(errno));
+}
+
+static void group_make(void)
+{
+	file_write(CGROUPS "cgroup.subtree_control", "+memory");
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		skip(GROUP ": %s", errno_name(errno));
+	if (access(GROUP "/memory.max", W_OK))
+		skip("needs memory cgroups");
+}
+
+/* Who was in it may take a moment to be gone. */
+static void group_remove(void)
+{
+	int tries;
+
+	for (tries = 0; rmdir(GROUP) && tries < 100; tries++)
+		usleep(20000);
+}
+
+static long group_kernel_memory(void)
+{
+	return file_number(GROUP "/memory.stat", "kernel ");
+}
+
+#define MANY 60000
+
+/* Every second page: nothing can be merged. */
+static struct dmabufx_segment *many_segments(const struct memory *mem)
+{
+	struct dmabufx_segment *segments = calloc(MANY, sizeof(*segments));
+	__u32 i;
+
+	check(segments);
+	for (i = 0; i < MANY; i++)
+		segments[i] = segment(mem, i % 8 * 2 * PAGE, PAGE);
+	return segments;
+}
+
+static void count_metadata(const struct memory *mem)
+{
+	struct dmabufx_segment *segments = many_segments(mem);
+	/* 16 bytes a run, and an entry of 32 in the device's table. */
+	const long table = MANY * 16, list = MANY * 32;
+	long before, made, mapped, after;
+	int fd, importer = importer_open();
+
+	group_set("cgroup.procs", "0");
+	close(create_of(segments, 2));
+	before = group_kernel_memory();
+	fd = create_of(segments, MANY);
+	made = group_kernel_memory() - before;
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	mapped = group_kernel_memory() - before;
+	must(close(importer));
+	must(close(fd));
+	after = group_kernel_memory() - before;
+	note("%ld bytes for the buffer, %ld with its mapping, %ld afterwards", made,
+	     mapped, after);
+	check_le(table, made);
+	check_le(made, table + table / 2);
+	check_le(made + list, mapped);
+	check_le(after, table / 4);
+}
+
+PROMISE(change_metadata_is_charged,
+	"what the kernel records of a buffer counts for its maker's memory cgroup")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int child;
+
+	group_make();
+	child = must(fork());
+	if (!child) {
+		count_metadata(&mem);
+		_exit(0);
+	}
+	join_child(child);
+	group_remove();
+}
+
+static void refused_for_memory(const struct dmabufx_segment *segments, __u32 nr)
+{
+	struct dmabufx_create req = request(segments, nr, 0);
+	int device = device_open();
+
+	must_fail(ENOMEM, try_request(device, &req));
+	check(req.reason == DMABUFX_REASON_NO_MEMORY ||
+	      req.reason == DMABUFX_REASON_NONE);
+	must(close(device));
+}
+
+/* In a group that is full soon, where nobody may be killed for it. */
+static void create_too_much(const struct memory *mem)
+{
+	struct memory holes = memory_make_holes(SHMEM_4K, MIB(16));
+	struct memory untouched = memory_make_holes(ANON_4K, MIB(16));
+	struct dmabufx_segment *many = many_segments(mem);
+	struct dmabufx_segment too_much[] = {
+		segment(mem, 0, KIB(64)), segment(&holes, 0, holes.size),
+	};
+
+	check(file_write("/proc/self/oom_score_adj", "-1000"));
+	group_set("cgroup.procs", "0");
+	close(create_of(too_much, 1));
+	refused_for_memory(too_much, 2);
+	must(close(holes.fd));
+	must(munmap(holes.map, holes.size));
+	too_much[1] = segment(&untouched, 0, untouched.size);
+	refused_for_memory(too_much, 2);
+	must(munmap(untouched.map, untouched.size));
+	/* All of it was given back: what fits is made. */
+	close(create_of(too_much, 1));
+	close(create_of(many, 1000));
+}
+
+PROMISE(change_full_cgroup_is_enomem,
+	"a create beyond its memory cgroup's limit is ENOMEM, and hurts nobody else")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	int child, fd = create(&mem, 0, KIB(64));
+
+	group_make();
+	group_set("memory.max", "6M");
+	if (!access(GROUP "/memory.swap.max", W_OK))
+		group_set("memory.swap.max", "0");
+	child = must(fork());
+	if (!child) {
+		create_too_much(&mem);
+		_exit(0);
+	}
+	join_child(child);
+	shown(fd, &mem, 0, KIB(64));
+	shown(create(&mem, 0, KIB(64)), &mem, 0, KIB(64));
+	group_remove();
+}
+
+PROMISE(change_reclaim_leaves_buffers_alone,
+	"memory in a buffer stays where it is while the kernel reclaims all that it can")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(4));
+	struct memory user = memory_make_patterned(ANON_4K, MIB(4));
+	const struct dmabufx_segment both[] = {
+		segment(&mem, 0, mem.size), segment(&user, 0, user.size),
+	};
+	__u64 frame = page_frame(mem.map + MIB(1));
+	__u64 user_frame = page_frame(user.map + MIB(1));
+	int fd = create_of(both, 2), i;
+	char *map;
+
+	for (i = 0; i < 3; i++) {
+		madvise(mem.map, mem.size, MADV_PAGEOUT);
+		madvise(user.map, user.size, MADV_PAGEOUT);
+		check(file_write("/proc/sys/vm/compact_memory", "1"));
+		check(file_write("/proc/sys/vm/drop_caches", "3"));
+	}
+	/* They may have been unmapped, to be found again where they were. */
+	pattern_check(mem.map, 1, mem.id, 0, MIB(4), "the memfd");
+	pattern_check(user.map, 1, user.id, 0, MIB(4), "the owner");
+	check_eq(page_frame(mem.map + MIB(1)), frame);
+	check_eq(page_frame(user.map + MIB(1)), user_frame);
+	map = map_dma_buf(fd, 0, MIB(8));
+	pattern_check(map, 1, mem.id, 0, MIB(4), "mmap");
+	pattern_check(map + MIB(4), 1, user.id, 0, MIB(4), "mmap");
+}

@@ -1,0 +1,806 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Threads and processes that get in each other's way, for about a second each.
+ * Whoever wins, the data is right, and in the end nothing is left; what the
+ * kernel thinks of it, the harness reads in its log.
+ *
+ * Races that belong to one subject are with that: seals and kills in lifetime.c,
+ * SYNC in cpu_access.c, the order of faults and kept vmaps in orders.c, changes
+ * of user memory while it is pinned in user.c.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define MILLISECONDS 1000
+#define MOST_MILLISECONDS 60000
+
+/**
+ * struct runner - what a thread does until the time is over
+ * @what: for messages
+ * @step: one round of it
+ * @arg: for @step
+ * @least: go on until there were so many rounds, and no longer than a minute
+ * @rounds: how many there were
+ */
+struct runner {
+	const char *what;
+	void (*step)(void *arg, unsigned int round);
+	void *arg;
+	unsigned int least;
+	atomic_uint rounds;
+	pthread_t thread;
+};
+
+static atomic_bool race_is_over;
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	must(clock_gettime(CLOCK_MONOTONIC, &ts));
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void *run(void *arg)
+{
+	struct runner *runner = arg;
+
+	while (!atomic_load(&race_is_over)) {
+		runner->step(runner->arg, runner->rounds);
+		atomic_fetch_add(&runner->rounds, 1);
+	}
+	return NULL;
+}
+
+static bool had_enough(struct runner *runners, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (atomic_load(&runners[i].rounds) < runners[i].least)
+			return false;
+	return true;
+}
+
+static void race(struct runner *runners, size_t nr)
+{
+	long start = now_ms(), ms = 0;
+	size_t i;
+
+	atomic_store(&race_is_over, false);
+	for (i = 0; i < nr; i++)
+		check_eq(pthread_create(&runners[i].thread, NULL, run,
+					&runners[i]), 0);
+	while (ms < MILLISECONDS || (ms < MOST_MILLISECONDS && !had_enough(runners, nr))) {
+		usleep(10000);
+		ms = now_ms() - start;
+	}
+	atomic_store(&race_is_over, true);
+	for (i = 0; i < nr; i++) {
+		pthread_join(runners[i].thread, NULL);
+		note("%s: %u rounds", runners[i].what, runners[i].rounds);
+		check_le(1, runners[i].rounds);
+	}
+}
+
+/* A word in each page tells which page it is. */
+static __u64 stamp(__u64 offset)
+{
+	return 0xd3ab0f0000000000 + offset;
+}
+
+static void stamp_pages(char *map, size_t size)
+{
+	size_t at;
+
+	for (at = 0; at < size; at += PAGE)
+		*(volatile __u64 *)(map + at) = stamp(at);
+}
+
+static struct memory stamped(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make(kind, size);
+
+	stamp_pages(mem.map, mem.size);
+	return mem;
+}
+
+/* Two runs at least: for the kernel it has to be mapped. */
+static int two_halves(const struct memory *mem)
+{
+	const struct dmabufx_segment halves[] = {
+		segment(mem, mem->size / 2, mem->size / 2),
+		segment(mem, 0, mem->size / 2),
+	};
+
+	return create_of(halves, 2);
+}
+
+/* One descriptor behind which the buffer changes all the time. */
+struct slot {
+	const struct memory *mem;
+	int fd;
+};
+
+static void put_another_buffer(void *arg, unsigned int round)
+{
+	struct slot *slot = arg;
+	int fd = create(&slot->mem[round % 2], 0, slot->mem->size);
+
+	must(dup3(fd, slot->fd, O_CLOEXEC));
+	must(close(fd));
+}
+
+static void import_it(void *arg, unsigned int round)
+{
+	const struct slot *slot = arg;
+	int importer = importer_open();
+	__u64 word, at = round * 7 % (slot->mem->size / PAGE) * PAGE;
+
+	importer_attach(importer, slot->fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	if (round % 3 == 0) {
+		importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+		importer_map(importer, DMABUFX_IMPORTER_TO_DEVICE);
+	}
+	importer_read(importer, DMABUFX_VIA_DEVICE, at, &word, sizeof(word));
+	check_eq(word, stamp(at));
+	if (round % 2) {
+		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+		importer_read(importer, DMABUFX_VIA_VMAP, at, &word, sizeof(word));
+		check_eq(word, stamp(at));
+	}
+	must(close(importer));
+}
+
+PROMISE(race_importers_against_release,
+	"importers attach, map and vmap buffers whose last descriptor is closed meanwhile")
+{
+	struct memory mem[2] = { stamped(SHMEM_4K, MIB(1)), stamped(SHMEM_4K, MIB(1)) };
+	struct slot slot = { mem, create(&mem[0], 0, MIB(1)) };
+	struct runner runners[] = {
+		{ "replace", put_another_buffer, &slot },
+		{ "import", import_it, &slot },
+		{ "import", import_it, &slot },
+		{ "import", import_it, &slot },
+	};
+
+	race(runners, ARRAY_SIZE(runners));
+}
+
+static void vmap_and_release(void *arg, unsigned int round)
+{
+	const struct memory *mem = arg;
+	int importer = importer_open(), fd = two_halves(mem);
+	__u64 word, at = round * 5 % (mem->size / 2 / PAGE) * PAGE;
+
+	importer_attach(importer, fd);
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	if (round % 2)
+		importer_do(importer, DMABUFX_IMPORTER_VUNMAP, 0);
+	if (round % 4 == 1)
+		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	if (round % 2 == 0) {
+		importer_read(importer, DMABUFX_VIA_VMAP, at, &word, sizeof(word));
+		check_eq(word, stamp(at + mem->size / 2));
+	}
+	must(close(fd));
+	must(close(importer));
+}
+
+static void want_memory(void *arg, unsigned int round)
+{
+	(void)arg;
+	(void)round;
+	check(file_write("/proc/sys/vm/drop_caches", "2"));
+}
+
+PROMISE(race_release_against_shrinker,
+	"buffers end while the kernel takes back their idle kernel mappings")
+{
+	struct memory mem = stamped(SHMEM_4K, KIB(256));
+	struct runner runners[] = {
+		{ "vmap and release", vmap_and_release, &mem },
+		{ "vmap and release", vmap_and_release, &mem },
+		{ "shrink", want_memory, NULL },
+	};
+
+	race(runners, ARRAY_SIZE(runners));
+}
+
+/*
+ * A mapping that is touched by some threads while another takes it apart. At each
+ * moment a page is there, with its stamp, or is not: SIGSEGV, never SIGBUS.
+ */
+struct ground {
+	struct memory *mem;
+	char *map;
+	char *elsewhere;
+	size_t size;
+	int fd;
+};
+
+static __thread sigjmp_buf no_page;
+
+static void on_segv(int signal)
+{
+	siglongjmp(no_page, signal);
+}
+
+static void touch_somewhere(void *arg, unsigned int round)
+{
+	const struct ground *g = arg;
+	size_t at = round * 2654435761u % (g->size / PAGE) * PAGE;
+
+	if (!sigsetjmp(no_page, 1)) {
+		__u64 word = *(volatile __u64 *)(g->map + at);
+
+		/* Zero: of the pages that hold the place of those that moved. */
+		if (word)
+			check_eq(word, stamp(at));
+	}
+}
+
+static void map_all(const struct ground *g)
+{
+	must(mmap(g->map, g->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		  g->fd, 0));
+}
+
+/* Nobody else may get the place meanwhile. */
+static void unmap_part(const struct ground *g, size_t at, size_t len)
+{
+	must(mmap(g->map + at, len, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0));
+}
+
+static void move_and_come_back(const struct ground *g)
+{
+	must(mremap(g->map, g->size, g->size,
+		    MREMAP_MAYMOVE | MREMAP_FIXED, g->elsewhere));
+	must(mmap(g->map, g->size, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+		  MAP_FIXED_NOREPLACE, -1, 0));
+	must(mremap(g->elsewhere, g->size, g->size,
+		    MREMAP_MAYMOVE | MREMAP_FIXED, g->map));
+}
+
+static void fork_and_touch(const struct ground *g)
+{
+	int status, child = must(fork());
+
+	if (!child) {
+		/* Only this thread is here, and the mapping is whole. */
+		_exit(*(volatile __u64 *)g->map != stamp(0));
+	}
+	must(waitpid(child, &status, 0));
+	check_eq(status, 0);
+}
+
+static void take_apart(void *arg, unsigned int round)
+{
+	const struct ground *g = arg;
+	size_t at = round * 40503u % (g->size / PAGE / 2) * PAGE;
+	size_t len = (round % 9 + 1) * PAGE;
+
+	map_all(g);
+	switch (round % 6) {
+	case 0:
+		unmap_part(g, at, len);
+		break;
+	case 1:
+		must(mprotect(g->map + at, len, PROT_READ));
+		must(mprotect(g->map, g->size, PROT_NONE));
+		must(mprotect(g->map + at, len, PROT_READ | PROT_WRITE));
+		break;
+	case 2:
+		move_and_come_back(g);
+		break;
+	case 3:
+		unmap_part(g, g->size - len, len);
+		break;
+	case 4:
+		fork_and_touch(g);
+		break;
+	case 5:
+		/* The memory below goes elsewhere; the buffer keeps it. */
+		must(fallocate(g->mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       at & -g->mem->folio, g->mem->folio));
+		break;
+	}
+}
+
+static void faults_against_changes(enum memory_kind kind, size_t size, size_t skew)
+{
+	struct memory mem = stamped(kind, size);
+	size_t align = mem.folio > MIB(2) ? mem.folio : MIB(2);
+	struct ground g = { .mem = &mem, .size = size, .fd = create(&mem, 0, size) };
+	struct sigaction action = { .sa_handler = on_segv, .sa_flags = SA_NODEFER };
+	struct runner runners[] = {
+		{ "touch", touch_somewhere, &g },
+		{ "touch", touch_somewhere, &g },
+		{ "take apart", take_apart, &g, .least = 12 },
+	};
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+	note("%s%s", memory_name(kind), skew ? ", misplaced" : "");
+	g.map = (char *)map_at_aligned_place(-1, size + MIB(2), align, flags) + skew;
+	g.elsewhere = map_at_aligned_place(-1, size, align, flags);
+	map_all(&g);
+	must(sigaction(SIGSEGV, &action, NULL));
+	race(runners, ARRAY_SIZE(runners));
+	must(munmap(g.map, size));
+	must(close(g.fd));
+	memory_free(&mem);
+}
+
+PROMISE(race_faults_of_small_pages,
+	"faults of single pages against unmapping, moving, protection, fork and holes")
+{
+	faults_against_changes(SHMEM_4K, MIB(4), 0);
+}
+
+PROMISE(race_faults_of_huge_pages,
+	"the same for pages of 2 MiB, mapped by PMDs and by PTEs")
+{
+	faults_against_changes(HUGETLB_2M, MIB(8), 0);
+	faults_against_changes(HUGETLB_2M, MIB(8), PAGE);
+	faults_against_changes(SHMEM_2M, MIB(4), 0);
+}
+
+PROMISE(race_faults_of_1g_pages, "the same for a page of 1 GiB, mapped by a PUD")
+{
+	faults_against_changes(HUGETLB_1G, GIB(1), 0);
+}
+
+/* The module goes and comes while others try to use it. */
+
+/* -1 while it is not there. */
+static int device_if_there(void)
+{
+	int device = open(settings.device, O_RDWR | O_CLOEXEC);
+
+	if (device < 0)
+		check(errno == ENOENT || errno == ENXIO || errno == ENODEV);
+	return device;
+}
+
+static void use_device(void *arg, unsigned int round)
+{
+	const struct memory *mem = arg;
+	int device = device_if_there(), fd, importer;
+	long start = now_ms();
+	char *map;
+
+	(void)round;
+	if (device < 0) {
+		usleep(1000);
+		return;
+	}
+	fd = must(try_create(device, item(mem, 0, mem->size), 0));
+	must(close(device));
+	importer = importer_open();
+	importer_attach(importer, fd);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	map = map_dma_buf(fd, 0, mem->size);
+	must(close(fd));
+	check_eq(*(volatile __u64 *)(map + PAGE), stamp(PAGE));
+	must(close(importer));
+	must(munmap(map, mem->size));
+	/* Now and then nobody uses it, however slow the machine is. */
+	usleep((now_ms() - start) * 3000);
+}
+
+static void unload_and_load(void *arg, unsigned int round)
+{
+	unsigned int *unloaded = arg;
+
+	(void)round;
+	while (module_try_unload()) {
+		check_eq(errno, EWOULDBLOCK);
+		if (atomic_load(&race_is_over))
+			return;
+		usleep(100);
+	}
+	module_load();
+	++*unloaded;
+}
+
+PROMISE(race_unload_against_use,
+	"the module is unloaded only when nobody uses it, whoever tries at that moment")
+{
+	struct memory mem = stamped(SHMEM_4K, KIB(64));
+	unsigned int unloaded = 0;
+	struct runner runners[] = {
+		{ "use", use_device, &mem, .least = 10 },
+		{ "use", use_device, &mem },
+		{ "unload and load", unload_and_load, &unloaded, .least = 3 },
+	};
+
+	if (!settings.module)
+		skip("needs --module");
+	race(runners, ARRAY_SIZE(runners));
+	check_le(1, unloaded);
+	close(create(&mem, 0, mem.size));
+}
+
+/* Children that are forked, and execute others, while descriptors are made. */
+
+static void create_mixed(void *arg, unsigned int round)
+{
+	struct memory *mem = arg;
+	const struct dmabufx_segment both[] = {
+		segment(&mem[0], 0, mem[0].size), segment(&mem[1], 0, mem[1].size),
+	};
+
+	(void)round;
+	must(close(create_of(both, 2)));
+}
+
+/* The shell's own descriptors, as it sees them: no dma-buf among them. */
+static void fork_and_exec(void *arg, unsigned int round)
+{
+	int status, child = must(fork());
+
+	(void)arg;
+	if (!child && round % 4)
+		_exit(0);
+	if (!child) {
+		execl("/bin/sh", "sh", "-c",
+		      "! ls -l /proc/$$/fd | grep -q dmabuf", NULL);
+		_exit(127);
+	}
+	must(waitpid(child, &status, 0));
+	check_eq(status, 0);
+}
+
+PROMISE(race_create_against_exec,
+	"programs executed while buffers are created inherit none of them")
+{
+	struct memory mem[2] = { stamped(SHMEM_4K, KIB(256)), stamped(ANON_4K, KIB(64)) };
+	struct runner runners[] = {
+		{ "create", create_mixed, mem },
+		{ "fork and exec", fork_and_exec, NULL, .least = 8 },
+	};
+
+	race(runners, ARRAY_SIZE(runners));
+	/* Forks left its pages shared for a moment, and yet they are the owner's. */
+	stamp_pages(mem[1].map, mem[1].size);
+	check_eq(*(volatile __u64 *)map_dma_buf(create_of_user(mem[1].map, PAGE), 0,
+						PAGE), stamp(0));
+}
+
+/* Signals. */
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* Every call there is. EINTR is for those who are being killed. */
+static void call_all(int device, struct memory *holes, struct memory *untouched)
+{
+	const struct dmabufx_segment both[] = {
+		segment(holes, 0, holes->size),
+		segment(untouched, 0, untouched->size),
+	};
+	struct dmabufx_create req = request(both, 2, 0);
+	int fd = must(try_request(device, &req)), importer = importer_open();
+	struct dmabufx_query query = { .size = sizeof(query) };
+	struct dmabufx_info info = { .size = sizeof(info), .fd = fd };
+	__u64 size = holes->size + untouched->size;
+	char *map = map_dma_buf(fd, 0, size);
+	__u64 word;
+
+	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+	must(ioctl(device, DMABUFX_IOC_INFO, &info));
+	stamp_pages(map, size);
+	importer_attach(importer, fd);
+	sync_start(fd, DMA_BUF_SYNC_RW);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	sync_end(fd, DMA_BUF_SYNC_RW);
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_read(importer, DMABUFX_VIA_VMAP, size - PAGE, &word, sizeof(word));
+	check_eq(word, stamp(size - PAGE));
+	must(close(importer));
+	must(munmap(map, size));
+	must(close(fd));
+}
+
+PROMISE(race_signals_against_all_calls,
+	"under a rain of signals that have handlers, no call fails")
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval rain = { { 0, 1500 }, { 0, 1500 } }, dry = {};
+	long end = now_ms() + MILLISECONDS;
+	int device = device_open(), rounds = 0;
+
+	must(sigaction(SIGALRM, &action, NULL));
+	while (now_ms() < end) {
+		struct memory holes = memory_make_holes(SHMEM_4K, KIB(256));
+		struct memory untouched = memory_make_holes(ANON_4K, KIB(256));
+
+		must(setitimer(ITIMER_REAL, &rain, NULL));
+		call_all(device, &holes, &untouched);
+		must(setitimer(ITIMER_REAL, &dry, NULL));
+		memory_free(&holes);
+		memory_free(&untouched);
+		rounds++;
+	}
+	note("%d rounds", rounds);
+}
+
+/* CPU time of the kernel's, for a child that creates; killed after @ms if not 0. */
+static long create_in_child(const struct dmabufx_segment *segments, __u32 nr, int ms)
+{
+	int status, child = must(fork());
+	struct rusage usage;
+
+	if (!child) {
+		struct dmabufx_create req = request(segments, nr, 0);
+
+		must(try_request(device_open(), &req));
+		_exit(0);
+	}
+	if (ms) {
+		usleep(ms * 1000);
+		must(kill(child, SIGKILL));
+	}
+	must(wait4(child, &status, 0, &usage));
+	check_eq(status, ms ? SIGKILL : 0);
+	return usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000;
+}
+
+PROMISE(race_kill_ends_long_creates,
+	"a process that is killed in a long create ends soon, with nothing left")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory user = memory_make(ANON_4K, KIB(64));
+	const __u32 nr = 120000;
+	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
+	long full, killed;
+	__u32 i;
+
+	check(segments);
+	for (i = 0; i < nr; i++)
+		segments[i] = segment(i % 2 ? &mem : &user, i % 16 * PAGE, PAGE);
+	full = create_in_child(segments, nr, 0);
+	killed = create_in_child(segments, nr, full / 10 + 1);
+	note("%ld ms of CPU time for all of it, %ld ms when killed early", full, killed);
+	check_le(killed, full * 6 / 10);
+	free(segments);
+}
+
+/* Descriptors: one is left, and several threads want it. */
+
+struct last_one {
+	struct memory mem;
+	int device;
+	atomic_uint won, lost;
+};
+
+static void take_the_last(void *arg, unsigned int round)
+{
+	struct last_one *last = arg;
+	struct dmabufx_segment seg = segment(&last->mem, 0, last->mem.size);
+	struct dmabufx_create req = request(&seg, 1, 0);
+	int fd = round % 2 ? try_request(last->device, &req) :
+		 try_create(last->device, item(&last->mem, 0, last->mem.size), 0);
+
+	if (fd < 0) {
+		check_eq(errno, EMFILE);
+		atomic_fetch_add(&last->lost, 1);
+		return;
+	}
+	atomic_fetch_add(&last->won, 1);
+	sched_yield();
+	must(close(fd));
+}
+
+PROMISE(race_for_the_last_descriptor,
+	"threads that want the last free descriptor get it or EMFILE, and nothing is lost")
+{
+	struct last_one last = {
+		.mem = memory_make(SHMEM_4K, KIB(64)), .device = device_open(),
+	};
+	struct runner runners[] = {
+		{ "take", take_the_last, &last },
+		{ "take", take_the_last, &last },
+		{ "take", take_the_last, &last },
+	};
+	struct rlimit before, one;
+
+	must(getrlimit(RLIMIT_NOFILE, &before));
+	one = before;
+	one.rlim_cur = last.device + 2;
+	must(setrlimit(RLIMIT_NOFILE, &one));
+	race(runners, ARRAY_SIZE(runners));
+	must(setrlimit(RLIMIT_NOFILE, &before));
+	note("%u got it, %u did not", last.won, last.lost);
+	check_le(1, last.won);
+	check_le(1, last.lost);
+}
+
+/* One buffer, two processes that do everything with it. */
+static void use_buffer(int fd, const struct memory *mem)
+{
+	long end = now_ms() + MILLISECONDS;
+	unsigned int round;
+	__u64 word;
+
+	for (round = 0; now_ms() < end; round++) {
+		size_t at = round * 7 % (mem->size / 2 / PAGE) * PAGE;
+		char *map = map_dma_buf(fd, 0, mem->size);
+		int importer = importer_open();
+
+		sync_start(fd, DMA_BUF_SYNC_READ);
+		check_eq(*(volatile __u64 *)(map + at), stamp(at + mem->size / 2));
+		sync_end(fd, DMA_BUF_SYNC_READ);
+		importer_attach(importer, fd);
+		importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+		importer_read(importer, DMABUFX_VIA_VMAP, at, &word, sizeof(word));
+		check_eq(word, stamp(at + mem->size / 2));
+		must(munmap(map, mem->size));
+		must(close(importer));
+	}
+}
+
+PROMISE(race_of_two_processes,
+	"two processes map, sync, attach and vmap one buffer at the same time")
+{
+	struct memory mem = stamped(SHMEM_4K, MIB(1));
+	int fd = two_halves(&mem), child = must(fork());
+
+	use_buffer(fd, &mem);
+	if (!child)
+		_exit(0);
+	join_child(child);
+}
+
+/* Holes that two creates fill at the same time are filled once. */
+
+struct holes {
+	struct memory mem;
+	pthread_barrier_t start;
+	int device;
+	int fd;
+};
+
+static void *create_at_the_same_time(void *arg)
+{
+	struct holes *holes = arg;
+
+	pthread_barrier_wait(&holes->start);
+	holes->fd = must(try_create(holes->device,
+				    item(&holes->mem, 0, holes->mem.size), 0));
+	return NULL;
+}
+
+static void fill_twice(struct holes *holes, enum memory_kind kind, size_t size)
+{
+	pthread_t thread;
+	char *map, *other;
+	int fd;
+
+	holes->mem = memory_make_holes(kind, size);
+	check_eq(pthread_create(&thread, NULL, create_at_the_same_time, holes), 0);
+	pthread_barrier_wait(&holes->start);
+	fd = must(try_create(holes->device, item(&holes->mem, 0, size), 0));
+	pthread_join(thread, NULL);
+	map = map_dma_buf(fd, 0, size);
+	other = map_dma_buf(holes->fd, 0, size);
+	stamp_pages(map, size);
+	check(!memcmp(map, other, size));
+	check(!memcmp(map, holes->mem.map, size));
+	must(munmap(map, size));
+	must(munmap(other, size));
+	must(close(fd));
+	must(close(holes->fd));
+	memory_free(&holes->mem);
+}
+
+static void fill_for_a_while(enum memory_kind kind, size_t size)
+{
+	struct holes holes = { .device = device_open() };
+	long end = now_ms() + MILLISECONDS;
+	int rounds;
+
+	pthread_barrier_init(&holes.start, NULL, 2);
+	for (rounds = 0; now_ms() < end || rounds < 20; rounds++)
+		fill_twice(&holes, kind, size);
+	note("%s: %d rounds", memory_name(kind), rounds);
+}
+
+PROMISE(race_to_fill_holes,
+	"creates that fill the same holes at the same moment get the same memory")
+{
+	fill_for_a_while(SHMEM_4K, KIB(256));
+}
+
+PROMISE(race_to_fill_hugetlb_holes,
+	"the same for hugetlb, and the pool has the same pages reserved as before")
+{
+	const char *reserved = "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages";
+	long before = file_number(reserved, "");
+
+	fill_for_a_while(HUGETLB_2M, MIB(4));
+	check_eq(file_number(reserved, ""), before);
+}
+
+/* A request that its owner rewrites while the kernel reads it. */
+
+struct shifting {
+	struct memory mem;
+	struct dmabufx_segment segments[16];
+	struct dmabufx_create req;
+	int device;
+};
+
+static void rewrite(void *arg, unsigned int round)
+{
+	struct shifting *s = arg;
+	volatile struct dmabufx_segment *seg = &s->segments[round % 16];
+
+	seg->size = round % 5 ? PAGE : round % 3 ? -PAGE : 0;
+	seg->offset = round % 7 ? round % 64 * PAGE : 1ull << 63;
+	seg->fd = round % 11 ? s->mem.fd : -1;
+	*(volatile __u32 *)&s->req.nr_segments = round % 17;
+	*(volatile __u32 *)&s->req.size = round % 13 ? sizeof(s->req) : round;
+}
+
+static void create_of_shifting(void *arg, unsigned int round)
+{
+	struct shifting *s = arg;
+	int fd = ioctl(s->device, DMABUFX_IOC_CREATE, &s->req);
+	__u64 size;
+
+	(void)round;
+	if (fd < 0) {
+		check(errno == EINVAL || errno == EBADF || errno == ERANGE ||
+		      errno == EFBIG || errno == E2BIG);
+		return;
+	}
+	size = lseek(fd, 0, SEEK_END);
+	/* What it read once is all it uses: 1 to 16 pages. */
+	check(size && size <= 16 * PAGE && size % PAGE == 0);
+	must(munmap(map_dma_buf(fd, 0, size), size));
+	must(close(fd));
+}
+
+PROMISE(race_request_changes_while_it_is_read,
+	"a request that another thread rewrites is taken as it was once read, or refused")
+{
+	struct shifting s = {
+		.mem = memory_make(SHMEM_4K, KIB(256)), .device = device_open(),
+	};
+	struct runner runners[] = {
+		{ "rewrite", rewrite, &s },
+		{ "create", create_of_shifting, &s },
+		{ "create", create_of_shifting, &s },
+	};
+	int i;
+
+	for (i = 0; i < 16; i++)
+		s.segments[i] = segment(&s.mem, i * PAGE, PAGE);
+	s.req = request(s.segments, 16, 0);
+	race(runners, ARRAY_SIZE(runners));
+}
