@@ -361,9 +361,12 @@ static int __init dmabufx_init(void)
 	if (ret)
 		return ret;
 
+	dmabufx_debug_init();
 	ret = nodes_register();
-	if (ret)
+	if (ret) {
+		dmabufx_debug_exit();
 		dmabufx_vmap_exit();
+	}
 	return ret;
 }
 
@@ -372,6 +375,7 @@ static void __exit dmabufx_exit(void)
 	if (serve_udmabuf)
 		misc_deregister(&udmabuf_node);
 	misc_deregister(&dmabufx_node);
+	dmabufx_debug_exit();
 	dmabufx_vmap_exit();
 }
 
