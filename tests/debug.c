@@ -137,8 +137,9 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 	while (fgets(line, sizeof(line), file)) {
 		if (strncmp(line, key, strlen(key)))
 			continue;
-		check_eq(sscanf(line + strlen(key), "start=%lu pages=%lu pfn=%lu order=%lu",
-				&start, &pages, &pfn, &order), 4);
+		if (sscanf(line + strlen(key), "start=%lu pages=%lu pfn=%lu order=%lu",
+			   &start, &pages, &pfn, &order) < 4)
+			fail("'%s'", line);
 		check_eq(start, i ? 256 : 0);
 		check_eq(pages, i ? 1 : 256);
 		check_eq(order, 9);
@@ -188,8 +189,8 @@ PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one l
 
 	file = fopen(FOLDER "runs", "r");
 	while (fgets(line, sizeof(line), file)) {
-		check_eq(sscanf(line, "ino=%lu start=%lu pages=%lu", &ino, &start, &pages),
-			 3);
+		if (sscanf(line, "ino=%lu start=%lu pages=%lu", &ino, &start, &pages) < 3)
+			fail("'%s'", line);
 		if (ino != stat.st_ino)
 			continue;
 		check_eq(start, last_start);

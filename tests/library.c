@@ -375,7 +375,7 @@ PROMISE(library_makes_read_only_buffers, "where the driver can, which nobody can
 PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
 {
 	struct dmabufx_request request = { .flags = 0x80 };
-	int fd = device(), memfd = filled_memfd(1, PAGE);
+	int fd = device(), memfd = filled_memfd(1, PAGE), null;
 	struct dmabufx_segment *many, empty = { .fd = memfd };
 	const unsigned int nr = 262145;
 
@@ -403,8 +403,8 @@ PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
 
 	bad(EBADF, dmabufx_create_memfd(-1, memfd, 0, 0, &request));
 	told(&request, EBADF, 1, "Bad file descriptor");
-	bad(ENOTTY, dmabufx_create_memfd(must(open("/dev/null", O_RDWR)), memfd, 0, 0,
-					 &request));
+	null = must(open("/dev/null", O_RDWR));
+	bad(ENOTTY, dmabufx_create_memfd(null, memfd, 0, 0, &request));
 	told(&request, ENOTTY, 1, "Inappropriate ioctl for device");
 
 	good(dmabufx_create_memfd(fd, memfd, 0, 0, &request));
@@ -430,6 +430,7 @@ static void refuses(struct dmabufx_segment segment, int error, const char *why)
 PROMISE(library_explains_bad_segments, "by index and reason, the same with each driver")
 {
 	int memfd = filled_memfd(1, 4 * PAGE), shrinks, sealed = filled_memfd(2, PAGE);
+	const uint64_t far = INT64_MAX / PAGE * PAGE;
 	int pipes[2];
 
 	shrinks = must(memfd_create("shrinks", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -449,9 +450,8 @@ PROMISE(library_explains_bad_segments, "by index and reason, the same with each 
 		"the descriptor is no memfd (nor a file of shmem or hugetlbfs)");
 	refuses((struct dmabufx_segment){ .fd = memfd, .offset = PAGE, .size = 4 * PAGE },
 		ERANGE, "it reaches beyond the end of the memfd");
-	refuses((struct dmabufx_segment){ .fd = memfd, .offset = INT64_MAX / PAGE * PAGE,
-					  .size = PAGE },
-		ERANGE, "it reaches beyond the end of the memfd");
+	refuses((struct dmabufx_segment){ .fd = memfd, .offset = far, .size = PAGE }, ERANGE,
+		"it reaches beyond the end of the memfd");
 	refuses((struct dmabufx_segment){ .fd = shrinks, .size = PAGE }, EPERM,
 		"the memfd lacks F_SEAL_SHRINK");
 	refuses((struct dmabufx_segment){ .fd = sealed, .size = PAGE }, EPERM,
@@ -478,8 +478,9 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 		{ .fd = memfd, .size = 0xffffffffULL * PAGE },
 	};
 	struct dmabufx_request request = {};
-	char path[64], *protected, *mapped;
 	struct iovec iov;
+	char path[64];
+	int dmabuf;
 
 	if (is_udmabuf(fd))
 		skip("udmabuf takes no addresses");
@@ -491,15 +492,14 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 	bad(EFAULT, dmabufx_create_iovec(fd, &iov, 1, &request));
 	told(&request, EFAULT, 0, "segment 0: it is not in the address space of programs");
 
-	protected = must(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	iov.iov_base = protected;
+	iov.iov_base = must(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				 0));
 	bad(EACCES, dmabufx_create_iovec(fd, &iov, 1, &request));
 	told(&request, EACCES, 0,
 	     "segment 0: it is mapped without permission to read or, as the buffer is not read-only, to write");
 
-	good(dmabufx_map(good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL)), 0, 0,
-			 PROT_READ | PROT_WRITE, (void **)&mapped));
-	iov.iov_base = mapped;
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	good(dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &iov.iov_base));
 	bad(EOPNOTSUPP, dmabufx_create_iovec(fd, &iov, 1, &request));
 	told(&request, EOPNOTSUPP, 0,
 	     "segment 0: it is mapped from a device or a dma-buf");
@@ -746,8 +746,11 @@ PROMISE(library_waits_for_devices, "through signals, and sync files tell when th
 	pthread_join(thread, NULL);
 }
 
-#define CODE(text) ((uint32_t)(text)[0] | (uint32_t)(text)[1] << 8 | \
-		    (uint32_t)(text)[2] << 16 | (uint32_t)(text)[3] << 24)
+static uint32_t code_of(const char *text)
+{
+	return (uint32_t)text[0] | (uint32_t)text[1] << 8 |
+	       (uint32_t)text[2] << 16 | (uint32_t)text[3] << 24;
+}
 
 PROMISE(library_lays_images_out, "in rows that GPUs take, planes behind each other")
 {
@@ -780,7 +783,7 @@ PROMISE(library_lays_images_out, "in rows that GPUs take, planes behind each oth
 	unsigned int i, p;
 
 	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
-		good(dmabufx_image_layout(&image, CODE(wanted[i].code), wanted[i].width,
+		good(dmabufx_image_layout(&image, code_of(wanted[i].code), wanted[i].width,
 					  wanted[i].height));
 		if (image.size != wanted[i].size || image.nr_planes != wanted[i].planes)
 			fail("%s of %u x %u: %u planes, %llu bytes", wanted[i].code,
@@ -795,13 +798,13 @@ PROMISE(library_lays_images_out, "in rows that GPUs take, planes behind each oth
 				     (unsigned long long)image.planes[p].offset);
 	}
 
-	bad(EINVAL, dmabufx_image_layout(&image, CODE("XR24"), 0, 1));
-	bad(EINVAL, dmabufx_image_layout(&image, CODE("XR24"), 1, 0));
-	bad(EOPNOTSUPP, dmabufx_image_layout(&image, CODE("R24A"), 1, 1));
+	bad(EINVAL, dmabufx_image_layout(&image, code_of("XR24"), 0, 1));
+	bad(EINVAL, dmabufx_image_layout(&image, code_of("XR24"), 1, 0));
+	bad(EOPNOTSUPP, dmabufx_image_layout(&image, code_of("R24A"), 1, 1));
 	bad(EOPNOTSUPP, dmabufx_image_layout(&image, 0, 1, 1));
-	bad(EOVERFLOW, dmabufx_image_layout(&image, CODE("XR24"), 1U << 31, 1));
-	bad(EOVERFLOW, dmabufx_image_layout(&image, CODE("NV24"), 1U << 31, 1));
-	good(dmabufx_image_layout(&image, CODE("XR24"), 16383, UINT32_MAX));
+	bad(EOVERFLOW, dmabufx_image_layout(&image, code_of("XR24"), 1U << 31, 1));
+	bad(EOVERFLOW, dmabufx_image_layout(&image, code_of("NV24"), 1U << 31, 1));
+	good(dmabufx_image_layout(&image, code_of("XR24"), 16383, UINT32_MAX));
 	check_eq(image.size, 65536ULL * UINT32_MAX);
 }
 

@@ -143,6 +143,11 @@ static void print_row(const char *memory, const char *driver,
 	putchar('\n');
 }
 
+static void add_number(struct json_object *row, const char *key, double number)
+{
+	json_object_object_add(row, key, json_object_new_double(number));
+}
+
 static struct json_object *to_json(const char *memory, const char *driver,
 				   const struct results *results)
 {
@@ -156,8 +161,7 @@ static struct json_object *to_json(const char *memory, const char *driver,
 				       json_object_new_string(results->why_not));
 	else
 		for (o = 0; o < OPERATIONS; o++)
-			json_object_object_add(row, operations[o],
-				json_object_new_double(results->median[o]));
+			add_number(row, operations[o], results->median[o]);
 	return row;
 }
 

@@ -85,8 +85,8 @@ static void check_kernel(struct findings *findings)
 	struct utsname name;
 
 	uname(&name);
-	sscanf(name.release, "%d.%d", &major, &minor);
-	if (major < 6 || (major == 6 && minor < 12))
+	if (sscanf(name.release, "%d.%d", &major, &minor) < 2 ||
+	    major < 6 || (major == 6 && minor < 12))
 		found(findings, BAD, "kernel",
 		      "%s is older than 6.12\ninstall a newer kernel; on Debian 12 from bookworm-backports",
 		      name.release);
@@ -117,22 +117,22 @@ static bool is_installed(void)
 
 static bool check_module(struct findings *findings)
 {
-	char version[32];
+	char version[32] = "";
 
-	if (read_line("/sys/module/dmabufx/version", version, sizeof(version))) {
-		found(findings, strcmp(version, VERSION) ? NOTE : GOOD, "module",
-		      strcmp(version, VERSION) ?
-		      "dmabufx %s is loaded, this program is " VERSION "\ninstall the same version of both" :
-		      "dmabufx %s is loaded", version);
-		return true;
-	}
-	if (is_installed())
+	if (read_line("/sys/module/dmabufx/version", version, sizeof(version)) &&
+	    !strcmp(version, VERSION))
+		found(findings, GOOD, "module", "dmabufx %s is loaded", version);
+	else if (*version)
+		found(findings, NOTE, "module",
+		      "dmabufx %s is loaded, this program is of %s\ninstall the same version of both",
+		      version, VERSION);
+	else if (is_installed())
 		found(findings, BAD, "module",
 		      "dmabufx is installed but not loaded\nmodprobe dmabufx; for each boot: echo dmabufx > /etc/modules-load.d/dmabufx.conf");
 	else
 		found(findings, BAD, "module",
 		      "dmabufx is not installed for this kernel\ninstall dmabufx-dkms and the kernel's headers (linux-headers-amd64 or the like)");
-	return false;
+	return *version;
 }
 
 /* Says how to get at a node that is there and cannot be opened. */

@@ -134,7 +134,7 @@ static int make_dmabuf(struct wish *wish)
 	return dmabuf;
 }
 
-static void run(char **command, int dmabuf)
+static void become(char **command, int dmabuf)
 {
 	char number[16], **arg;
 
@@ -171,7 +171,7 @@ int command_create(int argc, char **argv)
 	parse(&wish, argc, argv);
 	dmabuf = make_dmabuf(&wish);
 	if (*wish.command)
-		run(wish.command, dmabuf);
+		become(wish.command, dmabuf);
 	hold(dmabuf);
 	return 0;
 }

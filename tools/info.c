@@ -51,6 +51,11 @@ static void add_bytes(struct json_object *object, const char *key, uint64_t byte
 			       json_object_new_uint64(bytes));
 }
 
+static void add_word(struct json_object *list, const char *word)
+{
+	json_object_array_add(list, json_object_new_string(word));
+}
+
 static struct json_object *to_json(const struct dmabufx_query *query)
 {
 	struct json_object *object = json_object_new_object();
@@ -67,8 +72,7 @@ static struct json_object *to_json(const struct dmabufx_query *query)
 			       json_object_new_string(version) : NULL);
 	for (i = 0; i < NR_FEATURES; i++)
 		if (query->features & features[i].bit)
-			json_object_array_add(list,
-				json_object_new_string(features[i].name));
+			add_word(list, features[i].name);
 	json_object_object_add(object, "features", list);
 	add_bytes(object, "max_size", query->max_size);
 	json_object_object_add(object, "max_segments",

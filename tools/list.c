@@ -28,7 +28,7 @@ static FILE *open_buffers(void)
 		err(1, "%s", BUFFERS);
 	if (access("/sys/module/dmabufx", F_OK))
 		errx(1, "the module is not loaded: modprobe dmabufx");
-	errx(1, "debugfs is not there: mount -t debugfs debugfs /sys/kernel/debug\n"
+	errx(1, "debugfs is not there: mount -t debugfs none /sys/kernel/debug\n"
 	     "  (and the kernel needs CONFIG_DEBUG_FS)");
 }
 
@@ -70,14 +70,15 @@ static struct json_object *parse_devices(char *value)
 	size_t i, len;
 
 	for (i = 0; i < json_object_array_length(list); i++) {
-		const char *name = json_object_get_string(json_object_array_get_idx(list, i));
+		const char *text = json_object_get_string(json_object_array_get_idx(list, i));
+		struct json_object *name, *mapped;
 
-		len = strlen(name);
+		len = strlen(text);
+		mapped = json_object_new_boolean(text[len - 1] == '*');
+		name = json_object_new_string_len(text, len - (text[len - 1] == '*'));
 		device = json_object_new_object();
-		json_object_object_add(device, "mapped",
-				       json_object_new_boolean(name[len - 1] == '*'));
-		json_object_object_add(device, "name",
-			json_object_new_string_len(name, len - (name[len - 1] == '*')));
+		json_object_object_add(device, "name", name);
+		json_object_object_add(device, "mapped", mapped);
 		json_object_array_put_idx(list, i, device);
 	}
 	return list;
