@@ -19,16 +19,23 @@
 
 #define FOLDER "/sys/kernel/debug/dmabufx/"
 
+static FILE *open_list(const char *path)
+{
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		fail("%s: %s", path, errno_name(errno));
+	return file;
+}
+
 /* Finds the first line about @dmabuf; false for none. */
 static bool find_line(const char *path, int dmabuf, char *line, size_t size)
 {
-	FILE *file = fopen(path, "r");
+	FILE *file = open_list(path);
 	char key[32];
 	struct stat stat;
 	bool found = false;
 
-	if (!file)
-		fail("%s: %s", path, errno_name(errno));
 	must(fstat(dmabuf, &stat));
 	snprintf(key, sizeof(key), "ino=%lu ", stat.st_ino);
 	while (!found && fgets(line, size, file))
@@ -128,7 +135,7 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 	};
 	int dmabuf = must(try_create_list(device_open(), items, 2, 0));
 	unsigned long start, pages, pfn, order, i = 0;
-	FILE *file = fopen(FOLDER "runs", "r");
+	FILE *file = open_list(FOLDER "runs");
 	char line[256], key[32];
 	struct stat stat;
 
@@ -146,6 +153,7 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 		check_eq(pfn, page_frame(mem.map + (i ? PAGE : MIB(3))));
 		i++;
 	}
+	fclose(file);
 	check_eq(i, 2);
 }
 
@@ -161,7 +169,7 @@ PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 	must(fstat(dmabuf, &stat));
 	must(close(dmabuf));
 	snprintf(other, sizeof(other), "ino=%lu ", stat.st_ino);
-	file = fopen(FOLDER "buffers", "r");
+	file = open_list(FOLDER "buffers");
 	while (fgets(line, sizeof(line), file))
 		check(strncmp(line, other, strlen(other)));
 	fclose(file);
@@ -187,7 +195,7 @@ PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one l
 	dmabuf = must(try_create_list(device_open(), items, 500, 0));
 	must(fstat(dmabuf, &stat));
 
-	file = fopen(FOLDER "runs", "r");
+	file = open_list(FOLDER "runs");
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "ino=%lu start=%lu pages=%lu", &ino, &start, &pages) < 3)
 			fail("'%s'", line);
@@ -201,7 +209,7 @@ PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one l
 	check_eq(last_start, 500);
 	check_le(2, mine);
 
-	file = fopen(FOLDER "buffers", "r");
+	file = open_list(FOLDER "buffers");
 	while (fgets(line, sizeof(line), file))
 		lines++;
 	fclose(file);

@@ -132,7 +132,7 @@ PROMISE(library_falls_back_to_udmabuf,
 	if (stat("/dev/udmabuf", &node))
 		skip("there is no /dev/udmabuf");
 	must(unshare(CLONE_NEWNS));
-	must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	must(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL));
 	must(mount("tmpfs", "/dev", "tmpfs", 0, NULL));
 	bad(ENOENT, dmabufx_open());
 
@@ -262,10 +262,8 @@ PROMISE(library_memfd_errors, "each way to fail has its error and leaves nothing
 	bad(EINVAL, dmabufx_memfd(name, PAGE, 0));
 	bad(EFBIG, dmabufx_memfd("m", UINT64_MAX, 0));
 	bad(ENODEV, dmabufx_memfd("m", PAGE, 2 * PAGE));
-	bad(ENOMEM, dmabufx_memfd("m", GIB(64), MIB(2)));
+	bad(ENOMEM, dmabufx_memfd("m", GIB(1), MIB(2)));
 	check_eq(open_fds(), before);
-	limit(RLIMIT_NOFILE, 0);
-	bad(EMFILE, dmabufx_memfd("m", PAGE, 0));
 }
 
 static void name_is(int dmabuf, const char *name)
@@ -277,6 +275,8 @@ static void name_is(int dmabuf, const char *name)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf);
 	snprintf(wanted, sizeof(wanted), "name:\t%s\n", name);
 	file = fopen(path, "r");
+	if (!file)
+		fail("%s: %s", path, errno_name(errno));
 	while (fgets(line, sizeof(line), file))
 		found |= !strcmp(line, wanted);
 	fclose(file);
@@ -534,7 +534,7 @@ PROMISE(library_explains_udmabufs_size_limit, "which that calls invalid")
 	     "segment 0: with it the buffer is larger than the driver allows");
 }
 
-PROMISE(library_explains_limits, "of users, of memory and of descriptors")
+PROMISE(library_explains_limits, "of users and of memory")
 {
 	const char *limit_mib = "/sys/module/dmabufx/parameters/memfd_limit_mib";
 	struct dmabufx_request request = {};
@@ -567,10 +567,22 @@ PROMISE(library_explains_limits, "of users, of memory and of descriptors")
 	bad(EPERM, dmabufx_create_iovec(fd, &iov, 1, &request));
 	told(&request, EPERM, 1, "RLIMIT_MEMLOCK (ulimit -l) is 0");
 	must(seteuid(0));
+}
 
+PROMISE(library_passes_on_its_own_full_table, "when the process has no free descriptor")
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, PAGE);
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+
+	if (preloaded && strstr(preloaded, "vgpreload"))
+		skip("valgrind keeps that limit from the kernel");
 	limit(RLIMIT_NOFILE, 0);
+	bad(EMFILE, dmabufx_memfd("m", PAGE, 0));
 	bad(EMFILE, dmabufx_create_memfd(fd, memfd, 0, 0, &request));
 	told(&request, EMFILE, 1, "Too many open files");
+	bad(EMFILE, dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
 }
 
 PROMISE(library_passes_on_full_tables, "when the system has no free file")
@@ -581,7 +593,7 @@ PROMISE(library_passes_on_full_tables, "when the system has no free file")
 	char before[32];
 	FILE *file = fopen(max, "r");
 
-	check(fgets(before, sizeof(before), file));
+	check(file && fgets(before, sizeof(before), file));
 	fclose(file);
 	must(file_write(max, "1") ? 0 : -1);
 	must(seteuid(NOBODY));
@@ -607,8 +619,8 @@ PROMISE(library_sentences_fit, "or are cut off where the caller's buffer ends")
 	dmabufx_explain(&request, text, sizeof(text));
 	check(!strcmp(text, "segment"));
 	request.failed_segment = UINT32_MAX;
-	for (reason = 0; reason <= DMABUFX_REASON_UDMABUF; reason++) {
-		request.reason = reason;
+	for (reason = 0; reason < 40; reason++) {
+		request.reason = reason ? reason : DMABUFX_REASON_UDMABUF;
 		check(dmabufx_explain(&request, longest, sizeof(longest)) < 160);
 	}
 }
@@ -653,8 +665,6 @@ PROMISE(library_access_errors, "each way to fail has its error")
 	bad(ENOTTY, dmabufx_end_cpu_access(memfd, DMABUFX_READ));
 	bad(ENOTTY, dmabufx_export_sync_file(memfd, DMABUFX_READ));
 	bad(ENOTTY, dmabufx_import_sync_file(memfd, dmabuf, DMABUFX_READ));
-	limit(RLIMIT_NOFILE, 0);
-	bad(EMFILE, dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
 }
 
 /* A device that has work to do with the buffer until it is told to be done. */

@@ -46,8 +46,9 @@ static void found(struct findings *findings, enum verdict verdict, const char *w
 	if (vasprintf(&text, fmt, args) < 0)
 		abort();
 	va_end(args);
-	advice = text;
-	strsep(&advice, "\n");
+	advice = strchr(text, '\n');
+	if (advice)
+		*advice++ = 0;
 
 	findings->bad |= verdict == BAD;
 	if (!findings->json) {
@@ -177,32 +178,40 @@ static int check_node(struct findings *findings)
 	return fd;
 }
 
+/* Maps a dma-buf of one page, and closes it. */
+static void check_mapping(struct findings *findings, int dmabuf)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	void *map;
+	int ret = dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &map);
+
+	if (ret) {
+		found(findings, BAD, "buffer", "cannot be mapped: %s", strerror(-ret));
+	} else {
+		found(findings, GOOD, "buffer", "one page was made and mapped");
+		dmabufx_unmap(map, page);
+	}
+	close(dmabuf);
+}
+
 /* The whole way, with one page. */
 static void check_buffer(struct findings *findings, int device)
 {
 	struct dmabufx_request request = { .flags = DMABUFX_CREATE_CLOEXEC };
-	int memfd = dmabufx_memfd("dmabufx check", sysconf(_SC_PAGESIZE), 0);
-	int dmabuf = dmabufx_create_memfd(device, memfd, 0, 0, &request);
+	int memfd = dmabufx_memfd("dmabufx check", 1, 0), dmabuf;
 	char why[256];
-	void *map;
-	int ret;
 
 	if (memfd < 0) {
 		found(findings, BAD, "buffer", "no memfd: %s", strerror(-memfd));
-	} else if (dmabuf < 0) {
+		return;
+	}
+	dmabuf = dmabufx_create_memfd(device, memfd, 0, 0, &request);
+	if (dmabuf < 0) {
 		dmabufx_explain(&request, why, sizeof(why));
 		found(findings, BAD, "buffer", "a buffer of one page cannot be made: %s",
 		      why);
 	} else {
-		ret = dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &map);
-		if (ret)
-			found(findings, BAD, "buffer", "cannot be mapped: %s",
-			      strerror(-ret));
-		else
-			found(findings, GOOD, "buffer", "one page was made and mapped");
-		if (!ret)
-			dmabufx_unmap(map, sysconf(_SC_PAGESIZE));
-		close(dmabuf);
+		check_mapping(findings, dmabuf);
 	}
 	close(memfd);
 }

@@ -25,7 +25,9 @@ static int open_node(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	return fd;
 }
 
 int dmabufx_open(void)
