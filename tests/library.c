@@ -32,6 +32,9 @@
 
 #define NOBODY 65534
 
+/* A descriptor that nobody has opened. */
+#define CLOSED 1000000
+
 /* A call of the library that must succeed. */
 #define good(call)							\
 	({								\
@@ -401,7 +404,7 @@ PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
 	     "more segments than the driver's parameter list_limit allows");
 	free(many);
 
-	bad(EBADF, dmabufx_create_memfd(-1, memfd, 0, 0, &request));
+	bad(EBADF, dmabufx_create_memfd(CLOSED, memfd, 0, 0, &request));
 	told(&request, EBADF, 1, "Bad file descriptor");
 	null = must(open("/dev/null", O_RDWR));
 	bad(ENOTTY, dmabufx_create_memfd(null, memfd, 0, 0, &request));
@@ -465,9 +468,25 @@ PROMISE(library_explains_a_bad_range, "of a memfd that is to become a buffer by 
 
 	bad(ERANGE, dmabufx_create_memfd(fd, memfd, PAGE, 0, &request));
 	told(&request, ERANGE, 0, "segment 0: it reaches beyond the end of the memfd");
-	bad(EBADF, dmabufx_create_memfd(fd, -1, 0, 0, &request));
+	bad(EBADF, dmabufx_create_memfd(fd, CLOSED, 0, 0, &request));
 	told(&request, EBADF, 0, "segment 0: the descriptor is not open");
 	bad(ERANGE, dmabufx_create_memfd(fd, memfd, PAGE, 0, NULL));
+}
+
+PROMISE(library_hands_errors_on, "of the calls from which device and memfd should have come")
+{
+	struct dmabufx_request request = {};
+	int fd = device();
+
+	bad(ENOENT, dmabufx_create_memfd(-ENOENT, -ENOMEM, 0, 0, &request));
+	told(&request, ENOENT, 1,
+	     "neither /dev/dmabufx nor /dev/udmabuf can be opened: No such file or directory");
+	bad(EPERM, dmabufx_create_iovec(-EPERM, NULL, 0, &request));
+	told(&request, EPERM, 0,
+	     "neither /dev/dmabufx nor /dev/udmabuf can be opened: Operation not permitted");
+	bad(ENOMEM, dmabufx_create_memfd(fd, -ENOMEM, 0, 0, &request));
+	told(&request, ENOMEM, 1, "no memfd: Cannot allocate memory");
+	bad(ENOMEM, dmabufx_create_memfd(fd, -ENOMEM, 0, 0, NULL));
 }
 
 PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does not know")
@@ -833,7 +852,7 @@ static void *makes_buffers(void *arg)
 		shows(dmabuf, 0, id, PAGE, 3 * PAGE);
 		name_is(dmabuf, path);
 		must(close(dmabuf));
-		bad(EBADF, dmabufx_create_memfd(fd, 1000000, 0, PAGE, &request));
+		bad(EBADF, dmabufx_create_memfd(fd, CLOSED, 0, PAGE, &request));
 		dmabufx_explain(&request, text, sizeof(text));
 		check(!strcmp(text, wanted));
 	}

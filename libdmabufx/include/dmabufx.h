@@ -36,7 +36,7 @@ int dmabufx_memfd(const char *name, uint64_t size, size_t page_size);
  * @data_offset: returned: where in the buffer the first byte lies
  * @failed_segment: returned on failure: the segment that is to blame, or how
  *	many there are where it is the request as a whole
- * @reason: returned on failure: enum dmabufx_reason, or the one below
+ * @reason: returned on failure: enum dmabufx_reason, or one of those below
  */
 struct dmabufx_request {
 	const char *name;
@@ -49,6 +49,9 @@ struct dmabufx_request {
 
 /* EOPNOTSUPP: dmabufx could, but only udmabuf is there */
 #define DMABUFX_REASON_UDMABUF	0x10000
+/* What was to be the device's or the memfd's descriptor is an error number. */
+#define DMABUFX_REASON_NO_DEVICE	0x10001
+#define DMABUFX_REASON_NO_MEMFD		0x10002
 
 /* dmabufx_create(3): memory becomes a dma-buf */
 int dmabufx_create(int device, const struct dmabufx_segment *segments,

@@ -27,6 +27,9 @@ int dmabufx_create(int device, const struct dmabufx_segment *segments,
 
 	if (!request)
 		request = &unasked;
+	if (device < 0)
+		return because(request, nr_segments, DMABUFX_REASON_NO_DEVICE,
+			       device);
 	create.flags = request->flags;
 	create.name = (uintptr_t)request->name;
 
@@ -41,15 +44,16 @@ int dmabufx_create(int device, const struct dmabufx_segment *segments,
 	return fd;
 }
 
-/* The size of what follows @offset, for a segment that is to have all of it. */
-static int size_from(int memfd, uint64_t offset, uint64_t *size)
+/* What follows @offset, where the caller wants all of it. */
+static int rest_of_memfd(int memfd, uint64_t offset, uint64_t *size,
+			 struct dmabufx_request *request)
 {
 	struct stat stat;
 
 	if (fstat(memfd, &stat))
-		return -errno;
+		return because(request, 0, DMABUFX_REASON_NOT_OPEN, -errno);
 	if (offset >= (uint64_t)stat.st_size)
-		return -ERANGE;
+		return because(request, 0, DMABUFX_REASON_BEYOND_END, -ERANGE);
 	*size = stat.st_size - offset;
 	return 0;
 }
@@ -57,19 +61,23 @@ static int size_from(int memfd, uint64_t offset, uint64_t *size)
 int dmabufx_create_memfd(int device, int memfd, uint64_t offset, uint64_t size,
 			 struct dmabufx_request *request)
 {
+	struct dmabufx_request unasked = { .flags = DMABUFX_CREATE_CLOEXEC };
 	struct dmabufx_segment segment = {
 		.fd = memfd,
 		.type = DMABUFX_MEMFD,
 		.offset = offset,
-		.size = size,
 	};
-	int ret = size ? 0 : size_from(memfd, offset, &size);
+	int ret;
 
-	if (ret && request)
-		because(request, 0, ret == -EBADF ? DMABUFX_REASON_NOT_OPEN :
-			DMABUFX_REASON_BEYOND_END, ret);
-	if (ret)
-		return ret;
+	if (!request)
+		request = &unasked;
+	if (memfd < 0 && device >= 0)
+		return because(request, 1, DMABUFX_REASON_NO_MEMFD, memfd);
+	if (!size && device >= 0) {
+		ret = rest_of_memfd(memfd, offset, &size, request);
+		if (ret)
+			return ret;
+	}
 	segment.size = size;
 	return dmabufx_create(device, &segment, 1, request);
 }

@@ -63,8 +63,9 @@ static const char *sentence(const struct dmabufx_request *request)
 /* Segments have their reasons from here on, but for the library's own. */
 static bool is_of_segment(const struct dmabufx_request *request)
 {
-	if (request->reason == DMABUFX_REASON_UDMABUF)
-		return !(request->flags & DMABUFX_CREATE_READ_ONLY);
+	if (request->reason >= DMABUFX_REASON_UDMABUF)
+		return request->reason == DMABUFX_REASON_UDMABUF &&
+		       !(request->flags & DMABUFX_CREATE_READ_ONLY);
 	return request->reason >= DMABUFX_REASON_TYPE;
 }
 
@@ -80,6 +81,10 @@ int dmabufx_explain(const struct dmabufx_request *request, char *text,
 			       request->failed_segment, why);
 	else if (why)
 		ret = snprintf(text, size, "%s", why);
+	else if (request->reason == DMABUFX_REASON_NO_DEVICE)
+		ret = snprintf(text, size, "neither /dev/dmabufx nor /dev/udmabuf can be opened: %m");
+	else if (request->reason == DMABUFX_REASON_NO_MEMFD)
+		ret = snprintf(text, size, "no memfd: %m");
 	else
 		ret = snprintf(text, size, "%m");
 	errno = saved;
