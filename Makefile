@@ -2,6 +2,8 @@
 #
 # For people; the kernel's build reads Kbuild.
 
+include version.mk
+
 # For how long make fuzz and make stress do it.
 MINUTES ?= 10
 
@@ -9,8 +11,11 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 # Debian's udev reads packages' rules here.
 UDEVDIR ?= /usr/lib/udev/rules.d
 PREFIX ?= /usr/local
+OUT := $(CURDIR)/build/install
 MODULE := $(CURDIR)/drivers/dmabufx
 RELEASE = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
+
+.DEFAULT_GOAL := all
 
 help:
 	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
@@ -25,15 +30,24 @@ help:
 	@echo '  make bench-docs the same, into docs/bench'
 	@echo '  make guest      a shell in the guest, module loaded'
 	@echo '  make build      modules for every kernel, and programs, into build/'
+	@echo '  make deb        Debian packages, into build/deb'
 	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
 	@echo '  make lab-clean  remove the lab'\''s cache'
 	@echo
 	@echo 'For this machine'\''s own kernel (KDIR=$(KDIR)):'
 	@echo '  make modules    build dmabufx.ko'
-	@echo '  make install    install it, its udev rule and its header (DESTDIR=...)'
+	@echo '  make            build it, libdmabufx and dmabufx(1)'
+	@echo '  make install    install them and a udev rule (DESTDIR=..., PREFIX=...)'
+	@echo '  make dkms       have dkms build and install the module instead'
 	@echo '  make uninstall  remove them'
 	@echo
 	@echo '  make clean      remove what was built in this folder'
+
+all: modules programs
+
+programs:
+	$(MAKE) -C libdmabufx OUT=$(OUT)
+	$(MAKE) -C tools OUT=$(OUT)
 
 demo:
 	@lab/demo
@@ -68,6 +82,9 @@ fuzz:
 stress:
 	@tests/stress/run --minutes $(MINUTES)
 
+deb:
+	@packaging/deb
+
 lint:
 	@lab/lint
 
@@ -86,8 +103,24 @@ modules_install:
 
 # A packager's DESTDIR has no index of modules; here it is brought up to date.
 # (The kernel's build would, if Debian's headers had a System.map.)
-install: modules_install install-rules install-headers
+install: modules_install install-rules install-programs
 	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
+
+install-programs:
+	$(MAKE) -C libdmabufx OUT=$(OUT) install
+	$(MAKE) -C tools OUT=$(OUT) install
+	[ -n "$(DESTDIR)" ] || ldconfig
+
+# What dkms compiles, and how.
+install-dkms-source:
+	install -d $(DESTDIR)/usr/src/dmabufx-$(VERSION)
+	cp -r --parents Makefile version.mk Kbuild drivers/dmabufx/*.[ch] \
+		drivers/dmabufx/Kbuild include/linux uapi/linux \
+		$(DESTDIR)/usr/src/dmabufx-$(VERSION)
+	install -m 644 dkms.conf $(DESTDIR)/usr/src/dmabufx-$(VERSION)
+
+dkms: install-dkms-source install-rules
+	dkms install dmabufx/$(VERSION)
 
 # Who may open the node. For dkms, which installs only modules.
 install-rules:
@@ -95,13 +128,10 @@ install-rules:
 		$(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
 	[ -n "$(DESTDIR)" ] || udevadm control --reload || true
 
-install-headers:
-	install -D -m 644 uapi/linux/dmabufx.h \
-		$(DESTDIR)$(PREFIX)/include/linux/dmabufx.h
-
 uninstall:
 	rm -f $(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
-	rm -f $(DESTDIR)$(PREFIX)/include/linux/dmabufx.h
+	$(MAKE) -C libdmabufx uninstall
+	$(MAKE) -C tools uninstall
 	rm -f $(DESTDIR)/lib/modules/$(RELEASE)/updates/dmabufx.ko
 	[ -n "$(DESTDIR)" ] || depmod $(RELEASE)
 
@@ -109,6 +139,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help demo check check-debug check-kcsan check-nested fuzz stress bench bench-docs guest \
-	build lint lab-clean modules \
-	modules_install install install-rules install-headers uninstall clean
+.PHONY: help all programs demo check check-debug check-kcsan check-nested fuzz stress bench bench-docs \
+	guest build deb lint lab-clean modules modules_install install install-programs \
+	install-rules install-dkms-source dkms uninstall clean

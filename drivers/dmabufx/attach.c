@@ -74,6 +74,25 @@ void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 }
 
 /**
+ * dmabufx_each_device - tell of a buffer's attachments
+ * @buf: the buffer
+ * @tell: is told each device, and whether it has the buffer mapped
+ * @data: for @tell
+ *
+ * Context: Process context; @tell is called under the buffer's lock.
+ */
+void dmabufx_each_device(struct dmabufx_buf *buf,
+			 void (*tell)(const struct device *dev, bool mapped,
+				      void *data), void *data)
+{
+	struct dmabufx_attachment *a;
+
+	guard(mutex)(&buf->lock);
+	list_for_each_entry(a, &buf->attachments, node)
+		tell(a->dev, a->dir != DMA_NONE, data);
+}
+
+/**
  * struct segment_limits - what one scatterlist entry may be
  * @max: longest entry, bytes, a multiple of the page size
  * @boundary: an entry must not cross a multiple of this plus one

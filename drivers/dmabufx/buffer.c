@@ -56,6 +56,7 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 	void *data = buf->release_data;
 
 	trace_dmabufx_release(buf);
+	dmabufx_debug_remove(buf);
 	dmabufx_vmap_release(buf);
 	dmabufx_buf_free(buf);
 	if (release)
@@ -103,6 +104,7 @@ struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
 		return dmabuf;
 	}
 	buf->ino = file_inode(dmabuf->file)->i_ino;
+	dmabufx_debug_add(buf, dmabuf);
 	trace_dmabufx_create(buf);
 	return dmabuf;
 }

@@ -16,6 +16,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/types.h>
 
 #include "../../uapi/linux/dmabufx.h"
@@ -211,6 +212,39 @@ void dmabufx_uncharge(struct dmabufx_charge *charge);
 void dmabufx_account_query(struct dmabufx_query *query);
 void dmabufx_account_init(void);
 
+/* debugfs.c: what an administrator can see */
+
+struct dmabufx_buf;
+
+#ifdef CONFIG_DEBUG_FS
+/**
+ * struct dmabufx_debug - what is known of a buffer only to show it
+ * @node: in the list of all live buffers
+ * @dmabuf: what it was exported as
+ * @pid: of the process that asked for it
+ * @comm: that process's name, then
+ */
+struct dmabufx_debug {
+	struct list_head node;
+	struct dma_buf *dmabuf;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+};
+
+void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf);
+void dmabufx_debug_remove(struct dmabufx_buf *buf);
+void dmabufx_debug_init(void);
+void dmabufx_debug_exit(void);
+#else
+struct dmabufx_debug {};
+
+static inline void dmabufx_debug_add(struct dmabufx_buf *buf,
+				     struct dma_buf *dmabuf) {}
+static inline void dmabufx_debug_remove(struct dmabufx_buf *buf) {}
+static inline void dmabufx_debug_init(void) {}
+static inline void dmabufx_debug_exit(void) {}
+#endif
+
 /* buffer.c: buffers come and go */
 
 /**
@@ -228,6 +262,7 @@ void dmabufx_account_init(void);
  * @attachments: &struct dmabufx_attachment of each importer
  * @vmap_addr: vmap.c: what vmap() made of the buffer, NULL until it is needed
  * @vmap_node: vmap.c: in the list of such mappings that nobody uses
+ * @debug: debugfs.c: for whoever looks
  */
 struct dmabufx_buf {
 	struct dmabufx_runs runs;
@@ -242,6 +277,7 @@ struct dmabufx_buf {
 	struct list_head attachments;
 	void *vmap_addr;
 	struct list_head vmap_node;
+	struct dmabufx_debug debug;
 };
 
 struct dmabufx_buf *dmabufx_buf_alloc(void);
@@ -287,6 +323,9 @@ struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir);
 void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 		   enum dma_data_direction dir);
+void dmabufx_each_device(struct dmabufx_buf *buf,
+			 void (*tell)(const struct device *dev, bool mapped,
+				      void *data), void *data);
 int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 			     enum dma_data_direction dir);
 int dmabufx_end_cpu_access(struct dma_buf *dmabuf,

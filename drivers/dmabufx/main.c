@@ -364,9 +364,12 @@ static int __init dmabufx_init(void)
 	if (ret)
 		return ret;
 
+	dmabufx_debug_init();
 	ret = nodes_register();
-	if (ret)
+	if (ret) {
+		dmabufx_debug_exit();
 		dmabufx_vmap_exit();
+	}
 	return ret;
 }
 
@@ -375,6 +378,7 @@ static void __exit dmabufx_exit(void)
 	if (serve_udmabuf)
 		misc_deregister(&udmabuf_node);
 	misc_deregister(&dmabufx_node);
+	dmabufx_debug_exit();
 	dmabufx_vmap_exit();
 }
 

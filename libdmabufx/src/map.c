@@ -8,27 +8,15 @@
  * back.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "dmabufx.h"
+#include "internal.h"
 
 /* What one entry of the last but one level covers, bytes; 0 where unknown. */
 static size_t pmd_size(void)
 {
-	int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
-		      O_RDONLY | O_CLOEXEC);
-	char text[32] = "";
-	ssize_t len;
-
-	if (fd < 0)
-		return 0;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	return len > 0 ? strtoul(text, NULL, 10) : 0;
+	return number_in_file("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
+			      0);
 }
 
 /* The largest page that may fit into @length bytes. */
@@ -40,11 +28,6 @@ static size_t wanted_alignment(size_t length, size_t page)
 	if (!pmd || length < pmd)
 		return page;
 	return length < pud ? pmd : pud;
-}
-
-static bool is_power_of_2(size_t n)
-{
-	return n && !(n & (n - 1));
 }
 
 /* Address space of @length bytes that is @offset modulo @align, or NULL. */
@@ -83,7 +66,7 @@ static int size_from(int dmabuf, uint64_t offset, size_t *length)
 int dmabufx_map(int dmabuf, uint64_t offset, size_t length, int prot,
 		void **addr)
 {
-	size_t page = sysconf(_SC_PAGESIZE);
+	size_t page = page_size();
 	char *place, *map;
 	int ret;
 

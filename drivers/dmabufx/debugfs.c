@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an administrator can see, in /sys/kernel/debug/dmabufx:
+ *
+ *	buffers	a line for each live buffer
+ *	runs	a line for each run of each of them: where the memory is
+ *
+ * Both are lines of KEY=VALUE, with white space and backslashes in values as
+ * octal escapes; programs look for keys and skip what they do not know.
+ *
+ * All that a buffer pays for this is to be put into a list and taken out. A
+ * reader holds the list for no longer than it takes to fill the part that it
+ * reads at once, so what comes and goes between two reads may be missing.
+ *
+ * Locking: buffers_lock, then &dmabufx_buf.lock or &dma_buf.name_lock. No
+ * buffer is released while buffers_lock is held.
+ */
+#include <linux/debugfs.h>
+#include <linux/dma-buf.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/string.h>
+
+#include "dmabufx.h"
+
+/* What would end a value. */
+#define SEPARATORS	" \t\n,\\"
+
+static LIST_HEAD(buffers);
+static DEFINE_MUTEX(buffers_lock); /* buffers, and that they stay */
+static struct dentry *folder;
+
+/**
+ * dmabufx_debug_add - a buffer can be seen from now on
+ * @buf: the buffer, exported
+ * @dmabuf: as what
+ *
+ * Context: Process context; the calling process is named as its owner.
+ */
+void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf)
+{
+	struct dmabufx_debug *debug = &buf->debug;
+
+	debug->dmabuf = dmabuf;
+	debug->pid = task_tgid_nr(current);
+	strscpy(debug->comm, current->group_leader->comm);
+
+	guard(mutex)(&buffers_lock);
+	list_add_tail(&debug->node, &buffers);
+}
+
+/**
+ * dmabufx_debug_remove - a buffer is about to go
+ * @buf: the buffer, which dmabufx_debug_add() got
+ *
+ * Context: Process context, no lock of ours held.
+ */
+void dmabufx_debug_remove(struct dmabufx_buf *buf)
+{
+	guard(mutex)(&buffers_lock);
+	list_del(&buf->debug.node);
+}
+
+static void *buffers_start(struct seq_file *m, loff_t *pos)
+{
+	mutex_lock(&buffers_lock);
+	return seq_list_start(&buffers, *pos);
+}
+
+static void *buffers_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	return seq_list_next(v, &buffers, pos);
+}
+
+static void buffers_stop(struct seq_file *m, void *v)
+{
+	mutex_unlock(&buffers_lock);
+}
+
+static void show_name(struct seq_file *m, struct dma_buf *dmabuf)
+{
+	seq_puts(m, " name=");
+	guard(spinlock)(&dmabuf->name_lock);
+	if (dmabuf->name)
+		seq_escape(m, dmabuf->name, SEPARATORS);
+}
+
+static void show_word(struct seq_file *m, bool is_so, const char *word,
+		      const char **comma)
+{
+	if (!is_so)
+		return;
+	seq_printf(m, "%s%s", *comma, word);
+	*comma = ",";
+}
+
+static void show_sources(struct seq_file *m, const struct dmabufx_buf *buf)
+{
+	const char *comma = " sources=";
+
+	show_word(m, buf->charge.memfd_pages, "memfd", &comma);
+	show_word(m, buf->charge.user_pages, "user", &comma);
+	show_word(m, buf->by_module, "module", &comma);
+}
+
+static void show_flags(struct seq_file *m, const struct dmabufx_buf *buf)
+{
+	const char *comma = "";
+
+	seq_puts(m, " flags=");
+	show_word(m, buf->read_only, "read-only", &comma);
+	show_word(m, buf->no_mmap, "no-mmap", &comma);
+}
+
+struct devices {
+	struct seq_file *m;
+	const char *comma;
+};
+
+static void show_device(const struct device *dev, bool mapped, void *data)
+{
+	struct devices *devices = data;
+
+	seq_puts(devices->m, devices->comma);
+	seq_escape(devices->m, dev_name(dev), SEPARATORS);
+	if (mapped)
+		seq_puts(devices->m, "*");
+	devices->comma = ",";
+}
+
+static int buffers_show(struct seq_file *m, void *v)
+{
+	struct dmabufx_buf *buf = list_entry(v, struct dmabufx_buf, debug.node);
+	struct devices devices = { .m = m, .comma = "" };
+
+	seq_printf(m, "ino=%lu", buf->ino);
+	show_name(m, buf->debug.dmabuf);
+	seq_printf(m, " exporter=%s bytes=%llu runs=%u longest=%llu",
+		   buf->debug.dmabuf->exp_name,
+		   (u64)buf->runs.nr_pages << PAGE_SHIFT, buf->runs.nr,
+		   (u64)buf->runs.longest << PAGE_SHIFT);
+	show_sources(m, buf);
+	show_flags(m, buf);
+	seq_printf(m, " pid=%d comm=", buf->debug.pid);
+	seq_escape(m, buf->debug.comm, SEPARATORS);
+	seq_puts(m, " devices=");
+	dmabufx_each_device(buf, show_device, &devices);
+	seq_putc(m, '\n');
+	return 0;
+}
+
+static const struct seq_operations buffers_sops = {
+	.start	= buffers_start,
+	.next	= buffers_next,
+	.stop	= buffers_stop,
+	.show	= buffers_show,
+};
+
+DEFINE_SEQ_ATTRIBUTE(buffers);
+
+/**
+ * struct place - where a reader of runs is
+ * @buf: in this buffer
+ * @run: at this run of it
+ */
+struct place {
+	struct dmabufx_buf *buf;
+	u32 run;
+};
+
+static void *runs_start(struct seq_file *m, loff_t *pos)
+{
+	struct place *place = m->private;
+	loff_t left = *pos;
+
+	mutex_lock(&buffers_lock);
+	list_for_each_entry(place->buf, &buffers, debug.node) {
+		if (left < place->buf->runs.nr) {
+			place->run = left;
+			return place;
+		}
+		left -= place->buf->runs.nr;
+	}
+	return NULL;
+}
+
+static void *runs_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct place *place = v;
+
+	++*pos;
+	if (++place->run < place->buf->runs.nr)
+		return place;
+	if (list_is_last(&place->buf->debug.node, &buffers))
+		return NULL;
+	/* No exported buffer is without runs. */
+	place->buf = list_next_entry(place->buf, debug.node);
+	place->run = 0;
+	return place;
+}
+
+static int runs_show(struct seq_file *m, void *v)
+{
+	const struct place *place = v;
+	const struct dmabufx_runs *runs = &place->buf->runs;
+	const struct dmabufx_run *run = &runs->run[place->run];
+
+	seq_printf(m, "ino=%lu start=%u pages=%u pfn=%lu order=%u\n",
+		   place->buf->ino, run->start, dmabufx_run_pages(runs, run),
+		   dmabufx_run_pfn(run), folio_order(run->folio));
+	return 0;
+}
+
+static const struct seq_operations runs_sops = {
+	.start	= runs_start,
+	.next	= runs_next,
+	.stop	= buffers_stop,
+	.show	= runs_show,
+};
+
+static int runs_open(struct inode *inode, struct file *file)
+{
+	return seq_open_private(file, &runs_sops, sizeof(struct place));
+}
+
+static const struct file_operations runs_fops = {
+	.owner		= THIS_MODULE,
+	.open		= runs_open,
+	.read		= seq_read,
+	.llseek		= seq_lseek,
+	.release	= seq_release_private,
+};
+
+/* Nothing depends on it: where it fails, there is nothing to see. */
+void __init dmabufx_debug_init(void)
+{
+	folder = debugfs_create_dir("dmabufx", NULL);
+	debugfs_create_file("buffers", 0400, folder, NULL, &buffers_fops);
+	debugfs_create_file("runs", 0400, folder, NULL, &runs_fops);
+}
+
+void dmabufx_debug_exit(void)
+{
+	debugfs_remove(folder);
+}

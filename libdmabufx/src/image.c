@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Where the pixels of a picture lie, such that GPUs take it: linear, one plane
+ * behind the other, rows a multiple of 256 bytes apart. That is what AMD's need,
+ * and nobody minds.
+ *
+ * Where there are planes of half the width, that holds for theirs, too, and
+ * theirs are still half of the first one's, as V4L2 has it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define STRIDE_ALIGN	256
+
+/**
+ * struct format - how pixels are stored
+ * @codes: what <drm_fourcc.h> and V4L2 call the formats that are stored so,
+ *	four letters each
+ * @bytes: of a sample in each plane; 0 for no plane
+ * @halved_x: planes but the first have half the width
+ * @halved_y: and half the height
+ */
+struct format {
+	const char *codes;
+	uint8_t bytes[DMABUFX_MAX_PLANES];
+	bool halved_x;
+	bool halved_y;
+};
+
+static const struct format formats[] = {
+	{ .codes = "R8  ", .bytes = { 1 } },
+	{ .codes = "R16 GR88RG88RG16BG16XR15AR15XR12AR12", .bytes = { 2 } },
+	{ .codes = "YUYVYVYUUYVYVYUY", .bytes = { 2 } },
+	{ .codes = "RG24BG24", .bytes = { 3 } },
+	{ .codes = "XR24AR24XB24AB24RX24RA24BX24BA24", .bytes = { 4 } },
+	{ .codes = "XR30AR30XB30AB30", .bytes = { 4 } },
+	{ .codes = "XR4HAR4HXB4HAB4H", .bytes = { 8 } },
+
+	{ .codes = "NV12NV21", .bytes = { 1, 2 }, .halved_x = true, .halved_y = true },
+	{ .codes = "NV16NV61", .bytes = { 1, 2 }, .halved_x = true },
+	{ .codes = "NV24NV42", .bytes = { 1, 2 } },
+	{ .codes = "P010P012P016", .bytes = { 2, 4 }, .halved_x = true, .halved_y = true },
+	{ .codes = "P210", .bytes = { 2, 4 }, .halved_x = true },
+
+	{ .codes = "YU12YV12", .bytes = { 1, 1, 1 }, .halved_x = true, .halved_y = true },
+	{ .codes = "YU16YV16", .bytes = { 1, 1, 1 }, .halved_x = true },
+	{ .codes = "YU24YV24", .bytes = { 1, 1, 1 } },
+};
+
+static bool is_called(const struct format *format, uint32_t fourcc)
+{
+	const unsigned char letters[] = { fourcc, fourcc >> 8, fourcc >> 16, fourcc >> 24 };
+	const char *code;
+
+	for (code = format->codes; *code; code += sizeof(letters))
+		if (!memcmp(code, letters, sizeof(letters)))
+			return true;
+	return false;
+}
+
+static const struct format *find_format(uint32_t fourcc)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (is_called(&formats[i], fourcc))
+			return &formats[i];
+	return NULL;
+}
+
+/* From row to row of the first plane. */
+static uint64_t first_stride(const struct format *format, uint32_t width)
+{
+	uint64_t align = STRIDE_ALIGN;
+
+	if (format->halved_x && format->bytes[1] == format->bytes[0])
+		align *= 2;
+	return ((uint64_t)width * format->bytes[0] + align - 1) / align * align;
+}
+
+int dmabufx_image_layout(struct dmabufx_image *image, uint32_t fourcc,
+			 uint32_t width, uint32_t height)
+{
+	const struct format *format = find_format(fourcc);
+	uint64_t first, stride, rows;
+	uint32_t i;
+
+	*image = (struct dmabufx_image) { 0 };
+	if (!format)
+		return -EOPNOTSUPP;
+	if (!width || !height)
+		return -EINVAL;
+
+	first = first_stride(format, width);
+	for (i = 0; i < DMABUFX_MAX_PLANES && format->bytes[i]; i++) {
+		bool halved_x = i && format->halved_x;
+		bool halved_y = i && format->halved_y;
+
+		stride = first * format->bytes[i] / format->bytes[0] >> halved_x;
+		if (stride > UINT32_MAX)
+			return -EOVERFLOW;
+		rows = ((uint64_t)height + halved_y) >> halved_y;
+		image->planes[i].stride = stride;
+		image->planes[i].offset = image->size;
+		image->size += stride * rows;
+		image->nr_planes++;
+	}
+	return 0;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What an administrator sees: /sys/kernel/debug/dmabufx. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../uapi/linux/dmabufx.h"
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+
+#define FOLDER "/sys/kernel/debug/dmabufx/"
+
+static FILE *open_list(const char *path)
+{
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		fail("%s: %s", path, errno_name(errno));
+	return file;
+}
+
+/* Finds the first line about @dmabuf; false for none. */
+static bool find_line(const char *path, int dmabuf, char *line, size_t size)
+{
+	FILE *file = open_list(path);
+	char key[32];
+	struct stat stat;
+	bool found = false;
+
+	must(fstat(dmabuf, &stat));
+	snprintf(key, sizeof(key), "ino=%lu ", stat.st_ino);
+	while (!found && fgets(line, size, file))
+		found = !strncmp(line, key, strlen(key));
+	fclose(file);
+	return found;
+}
+
+static void line_says(int dmabuf, const char *rest)
+{
+	char line[512];
+	const char *behind;
+
+	check(find_line(FOLDER "buffers", dmabuf, line, sizeof(line)));
+	behind = strchr(line, ' ') + 1;
+	if (strcmp(behind, rest))
+		fail("'%s' instead of '%s'", behind, rest);
+}
+
+/* Of the importer, which must be the only device there. */
+static bool device_is_mapped(int dmabuf)
+{
+	char line[512], star[2] = "";
+	int number;
+
+	check(find_line(FOLDER "buffers", dmabuf, line, sizeof(line)));
+	if (sscanf(strstr(line, "devices="), "devices=dmabufx-importer.%d.auto%1[*]",
+		   &number, star) < 1 || strchr(strstr(line, "devices="), ','))
+		fail("devices: '%s'", line);
+	return *star;
+}
+
+PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner and devices")
+{
+	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
+	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	const struct dmabufx_segment segments[] = {
+		{ .fd = huge.fd, .size = MIB(2) },
+		{ .type = DMABUFX_USER, .address = (uintptr_t)user, .size = PAGE },
+	};
+	struct dmabufx_create create = {
+		.size = sizeof(create),
+		.segments = (uintptr_t)segments,
+		.nr_segments = 2,
+		.segment_size = sizeof(*segments),
+		.name = (uintptr_t)"a name, with=all\n",
+	};
+	int device = device_open(), dmabuf, importer;
+	char wanted[512];
+
+	must(prctl(PR_SET_NAME, "a b\\c"));
+	dmabuf = must(ioctl(device, DMABUFX_IOC_CREATE, &create));
+	snprintf(wanted, sizeof(wanted),
+		 "name=a\\040name\\054\\040with=all\\012 exporter=dmabufx bytes=2101248 runs=2 longest=2097152 sources=memfd,user flags= pid=%d comm=a\\040b\\134c devices=\n",
+		 getpid());
+	line_says(dmabuf, wanted);
+
+	importer = importer_open();
+	importer_attach(importer, dmabuf);
+	check_eq(device_is_mapped(dmabuf), false);
+	importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	check_eq(device_is_mapped(dmabuf), true);
+}
+
+PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+	const struct dmabufx_segment segment = { .fd = mem.fd, .size = MIB(2) };
+	struct dmabufx_create request = {
+		.size = sizeof(request),
+		.flags = DMABUFX_CREATE_READ_ONLY,
+		.segments = (uintptr_t)&segment,
+		.nr_segments = 1,
+		.segment_size = sizeof(segment),
+	};
+	int device = device_open();
+	char wanted[512];
+
+	must(prctl(PR_SET_NAME, "maker"));
+	snprintf(wanted, sizeof(wanted),
+		 "name= exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags= pid=%d comm=maker devices=\n",
+		 getpid());
+	line_says(create(&mem, 0, MIB(2)), wanted);
+	snprintf(wanted, sizeof(wanted),
+		 "name= exporter=dmabufx bytes=2097152 runs=1 longest=2097152 sources=memfd flags=read-only pid=%d comm=maker devices=\n",
+		 getpid());
+	line_says(must(ioctl(device, DMABUFX_IOC_CREATE, &request)), wanted);
+}
+
+PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
+	struct udmabuf_create_item items[] = {
+		item(&mem, MIB(3), MIB(1)),
+		item(&mem, PAGE, PAGE),
+	};
+	int dmabuf = must(try_create_list(device_open(), items, 2, 0));
+	unsigned long start, pages, pfn, order, i = 0;
+	FILE *file = open_list(FOLDER "runs");
+	char line[256], key[32];
+	struct stat stat;
+
+	must(fstat(dmabuf, &stat));
+	snprintf(key, sizeof(key), "ino=%lu ", stat.st_ino);
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		if (sscanf(line + strlen(key), "start=%lu pages=%lu pfn=%lu order=%lu",
+			   &start, &pages, &pfn, &order) < 4)
+			fail("'%s'", line);
+		check_eq(start, i ? 256 : 0);
+		check_eq(pages, i ? 1 : 256);
+		check_eq(order, 9);
+		check_eq(pfn, page_frame(mem.map + (i ? PAGE : MIB(3))));
+		i++;
+	}
+	fclose(file);
+	check_eq(i, 2);
+}
+
+PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	int kept = create(&mem, 0, MIB(1)), dmabuf = create(&mem, 0, PAGE);
+	char line[512], other[32];
+	struct stat stat;
+	FILE *file;
+
+	check(find_line(FOLDER "buffers", dmabuf, line, sizeof(line)));
+	must(fstat(dmabuf, &stat));
+	must(close(dmabuf));
+	snprintf(other, sizeof(other), "ino=%lu ", stat.st_ino);
+	file = open_list(FOLDER "buffers");
+	while (fgets(line, sizeof(line), file))
+		check(strncmp(line, other, strlen(other)));
+	fclose(file);
+	check(find_line(FOLDER "buffers", kept, line, sizeof(line)));
+}
+
+/* More than one read() takes, so that reading begins again in the middle. */
+PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one line, in order")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(4));
+	struct udmabuf_create_item items[500];
+	unsigned long ino, start, pages, last_start = 0;
+	int i, dmabuf, lines = 0, mine = 0, many[200];
+	char line[512];
+	struct stat stat;
+	FILE *file;
+
+	/* Backwards, so that no two pages are neighbours. */
+	for (i = 0; i < 500; i++)
+		items[i] = item(&mem, (998 - 2 * i) * PAGE, PAGE);
+	for (i = 0; i < 200; i++)
+		many[i] = create(&mem, 0, PAGE);
+	dmabuf = must(try_create_list(device_open(), items, 500, 0));
+	must(fstat(dmabuf, &stat));
+
+	file = open_list(FOLDER "runs");
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "ino=%lu start=%lu pages=%lu", &ino, &start, &pages) < 3)
+			fail("'%s'", line);
+		if (ino != stat.st_ino)
+			continue;
+		check_eq(start, last_start);
+		last_start = start + pages;
+		mine++;
+	}
+	fclose(file);
+	check_eq(last_start, 500);
+	check_le(2, mine);
+
+	file = open_list(FOLDER "buffers");
+	while (fgets(line, sizeof(line), file))
+		lines++;
+	fclose(file);
+	check_eq(lines, 201);
+	for (i = 0; i < 200; i++)
+		must(close(many[i]));
+}
+
+static volatile bool over;
+
+static void *reads(void *arg)
+{
+	char text[4096];
+	int fd;
+
+	while (!over) {
+		fd = must(open(arg, O_RDONLY | O_CLOEXEC));
+		while (must(read(fd, text, sizeof(text))) > 0)
+			;
+		close(fd);
+	}
+	return NULL;
+}
+
+PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens")
+{
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	pthread_t threads[2];
+	int i, j, fds[8];
+
+	pthread_create(&threads[0], NULL, reads, FOLDER "buffers");
+	pthread_create(&threads[1], NULL, reads, FOLDER "runs");
+	for (i = 0; i < 100; i++) {
+		for (j = 0; j < 8; j++)
+			fds[j] = create(&mem, 0, MIB(1));
+		for (j = 0; j < 8; j++)
+			must(close(fds[j]));
+	}
+	over = true;
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+}
+
+PROMISE(debug_is_for_root, "nobody else learns where memory is")
+{
+	struct stat stat_;
+
+	must(stat(FOLDER "runs", &stat_));
+	check_eq(stat_.st_mode & 0777, 0400);
+	must(stat(FOLDER "buffers", &stat_));
+	check_eq(stat_.st_mode & 0777, 0400);
+}

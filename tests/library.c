@@ -1,0 +1,880 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the manual pages of libdmabufx promise, each error included, on dmabufx
+ * and on udmabuf. A program of its own, so that it can run under valgrind and
+ * be compiled with sanitizers.
+ */
+#include <drm/drm.h>
+#include <drm/vgem_drm.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <dmabufx.h>
+
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define NOBODY 65534
+
+/* A descriptor that nobody has opened. */
+#define CLOSED 1000000
+
+/* A call of the library that must succeed. */
+#define good(call)							\
+	({								\
+		long ret_ = (call);					\
+									\
+		if (ret_ < 0)						\
+			fail("%s: %s", #call, errno_name(-ret_));	\
+		ret_;							\
+	})
+
+/* A call of the library that must fail so. */
+#define bad(error, call)						\
+	do {								\
+		long ret_ = (call), wanted_ = (error);			\
+									\
+		if (ret_ != -wanted_)					\
+			fail("%s: %s instead of %s", #call,		\
+			     ret_ < 0 ? errno_name(-ret_) : "no error",	\
+			     errno_name(wanted_));			\
+	} while (0)
+
+static bool under_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	return preloaded && strstr(preloaded, "vgpreload");
+}
+
+static int device(void)
+{
+	return must(open(settings.device, O_RDONLY | O_CLOEXEC));
+}
+
+static bool is_udmabuf(int fd)
+{
+	struct dmabufx_query query;
+
+	good(dmabufx_query(fd, &query));
+	return !query.version;
+}
+
+/* Writes words into a memfd, each of which tells where it is. */
+static void fill(int memfd, unsigned int id, size_t size)
+{
+	void *map;
+
+	good(dmabufx_map(memfd, 0, size, PROT_READ | PROT_WRITE, &map));
+	pattern_fill(map, 0, id, 0, size);
+	good(dmabufx_unmap(map, size));
+}
+
+static int filled_memfd(unsigned int id, size_t size)
+{
+	int memfd = good(dmabufx_memfd("library", size, PAGE));
+
+	fill(memfd, id, size);
+	return memfd;
+}
+
+/* What the dma-buf has at @where is what memfd @id has at @offset. */
+static void shows(int dmabuf, uint64_t where, unsigned int id, uint64_t offset,
+		  size_t size)
+{
+	void *map;
+
+	good(dmabufx_map(dmabuf, where, size, PROT_READ, &map));
+	good(dmabufx_begin_cpu_access(dmabuf, DMABUFX_READ));
+	pattern_check(map, 0, id, offset, size, "the mapping");
+	good(dmabufx_end_cpu_access(dmabuf, DMABUFX_READ));
+	good(dmabufx_unmap(map, size));
+}
+
+/* A request that failed, told as @error, about @segment, in these @words. */
+static void told(const struct dmabufx_request *request, int error,
+		 unsigned int segment, const char *words)
+{
+	char text[256];
+	int len = dmabufx_explain(request, text, sizeof(text));
+
+	check_eq(len, strlen(text));
+	if (request->error != -error || request->failed_segment != segment ||
+	    strcmp(text, words))
+		fail("%s about segment %u: '%s' instead of %s about %u: '%s'",
+		     errno_name(-request->error), request->failed_segment, text,
+		     errno_name(error), segment, words);
+}
+
+PROMISE(library_opens_dmabufx, "dmabufx_open() opens dmabufx where that is there")
+{
+	struct dmabufx_query query;
+	int fd = good(dmabufx_open());
+
+	good(dmabufx_query(fd, &query));
+	check_eq(!query.version, access("/dev/dmabufx", F_OK) != 0);
+	check_eq(must(fcntl(fd, F_GETFD)), FD_CLOEXEC);
+}
+
+PROMISE(library_falls_back_to_udmabuf,
+	"dmabufx_open() opens udmabuf where dmabufx is not, and says so")
+{
+	struct dmabufx_query query;
+	struct stat node;
+	int fd;
+
+	if (stat("/dev/udmabuf", &node))
+		skip("there is no /dev/udmabuf");
+	must(unshare(CLONE_NEWNS));
+	must(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL));
+	must(mount("tmpfs", "/dev", "tmpfs", 0, NULL));
+	bad(ENOENT, dmabufx_open());
+
+	must(mknod("/dev/udmabuf", S_IFCHR | 0600, node.st_rdev));
+	fd = good(dmabufx_open());
+	good(dmabufx_query(fd, &query));
+	check_eq(query.version, 0);
+	check_eq(query.features, DMABUFX_FEATURE_MEMFD);
+
+	/* A node that no driver answers on. */
+	must(mknod("/dev/dmabufx", S_IFCHR | 0600, makedev(10, 254)));
+	check_eq(is_udmabuf(good(dmabufx_open())), true);
+
+	must(seteuid(NOBODY));
+	bad(EACCES, dmabufx_open());
+}
+
+PROMISE(library_query_is_truthful, "features and limits are those of the driver that is there")
+{
+	struct dmabufx_query query;
+	int fd = device();
+
+	good(dmabufx_query(fd, &query));
+	if (query.version) {
+		check_eq(query.features, DMABUFX_FEATURE_MEMFD |
+			 DMABUFX_FEATURE_USER | DMABUFX_FEATURE_READ_ONLY);
+		check_eq(query.max_size, 0xffffffffULL * PAGE);
+	} else {
+		check_eq(query.features, DMABUFX_FEATURE_MEMFD);
+		check_eq(query.max_size,
+			 MIB(file_number("/sys/module/udmabuf/parameters/size_limit_mb", "")));
+		check_eq(query.max_segments,
+			 file_number("/sys/module/udmabuf/parameters/list_limit", ""));
+		check_eq(query.memfd_limit, UINT64_MAX);
+	}
+	bad(EBADF, dmabufx_query(-1, &query));
+	bad(ENOTTY, dmabufx_query(must(open("/dev/null", O_RDWR)), &query));
+}
+
+PROMISE(library_info_tells_of_a_buffer, "or that the driver cannot")
+{
+	int fd = device(), memfd = filled_memfd(1, MIB(1));
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	struct dmabufx_info info;
+
+	if (is_udmabuf(fd)) {
+		bad(EOPNOTSUPP, dmabufx_info(fd, dmabuf, &info));
+		return;
+	}
+	good(dmabufx_info(fd, dmabuf, &info));
+	check_eq(info.bytes, MIB(1));
+	check_eq(info.memfd_bytes, MIB(1));
+	check_eq(info.flags, DMABUFX_INFO_MEMFD);
+	bad(EINVAL, dmabufx_info(fd, memfd, &info));
+	bad(EBADF, dmabufx_info(fd, -1, &info));
+	bad(EBADF, dmabufx_info(-1, dmabuf, &info));
+}
+
+static void is_sealed_memory(int memfd, size_t size)
+{
+	struct stat stat;
+
+	must(fstat(memfd, &stat));
+	check_eq(stat.st_size, size);
+	check_eq(stat.st_blocks * 512, size);
+	check(must(fcntl(memfd, F_GET_SEALS)) & F_SEAL_SHRINK);
+	check_eq(must(fcntl(memfd, F_GETFD)), FD_CLOEXEC);
+}
+
+PROMISE(library_memfd_is_sealed_and_there, "of whole pages of the wanted kind")
+{
+	int ordinary = good(dmabufx_memfd("a", PAGE + 1, PAGE));
+	int huge = good(dmabufx_memfd("b", 1, MIB(2)));
+	int any = good(dmabufx_memfd("c", PAGE + 1, 0));
+	struct stat stat;
+
+	is_sealed_memory(ordinary, 2 * PAGE);
+	is_sealed_memory(any, 2 * PAGE);
+	is_sealed_memory(huge, MIB(2));
+	must(fstat(huge, &stat));
+	check_eq(stat.st_blksize, MIB(2));
+	fill(ordinary, 1, PAGE);
+	must(fcntl(ordinary, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+PROMISE(library_memfd_takes_huge_pages, "where shared memory may have them")
+{
+	const char *enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+	int fd = device(), memfd, ordinary;
+	struct dmabufx_info info;
+
+	if (is_udmabuf(fd))
+		skip("udmabuf does not tell");
+	must(file_write(enabled, "advise") ? 0 : -1);
+	memfd = dmabufx_memfd("thp", MIB(4), 0);
+	ordinary = dmabufx_memfd("small", MIB(4), PAGE);
+	must(file_write(enabled, "never") ? 0 : -1);
+
+	good(dmabufx_info(fd, good(dmabufx_create_memfd(fd, good(memfd), 0, 0, NULL)),
+			  &info));
+	check_eq(info.smallest_folio, MIB(2));
+	good(dmabufx_info(fd, good(dmabufx_create_memfd(fd, good(ordinary), 0, 0, NULL)),
+			  &info));
+	check_eq(info.largest_folio, PAGE);
+}
+
+static void limit(int resource, rlim_t now)
+{
+	struct rlimit rlimit;
+
+	must(getrlimit(resource, &rlimit));
+	rlimit.rlim_cur = now;
+	must(setrlimit(resource, &rlimit));
+}
+
+PROMISE(library_memfd_errors, "each way to fail has its error and leaves nothing")
+{
+	char name[300];
+	int before;
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = 0;
+	before = open_fds();
+	bad(EINVAL, dmabufx_memfd("m", 0, 0));
+	bad(EINVAL, dmabufx_memfd("m", PAGE, PAGE / 2));
+	bad(EINVAL, dmabufx_memfd("m", PAGE, 3 * PAGE));
+	bad(EINVAL, dmabufx_memfd(name, PAGE, 0));
+	bad(EFBIG, dmabufx_memfd("m", UINT64_MAX, 0));
+	bad(ENODEV, dmabufx_memfd("m", PAGE, 2 * PAGE));
+	bad(ENOMEM, dmabufx_memfd("m", GIB(1), MIB(2)));
+	check_eq(open_fds(), before);
+}
+
+static void name_is(int dmabuf, const char *name)
+{
+	char path[64], line[128], wanted[64];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf);
+	snprintf(wanted, sizeof(wanted), "name:\t%s\n", name);
+	file = fopen(path, "r");
+	if (!file)
+		fail("%s: %s", path, errno_name(errno));
+	while (fgets(line, sizeof(line), file))
+		found |= !strcmp(line, wanted);
+	fclose(file);
+	check(found);
+}
+
+PROMISE(library_creates_from_a_memfd, "a range of it, or all, with a name and flags")
+{
+	struct dmabufx_request request = { .name = "frame" };
+	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
+
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, 4 * PAGE, 8 * PAGE, &request));
+	check_eq(must(lseek(dmabuf, 0, SEEK_END)), 8 * PAGE);
+	check_eq(must(fcntl(dmabuf, F_GETFD)), 0);
+	check_eq(request.error, 0);
+	check_eq(request.data_offset, 0);
+	name_is(dmabuf, "frame");
+	shows(dmabuf, 0, 1, 4 * PAGE, 8 * PAGE);
+
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, PAGE, 0, NULL));
+	check_eq(must(lseek(dmabuf, 0, SEEK_END)), MIB(1) - PAGE);
+	check_eq(must(fcntl(dmabuf, F_GETFD)), FD_CLOEXEC);
+	shows(dmabuf, 0, 1, PAGE, MIB(1) - PAGE);
+
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, PAGE + 100, 5000, &request));
+	check_eq(request.data_offset, 100);
+	check_eq(must(lseek(dmabuf, 0, SEEK_END)), 2 * PAGE);
+	shows(dmabuf, 0, 1, PAGE, 2 * PAGE);
+}
+
+PROMISE(library_creates_from_segments, "in their order, without the empty ones")
+{
+	int fd = device(), a = filled_memfd(1, MIB(1)), b = filled_memfd(2, MIB(1));
+	const struct dmabufx_segment segments[] = {
+		{ .fd = b, .offset = 9 * PAGE },
+		{ .fd = b, .offset = 9 * PAGE + 64, .size = PAGE - 64 },
+		{ .fd = a, .offset = 3 * PAGE, .size = 2 * PAGE },
+		{ .fd = b, .offset = 9 * PAGE, .size = PAGE + 1 },
+	};
+	struct dmabufx_request request = {};
+	int dmabuf = good(dmabufx_create(fd, segments, 4, &request));
+
+	check_eq(request.data_offset, 64);
+	check_eq(must(lseek(dmabuf, 0, SEEK_END)), 5 * PAGE);
+	shows(dmabuf, 0, 2, 9 * PAGE, PAGE);
+	shows(dmabuf, PAGE, 1, 3 * PAGE, 2 * PAGE);
+	shows(dmabuf, 3 * PAGE, 2, 9 * PAGE, 2 * PAGE);
+}
+
+PROMISE(library_creates_from_an_iovec, "short or long, where the driver can")
+{
+	struct dmabufx_request request = {};
+	unsigned int i, counts[] = { 3, 40 };
+	int fd = device(), dmabuf;
+	struct iovec iov[40];
+	char *memory;
+
+	memory = must(mmap(NULL, 80 * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	pattern_fill(memory, 0, 1, 0, 80 * PAGE);
+	for (i = 0; i < 40; i++)
+		iov[i] = (struct iovec) { memory + 2 * i * PAGE, PAGE };
+
+	for (i = 0; i < 2; i++) {
+		unsigned int nr = counts[i];
+
+		dmabuf = dmabufx_create_iovec(fd, iov, nr, &request);
+		if (is_udmabuf(fd)) {
+			told(&request, EOPNOTSUPP, 0,
+			     "segment 0: udmabuf takes memfds only; the module dmabufx takes any memory");
+			continue;
+		}
+		check_eq(must(lseek(good(dmabuf), 0, SEEK_END)), nr * PAGE);
+		shows(dmabuf, (nr - 1) * PAGE, 1, 2 * (nr - 1) * PAGE, PAGE);
+	}
+}
+
+PROMISE(library_makes_read_only_buffers, "where the driver can, which nobody can map for writing")
+{
+	struct dmabufx_request request = { .flags = DMABUFX_CREATE_READ_ONLY };
+	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
+	void *map;
+
+	must(fcntl(memfd, F_ADD_SEALS, F_SEAL_WRITE));
+	dmabuf = dmabufx_create_memfd(fd, memfd, 0, 0, &request);
+	if (is_udmabuf(fd)) {
+		told(&request, EOPNOTSUPP, 1,
+		     "udmabuf makes no read-only buffers; the module dmabufx does");
+		return;
+	}
+	shows(good(dmabuf), 0, 1, 0, MIB(1));
+	bad(EACCES, dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &map));
+	check(!map);
+}
+
+PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
+{
+	struct dmabufx_request request = { .flags = 0x80 };
+	int fd = device(), memfd = filled_memfd(1, PAGE), null;
+	struct dmabufx_segment *many, empty = { .fd = memfd };
+	const unsigned int nr = 262145;
+
+	bad(EINVAL, dmabufx_create_memfd(fd, memfd, 0, 0, &request));
+	told(&request, EINVAL, 1, "a flag that the driver does not know");
+	request.flags = 0;
+
+	request.name = "a name that is longer than it can be";
+	bad(EINVAL, dmabufx_create_memfd(fd, memfd, 0, 0, &request));
+	told(&request, EINVAL, 1, "the name is longer than 31 bytes or cannot be read");
+	request.name = NULL;
+
+	bad(EINVAL, dmabufx_create(fd, &empty, 1, &request));
+	told(&request, EINVAL, 1, "there are no bytes in it");
+	bad(EINVAL, dmabufx_create(fd, NULL, 0, &request));
+	told(&request, EINVAL, 0, "there are no bytes in it");
+	bad(EINVAL, dmabufx_create_iovec(fd, NULL, 0, &request));
+	told(&request, EINVAL, 0, "there are no bytes in it");
+
+	many = calloc(nr, sizeof(*many));
+	bad(E2BIG, dmabufx_create(fd, many, nr, &request));
+	told(&request, E2BIG, nr,
+	     "more segments than the driver's parameter list_limit allows");
+	free(many);
+
+	bad(EBADF, dmabufx_create_memfd(CLOSED, memfd, 0, 0, &request));
+	told(&request, EBADF, 1, "Bad file descriptor");
+	null = must(open("/dev/null", O_RDWR));
+	bad(ENOTTY, dmabufx_create_memfd(null, memfd, 0, 0, &request));
+	told(&request, ENOTTY, 1, "Inappropriate ioctl for device");
+
+	good(dmabufx_create_memfd(fd, memfd, 0, 0, &request));
+	told(&request, 0, 1, "no error");
+}
+
+/* Puts a good segment before and behind a bad one. */
+static void refuses(struct dmabufx_segment segment, int error, const char *why)
+{
+	int fd = device(), memfd = filled_memfd(1, PAGE);
+	const struct dmabufx_segment fine = { .fd = memfd, .size = PAGE };
+	const struct dmabufx_segment segments[] = { fine, segment, fine };
+	struct dmabufx_request request = {};
+	int before = open_fds();
+	char sentence[256];
+
+	snprintf(sentence, sizeof(sentence), "segment 1: %s", why);
+	bad(error, dmabufx_create(fd, segments, 3, &request));
+	told(&request, error, 1, sentence);
+	check_eq(open_fds(), before);
+}
+
+PROMISE(library_explains_bad_segments, "by index and reason, the same with each driver")
+{
+	int memfd = filled_memfd(1, 4 * PAGE), shrinks, sealed = filled_memfd(2, PAGE);
+	const uint64_t far = INT64_MAX / PAGE * PAGE;
+	int pipes[2];
+
+	shrinks = must(memfd_create("shrinks", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	must(ftruncate(shrinks, PAGE));
+	must(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE));
+	must(pipe(pipes));
+
+	refuses((struct dmabufx_segment){ .fd = memfd, .type = 7, .size = PAGE }, EINVAL,
+		"its type is not known, or it has a descriptor and an address");
+	refuses((struct dmabufx_segment){ .fd = memfd, .offset = 8, .size = PAGE }, EINVAL,
+		"only the first segment may start, and only the last may end, inside a page");
+	refuses((struct dmabufx_segment){ .fd = memfd, .offset = -PAGE, .size = 2 * PAGE },
+		EINVAL, "offset and size go beyond 2^64");
+	refuses((struct dmabufx_segment){ .fd = -1, .size = PAGE }, EBADF,
+		"the descriptor is not open");
+	refuses((struct dmabufx_segment){ .fd = pipes[0], .size = PAGE }, EBADFD,
+		"the descriptor is no memfd (nor a file of shmem or hugetlbfs)");
+	refuses((struct dmabufx_segment){ .fd = memfd, .offset = PAGE, .size = 4 * PAGE },
+		ERANGE, "it reaches beyond the end of the memfd");
+	refuses((struct dmabufx_segment){ .fd = memfd, .offset = far, .size = PAGE }, ERANGE,
+		"it reaches beyond the end of the memfd");
+	refuses((struct dmabufx_segment){ .fd = shrinks, .size = PAGE }, EPERM,
+		"the memfd lacks F_SEAL_SHRINK");
+	refuses((struct dmabufx_segment){ .fd = sealed, .size = PAGE }, EPERM,
+		"the memfd is sealed against writing, which allows only a read-only buffer");
+}
+
+PROMISE(library_explains_a_bad_range, "of a memfd that is to become a buffer by its end")
+{
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, PAGE);
+
+	bad(ERANGE, dmabufx_create_memfd(fd, memfd, PAGE, 0, &request));
+	told(&request, ERANGE, 0, "segment 0: it reaches beyond the end of the memfd");
+	bad(EBADF, dmabufx_create_memfd(fd, CLOSED, 0, 0, &request));
+	told(&request, EBADF, 0, "segment 0: the descriptor is not open");
+	bad(ERANGE, dmabufx_create_memfd(fd, memfd, PAGE, 0, NULL));
+}
+
+PROMISE(library_hands_errors_on, "of the calls from which device and memfd should have come")
+{
+	struct dmabufx_request request = {};
+	int fd = device();
+
+	bad(ENOENT, dmabufx_create_memfd(-ENOENT, -ENOMEM, 0, 0, &request));
+	told(&request, ENOENT, 1,
+	     "neither /dev/dmabufx nor /dev/udmabuf can be opened: No such file or directory");
+	bad(EPERM, dmabufx_create_iovec(-EPERM, NULL, 0, &request));
+	told(&request, EPERM, 0,
+	     "neither /dev/dmabufx nor /dev/udmabuf can be opened: Operation not permitted");
+	bad(ENOMEM, dmabufx_create_memfd(fd, -ENOMEM, 0, 0, &request));
+	told(&request, ENOMEM, 1, "no memfd: Cannot allocate memory");
+	bad(ENOMEM, dmabufx_create_memfd(fd, -ENOMEM, 0, 0, NULL));
+}
+
+PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does not know")
+{
+	int fd = device(), memfd = filled_memfd(1, PAGE), reading;
+	struct dmabufx_segment huge[2] = {
+		{ .fd = memfd, .size = PAGE },
+		{ .fd = memfd, .size = 0xffffffffULL * PAGE },
+	};
+	struct dmabufx_request request = {};
+	struct iovec iov;
+	char path[64];
+	int dmabuf;
+
+	if (is_udmabuf(fd))
+		skip("udmabuf takes no addresses");
+
+	iov = (struct iovec) { (void *)PAGE, PAGE };
+	bad(EFAULT, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, EFAULT, 0, "segment 0: nothing is mapped there");
+	iov.iov_base = (void *)(UINTPTR_MAX & ~(uintptr_t)(2 * PAGE - 1));
+	bad(EFAULT, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, EFAULT, 0, "segment 0: it is not in the address space of programs");
+
+	iov.iov_base = must(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				 0));
+	bad(EACCES, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, EACCES, 0,
+	     "segment 0: it is mapped without permission to read or, as the buffer is not read-only, to write");
+
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	good(dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &iov.iov_base));
+	bad(EOPNOTSUPP, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, EOPNOTSUPP, 0,
+	     "segment 0: it is mapped from a device or a dma-buf");
+
+	bad(EFBIG, dmabufx_create(fd, huge, 2, &request));
+	told(&request, EFBIG, 1,
+	     "segment 1: with it the buffer is larger than the driver allows");
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd);
+	reading = must(open(path, O_RDONLY | O_CLOEXEC));
+	bad(EACCES, dmabufx_create_memfd(fd, reading, 0, 0, &request));
+	told(&request, EACCES, 0,
+	     "segment 0: the memfd is not opened for reading and, as the buffer is not read-only, writing");
+}
+
+PROMISE(library_explains_udmabufs_size_limit, "which that calls invalid")
+{
+	const char *limit_mb = "/sys/module/udmabuf/parameters/size_limit_mb";
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, MIB(2));
+	char before[32];
+	int ret;
+
+	if (!is_udmabuf(fd))
+		skip("dmabufx has no such limit");
+	snprintf(before, sizeof(before), "%ld", file_number(limit_mb, ""));
+	must(file_write(limit_mb, "1") ? 0 : -1);
+	ret = dmabufx_create_memfd(fd, memfd, 0, 0, &request);
+	must(file_write(limit_mb, before) ? 0 : -1);
+	bad(EFBIG, ret);
+	told(&request, EFBIG, 0,
+	     "segment 0: with it the buffer is larger than the driver allows");
+}
+
+PROMISE(library_explains_limits, "of users and of memory")
+{
+	const char *limit_mib = "/sys/module/dmabufx/parameters/memfd_limit_mib";
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, MIB(2)), ret;
+	struct iovec iov;
+	char before[32];
+
+	if (is_udmabuf(fd))
+		skip("udmabuf has no limits of users");
+	iov.iov_base = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	iov.iov_len = MIB(1);
+
+	snprintf(before, sizeof(before), "%ld", file_number(limit_mib, ""));
+	must(file_write(limit_mib, "1") ? 0 : -1);
+	must(seteuid(NOBODY));
+	ret = dmabufx_create_memfd(fd, memfd, 0, 0, &request);
+	must(seteuid(0));
+	must(file_write(limit_mib, before) ? 0 : -1);
+	bad(EDQUOT, ret);
+	told(&request, EDQUOT, 1,
+	     "this user would pin more of memfds than the driver's parameter memfd_limit_mib allows");
+
+	must(seteuid(NOBODY));
+	limit(RLIMIT_MEMLOCK, KIB(512));
+	bad(ENOMEM, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, ENOMEM, 1,
+	     "it would lock more memory than RLIMIT_MEMLOCK (ulimit -l) allows");
+	limit(RLIMIT_MEMLOCK, 0);
+	bad(EPERM, dmabufx_create_iovec(fd, &iov, 1, &request));
+	told(&request, EPERM, 1, "RLIMIT_MEMLOCK (ulimit -l) is 0");
+	must(seteuid(0));
+}
+
+PROMISE(library_passes_on_its_own_full_table, "when the process has no free descriptor")
+{
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, PAGE);
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+
+	if (under_valgrind())
+		skip("valgrind keeps that limit from the kernel");
+	limit(RLIMIT_NOFILE, 0);
+	bad(EMFILE, dmabufx_memfd("m", PAGE, 0));
+	bad(EMFILE, dmabufx_create_memfd(fd, memfd, 0, 0, &request));
+	told(&request, EMFILE, 1, "Too many open files");
+	bad(EMFILE, dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
+}
+
+PROMISE(library_passes_on_full_tables, "when the system has no free file")
+{
+	struct dmabufx_request request = {};
+	int fd = device(), memfd = filled_memfd(1, PAGE), ret;
+	const char *max = "/proc/sys/fs/file-max";
+	char before[32];
+	FILE *file = fopen(max, "r");
+
+	check(file && fgets(before, sizeof(before), file));
+	fclose(file);
+	must(file_write(max, "1") ? 0 : -1);
+	must(seteuid(NOBODY));
+	ret = dmabufx_create_memfd(fd, memfd, 0, 0, &request);
+	must(seteuid(0));
+	must(file_write(max, before) ? 0 : -1);
+	bad(ENFILE, ret);
+	told(&request, ENFILE, 1, "Too many open files in system");
+}
+
+PROMISE(library_sentences_fit, "or are cut off where the caller's buffer ends")
+{
+	struct dmabufx_request request = {
+		.error = -EPERM,
+		.failed_segment = 3,
+		.reason = DMABUFX_REASON_MAY_SHRINK,
+	};
+	char text[8] = "", longest[256];
+	uint32_t reason;
+
+	check_eq(dmabufx_explain(&request, NULL, 0),
+		 strlen("segment 3: the memfd lacks F_SEAL_SHRINK"));
+	dmabufx_explain(&request, text, sizeof(text));
+	check(!strcmp(text, "segment"));
+	request.failed_segment = UINT32_MAX;
+	for (reason = 0; reason < 40; reason++) {
+		request.reason = reason ? reason : DMABUFX_REASON_UDMABUF;
+		check(dmabufx_explain(&request, longest, sizeof(longest)) < 160);
+	}
+}
+
+PROMISE(library_map_errors, "each way to fail has its error, and no address")
+{
+	int fd = device(), memfd = filled_memfd(1, MIB(1)), pipes[2];
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	void *map = &map;
+
+	must(pipe(pipes));
+	bad(EBADF, dmabufx_map(-1, 0, 0, PROT_READ, &map));
+	check(!map);
+	bad(EINVAL, dmabufx_map(dmabuf, 8, PAGE, PROT_READ, &map));
+	bad(EINVAL, dmabufx_map(dmabuf, MIB(1), 0, PROT_READ, &map));
+	bad(EINVAL, dmabufx_map(dmabuf, 0, MIB(1) + PAGE, PROT_READ, &map));
+	bad(ENODEV, dmabufx_map(pipes[0], 0, PAGE, PROT_READ, &map));
+	/* valgrind has an opinion of its own on such a size. */
+	if (!under_valgrind())
+		bad(ENOMEM, dmabufx_map(dmabuf, 0, 1ULL << 60, PROT_READ, &map));
+	check(!map);
+	good(dmabufx_map(dmabuf, PAGE, 0, PROT_READ, &map));
+	bad(EINVAL, dmabufx_unmap((char *)map + 1, PAGE));
+	bad(EINVAL, dmabufx_unmap(map, 0));
+	good(dmabufx_unmap(map, MIB(1) - PAGE));
+}
+
+PROMISE(library_access_errors, "each way to fail has its error")
+{
+	int fd = device(), memfd = filled_memfd(1, PAGE);
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	int i, wrong[] = { 0, 4, 7, 8 };
+
+	for (i = 0; i < 4; i++) {
+		bad(EINVAL, dmabufx_begin_cpu_access(dmabuf, wrong[i]));
+		bad(EINVAL, dmabufx_end_cpu_access(dmabuf, wrong[i]));
+		bad(EINVAL, dmabufx_export_sync_file(dmabuf, wrong[i]));
+		bad(EINVAL, dmabufx_import_sync_file(dmabuf, memfd, wrong[i]));
+	}
+	bad(EINVAL, dmabufx_import_sync_file(dmabuf, memfd, DMABUFX_READ));
+	bad(EBADF, dmabufx_begin_cpu_access(-1, DMABUFX_READ));
+	bad(EBADF, dmabufx_export_sync_file(-1, DMABUFX_READ));
+	bad(ENOTTY, dmabufx_begin_cpu_access(memfd, DMABUFX_READ));
+	bad(ENOTTY, dmabufx_end_cpu_access(memfd, DMABUFX_READ));
+	bad(ENOTTY, dmabufx_export_sync_file(memfd, DMABUFX_READ));
+	bad(ENOTTY, dmabufx_import_sync_file(memfd, dmabuf, DMABUFX_READ));
+}
+
+/* A device that has work to do with the buffer until it is told to be done. */
+struct work {
+	int card;
+	uint32_t fence;
+};
+
+static struct work vgem_works_on(int dmabuf)
+{
+	struct drm_prime_handle prime = { .fd = dmabuf };
+	struct drm_vgem_fence_attach attach = { .flags = VGEM_FENCE_WRITE };
+	struct drm_version version = {};
+	char path[32], name[8];
+	int i, card;
+
+	for (i = 0; i < 8; i++) {
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		card = open(path, O_RDWR | O_CLOEXEC);
+		if (card < 0)
+			continue;
+		version = (struct drm_version) { .name = name, .name_len = 4 };
+		memset(name, 0, sizeof(name));
+		if (!ioctl(card, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+			break;
+		close(card);
+	}
+	if (i == 8)
+		skip("there is no vgem");
+	must(ioctl(card, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
+	attach.handle = prime.handle;
+	must(ioctl(card, DRM_IOCTL_VGEM_FENCE_ATTACH, &attach));
+	return (struct work) { card, attach.out_fence };
+}
+
+static void *work_ends_soon(void *arg)
+{
+	const struct work *work = arg;
+	struct drm_vgem_fence_signal done = { .fence = work->fence };
+
+	usleep(500000);
+	must(ioctl(work->card, DRM_IOCTL_VGEM_FENCE_SIGNAL, &done));
+	return NULL;
+}
+
+static int alarms;
+
+static void count_alarm(int sig)
+{
+	(void)sig;
+	alarms++;
+}
+
+PROMISE(library_waits_for_devices, "through signals, and sync files tell when they are done")
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = {};
+	const struct sigaction action = { .sa_handler = count_alarm };
+	int fd = device(), memfd = filled_memfd(1, PAGE), sync, other;
+	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	struct work work = vgem_works_on(dmabuf);
+	struct pollfd ready = { .events = POLLIN };
+	sigset_t signals;
+	pthread_t thread;
+
+	sync = good(dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
+	check_eq(must(fcntl(sync, F_GETFD)), FD_CLOEXEC);
+	ready.fd = sync;
+	check_eq(must(poll(&ready, 1, 0)), 0);
+
+	/* What the sync file waits for, another buffer can wait for, too. */
+	other = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
+	good(dmabufx_import_sync_file(other, sync, DMABUFX_WRITE));
+	ready.fd = good(dmabufx_export_sync_file(other, DMABUFX_WRITE));
+	check_eq(must(poll(&ready, 1, 0)), 0);
+
+	/* Only this thread is interrupted. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
+	must(sigaction(SIGALRM, &action, NULL));
+	must(pthread_sigmask(SIG_BLOCK, &signals, NULL) ? -1 : 0);
+	must(pthread_create(&thread, NULL, work_ends_soon, &work) ? -1 : 0);
+	must(pthread_sigmask(SIG_UNBLOCK, &signals, NULL) ? -1 : 0);
+	must(setitimer(ITIMER_REAL, &often, NULL));
+	good(dmabufx_begin_cpu_access(dmabuf, DMABUFX_WRITE));
+	must(setitimer(ITIMER_REAL, &never, NULL));
+	check_eq(must(poll(&ready, 1, 0)), 1);
+	check(alarms > 2);
+	good(dmabufx_end_cpu_access(dmabuf, DMABUFX_WRITE));
+	pthread_join(thread, NULL);
+}
+
+static uint32_t code_of(const char *text)
+{
+	return (uint32_t)text[0] | (uint32_t)text[1] << 8 |
+	       (uint32_t)text[2] << 16 | (uint32_t)text[3] << 24;
+}
+
+PROMISE(library_lays_images_out, "in rows that GPUs take, planes behind each other")
+{
+	static const struct {
+		const char *code;
+		uint32_t width, height, planes;
+		uint32_t stride[3];
+		uint64_t offset[3], size;
+	} wanted[] = {
+		{ "XR24", 1920, 1080, 1, { 7680 }, {}, 7680 * 1080 },
+		{ "AB24", 1366, 768, 1, { 5632 }, {}, 5632 * 768 },
+		{ "R8  ", 1, 1, 1, { 256 }, {}, 256 },
+		{ "R8  ", 257, 3, 1, { 512 }, {}, 512 * 3 },
+		{ "RG24", 100, 10, 1, { 512 }, {}, 5120 },
+		{ "BG24", 256, 10, 1, { 768 }, {}, 7680 },
+		{ "AR4H", 64, 2, 1, { 512 }, {}, 1024 },
+		{ "YUYV", 641, 480, 1, { 1536 }, {}, 1536 * 480 },
+		{ "NV12", 1920, 1080, 2, { 2048, 2048 }, { 0, 2048 * 1080 },
+		  2048 * 1620 },
+		{ "NV12", 255, 3, 2, { 256, 256 }, { 0, 768 }, 768 + 512 },
+		{ "NV16", 640, 480, 2, { 768, 768 }, { 0, 768 * 480 }, 768 * 960 },
+		{ "NV24", 300, 2, 2, { 512, 1024 }, { 0, 1024 }, 3072 },
+		{ "P010", 1920, 1080, 2, { 3840, 3840 }, { 0, 3840 * 1080 },
+		  3840 * 1620 },
+		{ "YU12", 300, 7, 3, { 512, 256, 256 }, { 0, 3584, 4608 }, 5632 },
+		{ "YV16", 1, 2, 3, { 512, 256, 256 }, { 0, 1024, 1536 }, 2048 },
+		{ "YU24", 300, 2, 3, { 512, 512, 512 }, { 0, 1024, 2048 }, 3072 },
+	};
+	struct dmabufx_image image;
+	unsigned int i, p;
+
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		good(dmabufx_image_layout(&image, code_of(wanted[i].code), wanted[i].width,
+					  wanted[i].height));
+		if (image.size != wanted[i].size || image.nr_planes != wanted[i].planes)
+			fail("%s of %u x %u: %u planes, %llu bytes", wanted[i].code,
+			     wanted[i].width, wanted[i].height, image.nr_planes,
+			     (unsigned long long)image.size);
+		for (p = 0; p < image.nr_planes; p++)
+			if (image.planes[p].stride != wanted[i].stride[p] ||
+			    image.planes[p].offset != wanted[i].offset[p])
+				fail("plane %u of %s, %u wide: stride %u, offset %llu", p,
+				     wanted[i].code, wanted[i].width,
+				     image.planes[p].stride,
+				     (unsigned long long)image.planes[p].offset);
+	}
+
+	bad(EINVAL, dmabufx_image_layout(&image, code_of("XR24"), 0, 1));
+	bad(EINVAL, dmabufx_image_layout(&image, code_of("XR24"), 1, 0));
+	bad(EOPNOTSUPP, dmabufx_image_layout(&image, code_of("R24A"), 1, 1));
+	bad(EOPNOTSUPP, dmabufx_image_layout(&image, 0, 1, 1));
+	bad(EOVERFLOW, dmabufx_image_layout(&image, code_of("XR24"), 1U << 31, 1));
+	bad(EOVERFLOW, dmabufx_image_layout(&image, code_of("NV24"), 1U << 31, 1));
+	good(dmabufx_image_layout(&image, code_of("XR24"), 16383, UINT32_MAX));
+	check_eq(image.size, 65536ULL * UINT32_MAX);
+}
+
+static void *makes_buffers(void *arg)
+{
+	unsigned int id = (uintptr_t)arg, i;
+	struct dmabufx_request request = {};
+	int fd = good(dmabufx_open()), memfd = filled_memfd(id, 4 * PAGE), dmabuf;
+	char path[32], text[256], wanted[64];
+
+	snprintf(wanted, sizeof(wanted), "segment 0: the descriptor is not open");
+	snprintf(path, sizeof(path), "thread %u", id);
+	request.name = path;
+	for (i = 0; i < 8; i++) {
+		dmabuf = good(dmabufx_create_memfd(fd, memfd, PAGE, 0, &request));
+		shows(dmabuf, 0, id, PAGE, 3 * PAGE);
+		name_is(dmabuf, path);
+		must(close(dmabuf));
+		bad(EBADF, dmabufx_create_memfd(fd, CLOSED, 0, PAGE, &request));
+		dmabufx_explain(&request, text, sizeof(text));
+		check(!strcmp(text, wanted));
+	}
+	return NULL;
+}
+
+PROMISE(library_serves_threads, "which make buffers at once and hear of their own errors")
+{
+	pthread_t threads[4];
+	uintptr_t i;
+
+	for (i = 0; i < 4; i++)
+		must(pthread_create(&threads[i], NULL, makes_buffers, (void *)(i + 1)) ?
+		     -1 : 0);
+	for (i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}

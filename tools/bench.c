@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dmabufx bench: how long it takes on this machine to make, map, touch and
+ * close a buffer, with dmabufx and with udmabuf. Medians of wall-clock time;
+ * bench/run of the sources compares more, and counts instructions.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <dmabufx.h>
+#include <json-c/json.h>
+
+#include "tool.h"
+
+#define MAX_REPETITIONS	1001
+
+enum operation { CREATE, TOUCH, UNMAP, CLOSE, OPERATIONS };
+
+static const char * const operations[OPERATIONS] = {
+	"create", "touch", "unmap", "close",
+};
+
+static const char * const drivers[] = { "dmabufx", "udmabuf" };
+
+struct settings {
+	uint64_t size;
+	unsigned int repetitions;
+	bool json;
+};
+
+/* Microseconds; negative for what could not be measured. */
+struct results {
+	double median[OPERATIONS];
+	char why_not[256];
+};
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void touch(const volatile char *map, size_t size)
+{
+	size_t page = sysconf(_SC_PAGESIZE), i;
+
+	for (i = 0; i < size; i += page)
+		(void)map[i];
+}
+
+static bool measure_once(int device, int memfd, uint64_t size, double *us,
+			 struct results *results)
+{
+	struct dmabufx_request request = { .flags = DMABUFX_CREATE_CLOEXEC };
+	double start = now();
+	int dmabuf = dmabufx_create_memfd(device, memfd, 0, size, &request), ret;
+	void *map;
+
+	us[CREATE] = now() - start;
+	if (dmabuf < 0) {
+		dmabufx_explain(&request, results->why_not, sizeof(results->why_not));
+		return false;
+	}
+	ret = dmabufx_map(dmabuf, 0, size, PROT_READ | PROT_WRITE, &map);
+	if (ret) {
+		snprintf(results->why_not, sizeof(results->why_not), "%s", strerror(-ret));
+		close(dmabuf);
+		return false;
+	}
+	start = now();
+	touch(map, size);
+	us[TOUCH] = now() - start;
+	start = now();
+	munmap(map, size);
+	us[UNMAP] = now() - start;
+	start = now();
+	close(dmabuf);
+	us[CLOSE] = now() - start;
+	return true;
+}
+
+static void measure(const char *driver, int memfd, const struct settings *settings,
+		    struct results *results)
+{
+	static double samples[OPERATIONS][MAX_REPETITIONS];
+	double us[OPERATIONS];
+	unsigned int i, o;
+	char path[32];
+	int device;
+
+	results->median[CREATE] = -1;
+	snprintf(path, sizeof(path), "/dev/%s", driver);
+	device = open(path, O_RDONLY | O_CLOEXEC);
+	if (device < 0) {
+		snprintf(results->why_not, sizeof(results->why_not), "%s: %s", path,
+			 strerror(errno));
+		return;
+	}
+	for (i = 0; i < settings->repetitions; i++) {
+		if (!measure_once(device, memfd, settings->size, us, results)) {
+			close(device);
+			return;
+		}
+		for (o = 0; o < OPERATIONS; o++)
+			samples[o][i] = us[o];
+	}
+	for (o = 0; o < OPERATIONS; o++) {
+		qsort(samples[o], i, sizeof(double), compare);
+		results->median[o] = samples[o][i / 2];
+	}
+	close(device);
+}
+
+static void print_row(const char *memory, const char *driver,
+		      const struct results *results)
+{
+	unsigned int o;
+
+	printf("%-12s %-8s", memory, driver);
+	if (results->median[CREATE] < 0) {
+		printf("  %s\n", results->why_not);
+		return;
+	}
+	for (o = 0; o < OPERATIONS; o++)
+		printf(" %10.1f", results->median[o]);
+	putchar('\n');
+}
+
+static void add_number(struct json_object *row, const char *key, double number)
+{
+	json_object_object_add(row, key, json_object_new_double(number));
+}
+
+static struct json_object *to_json(const char *memory, const char *driver,
+				   const struct results *results)
+{
+	struct json_object *row = json_object_new_object();
+	unsigned int o;
+
+	json_object_object_add(row, "memory", json_object_new_string(memory));
+	json_object_object_add(row, "driver", json_object_new_string(driver));
+	if (results->median[CREATE] < 0)
+		json_object_object_add(row, "error",
+				       json_object_new_string(results->why_not));
+	else
+		for (o = 0; o < OPERATIONS; o++)
+			add_number(row, operations[o], results->median[o]);
+	return row;
+}
+
+static struct settings parse(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "size", required_argument, NULL, 's' },
+		{ "repetitions", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	struct settings settings = { .size = 64 << 20, .repetitions = 11 };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			settings.json = true;
+			break;
+		case 's':
+			settings.size = parse_size(optarg);
+			break;
+		case 'r':
+			settings.repetitions = parse_size(optarg);
+			if (settings.repetitions > MAX_REPETITIONS)
+				misused("no more than %d repetitions", MAX_REPETITIONS);
+			break;
+		case 'h':
+			usage();
+			exit(0);
+		default:
+			misused("bench has no such option");
+		}
+	}
+	if (argv[optind])
+		misused("bench takes no arguments");
+	return settings;
+}
+
+int command_bench(int argc, char **argv)
+{
+	const struct { const char *name; size_t page_size; } memories[] = {
+		{ "pages", sysconf(_SC_PAGESIZE) },
+		{ "as given", 0 },
+		{ "hugetlb 2 MiB", 2 << 20 },
+	};
+	struct settings settings = parse(argc, argv);
+	struct json_object *rows = json_object_new_array();
+	struct results results;
+	size_t m, d;
+
+	if (!settings.json)
+		printf("%s, microseconds (median of %u)\n%-12s %-8s %10s %10s %10s %10s\n",
+		       bytes_text(settings.size), settings.repetitions, "MEMORY",
+		       "DRIVER", "CREATE", "TOUCH", "UNMAP", "CLOSE");
+	for (m = 0; m < sizeof(memories) / sizeof(memories[0]); m++) {
+		int memfd = dmabufx_memfd("dmabufx bench", settings.size,
+					  memories[m].page_size);
+
+		/* No huge pages in the pool are nothing to complain of. */
+		if (memfd < 0)
+			continue;
+		for (d = 0; d < sizeof(drivers) / sizeof(drivers[0]); d++) {
+			measure(drivers[d], memfd, &settings, &results);
+			json_object_array_add(rows, to_json(memories[m].name, drivers[d],
+							    &results));
+			if (!settings.json)
+				print_row(memories[m].name, drivers[d], &results);
+		}
+		close(memfd);
+	}
+	if (!settings.json) {
+		puts("\"as given\" has transparent huge pages where the system allows them.");
+		json_object_put(rows);
+	} else {
+		print_json(rows);
+	}
+	return 0;
+}

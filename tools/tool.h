@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the commands of dmabufx(1) share. */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json_object;
+
+/* Each is given its name and what follows it, and returns the exit status. */
+int command_info(int argc, char **argv);
+int command_list(int argc, char **argv);
+int command_create(int argc, char **argv);
+int command_check(int argc, char **argv);
+int command_bench(int argc, char **argv);
+
+/*
+ * For commands whose options are --json and --help. Returns whether it is to be
+ * JSON; other options, and arguments, end the program.
+ */
+bool wants_json(int argc, char **argv);
+
+/* Prints the usage of all commands. */
+void usage(void);
+
+/* Ends the program with status 2, after one line about how it was called. */
+[[noreturn]] __attribute__((format(printf, 1, 2)))
+void misused(const char *fmt, ...);
+
+/* "12 KiB"; good until the next but three calls. */
+const char *bytes_text(uint64_t bytes);
+
+/* "64M" and the like; ends the program for what is no size. */
+uint64_t parse_size(const char *text);
+
+/* Prints what it takes over. */
+void print_json(struct json_object *object);
+
+/* The device, or the end of the program and what may be done about it. */
+int open_device(void);
+
+#endif /* TOOL_H */
