@@ -45,7 +45,7 @@ void state_init(void)
 
 bool state_log_is_bad(void)
 {
-	return kernel_log_reports(kernel_log);
+	return kernel_log_reports(kernel_log, "");
 }
 
 /* Others may give memory of shmem back, or have it swapped out. */

@@ -735,7 +735,7 @@ int main(int argc, char **argv)
 	after = sums_read(&before);
 
 	good &= sums_are_same(&before, &after);
-	good &= !kernel_log_reports(log);
+	good &= !kernel_log_reports(log, "");
 	if (shared->failed)
 		printf("FAILED: %s\n", shared->why);
 	printf("%lu buffers, %lu to another process, %lu MiB verified: %s\n",
