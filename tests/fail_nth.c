@@ -387,7 +387,7 @@ static int call_create(void *arg)
 static int call_create_list(void *arg)
 {
 	const struct source *s = arg;
-	struct udmabuf_create_item items[MOST_PARTS];
+	struct udmabuf_create_item items[MOST_PARTS] = {};
 	unsigned int i;
 
 	for (i = 0; i < s->nr_parts; i++)

@@ -364,7 +364,7 @@ PROMISE(hostile_calls_of_a_dma_buf,
 	for (i = 0; i < ARRAY_SIZE(borders); i++) {
 		for (j = 0; j < ARRAY_SIZE(borders); j++)
 			try_mmap(fd, borders[i], borders[j]);
-		for (whence = -1; whence < 8; whence++)
+		for (whence = SEEK_SET; whence < 8; whence++)
 			try_seek(fd, borders[i], whence, SIZE);
 		try_sync(fd, borders[i]);
 		try_sync(fd, i);
@@ -832,7 +832,9 @@ PROMISE(hostile_lists,
 
 static void map_of(int fd, int prot, int flags, const char *what)
 {
-	if (mmap(NULL, SIZE, prot, flags, fd, 0) == MAP_FAILED)
+	const void *map = mmap(NULL, SIZE, prot, flags, fd, 0);
+
+	if (map == MAP_FAILED)
 		note("%s: not here: %s", what, errno_name(errno));
 }
 
