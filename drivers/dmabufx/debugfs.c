@@ -82,9 +82,10 @@ static void buffers_stop(struct seq_file *m, void *v)
 static void show_name(struct seq_file *m, struct dma_buf *dmabuf)
 {
 	seq_puts(m, " name=");
-	guard(spinlock)(&dmabuf->name_lock);
+	spin_lock(&dmabuf->name_lock);
 	if (dmabuf->name)
 		seq_escape(m, dmabuf->name, SEPARATORS);
+	spin_unlock(&dmabuf->name_lock);
 }
 
 static void show_word(struct seq_file *m, bool is_so, const char *word,

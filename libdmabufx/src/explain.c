@@ -82,7 +82,8 @@ int dmabufx_explain(const struct dmabufx_request *request, char *text,
 	else if (why)
 		ret = snprintf(text, size, "%s", why);
 	else if (request->reason == DMABUFX_REASON_NO_DEVICE)
-		ret = snprintf(text, size, "neither /dev/dmabufx nor /dev/udmabuf can be opened: %m");
+		ret = snprintf(text, size,
+			       "neither /dev/dmabufx nor /dev/udmabuf can be opened: %m");
 	else if (request->reason == DMABUFX_REASON_NO_MEMFD)
 		ret = snprintf(text, size, "no memfd: %m");
 	else

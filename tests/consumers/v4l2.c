@@ -19,7 +19,7 @@
 #define WIDTH 640
 #define HEIGHT 480
 #define NR_BUFFERS 2	/* vivid does not start with less */
-#define MAX_FRAMES 100	/* until a picture has to have come through */
+#define MAX_FRAMES 500	/* until a picture has to have come through */
 
 static const struct image image = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4, .stride = WIDTH * 4,
