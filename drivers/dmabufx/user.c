@@ -16,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 
 #include "dmabufx.h"
@@ -99,13 +100,15 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr)
 static bool is_mapped(unsigned long addr, size_t len)
 {
 	struct mm_struct *mm = current->mm;
-	unsigned long end = addr + len;
 	struct vm_area_struct *vma;
+	unsigned long end;
 
 	mmap_read_lock(mm);
+	addr = untagged_addr_remote(mm, addr);
+	end = addr + len;
 	while (addr < end) {
-		vma = find_vma(mm, addr);
-		if (!vma || vma->vm_start > addr)
+		vma = vma_lookup(mm, addr);
+		if (!vma)
 			break;
 		addr = vma->vm_end;
 	}
@@ -142,12 +145,10 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 		return err;
 
 	mmap_read_lock(mm);
-	vma = find_vma(mm, addr);
-	if (vma && vma->vm_start <= addr) {
+	vma = vma_lookup(mm, untagged_addr_remote(mm, addr));
+	if (vma) {
 		flags = vma->vm_flags;
 		written_back = is_written_back(vma);
-	} else {
-		vma = NULL;
 	}
 	mmap_read_unlock(mm);
 
