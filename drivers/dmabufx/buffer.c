@@ -31,7 +31,6 @@ struct dmabufx_buf *dmabufx_buf_alloc(void)
 
 	mutex_init(&buf->lock);
 	INIT_LIST_HEAD(&buf->attachments);
-	INIT_LIST_HEAD(&buf->vmap_node);
 	return buf;
 }
 

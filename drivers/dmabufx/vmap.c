@@ -93,7 +93,7 @@ static void *kept_vmap_get(struct dmabufx_buf *buf)
 {
 	guard(mutex)(&vmap_lock);
 	if (buf->vmap_addr) {
-		list_del_init(&buf->vmap_node);
+		list_del(&buf->vmap_node);
 		nr_idle--;
 	}
 	return buf->vmap_addr;
@@ -137,7 +137,7 @@ void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 /* Context: vmap_lock is held, the mapping is idle. */
 static void idle_vmap_drop(struct dmabufx_buf *buf)
 {
-	list_del_init(&buf->vmap_node);
+	list_del(&buf->vmap_node);
 	nr_idle--;
 	vunmap(buf->vmap_addr);
 	buf->vmap_addr = NULL;
