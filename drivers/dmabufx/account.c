@@ -34,7 +34,7 @@
 
 static unsigned long memfd_limit_mib;
 module_param(memfd_limit_mib, ulong, 0644);
-MODULE_PARM_DESC(memfd_limit_mib, "Most MiB of memfds that the buffers of one user without CAP_IPC_LOCK may pin (default: half of the memory)");
+MODULE_PARM_DESC(memfd_limit_mib, "Most MiB of memfds that one user may pin (default: half of the memory)");
 
 /**
  * struct memfd_user - a user whose buffers pin memory of memfds
@@ -223,7 +223,7 @@ void dmabufx_account_query(struct dmabufx_query *query)
 	query->memfd_pinned = m ? (u64)m->nr_pages << PAGE_SHIFT : 0;
 }
 
-/* Said at load time: the parameter then shows the limit that is in force. */
+/* At load time, so that the parameter shows the limit that is in force. */
 void __init dmabufx_account_init(void)
 {
 	if (!memfd_limit_mib)

@@ -25,7 +25,7 @@
 
 static unsigned int list_limit = 262144;
 module_param(list_limit, uint, 0644);
-MODULE_PARM_DESC(list_limit, "Most segments of one buffer; each takes 24 bytes of kernel memory during the call (default: 262144, a GiB page by page)");
+MODULE_PARM_DESC(list_limit, "Most segments of one buffer (default: 262144, a GiB page by page)");
 
 static bool serve_udmabuf;
 module_param(serve_udmabuf, bool, 0444);
@@ -344,7 +344,7 @@ static int __init nodes_register(void)
 		return ret;
 
 	if (udmabuf_is_taken()) {
-		pr_warn("another driver answers on /dev/udmabuf, serving /dev/dmabufx only (a built-in udmabuf is kept away by initcall_blacklist=udmabuf_dev_init)\n");
+		pr_warn("another driver answers on /dev/udmabuf, serving /dev/dmabufx only\n");
 		serve_udmabuf = false;
 		return 0;
 	}
