@@ -184,6 +184,14 @@ void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
 		     failed_segment);
 }
 
+struct dmabufx_query query(int device)
+{
+	struct dmabufx_query query = { .size = sizeof(query) };
+
+	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+	return query;
+}
+
 int create_of(const struct dmabufx_segment *segments, __u32 nr_segments)
 {
 	struct dmabufx_create req = request(segments, nr_segments,

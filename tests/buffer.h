@@ -83,6 +83,9 @@ int ioctl_32(int fd, unsigned int request, void *arg);
 void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
 		int device, struct dmabufx_create *request);
 
+/* DMABUFX_IOC_QUERY, which must succeed. */
+struct dmabufx_query query(int device);
+
 /* A request that must succeed: a close-on-exec dma-buf. */
 int create_of(const struct dmabufx_segment *segments, __u32 nr_segments);
 int create_of_user(const void *address, __u64 size);

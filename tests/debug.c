@@ -2,6 +2,7 @@
 /* What an administrator sees: /sys/kernel/debug/dmabufx. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,15 +45,21 @@ static bool find_line(const char *path, int dmabuf, char *line, size_t size)
 	return found;
 }
 
-static void line_says(int dmabuf, const char *rest)
+/* The line of @dmabuf says @rest, a format, behind its number. */
+__attribute__((format(printf, 2, 3)))
+static void line_says(int dmabuf, const char *rest, ...)
 {
-	char line[512];
+	char line[512], wanted[512];
 	const char *behind;
+	va_list args;
 
+	va_start(args, rest);
+	vsnprintf(wanted, sizeof(wanted), rest, args);
+	va_end(args);
 	check(find_line(FOLDER "buffers", dmabuf, line, sizeof(line)));
 	behind = strchr(line, ' ') + 1;
-	if (strcmp(behind, rest))
-		fail("'%s' instead of '%s'", behind, rest);
+	if (strcmp(behind, wanted))
+		fail("'%s' instead of '%s'", behind, wanted);
 }
 
 /* Of the importer, which must be the only device there. */
@@ -74,25 +81,18 @@ PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner 
 	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	const struct dmabufx_segment segments[] = {
-		{ .fd = huge.fd, .size = MIB(2) },
-		{ .type = DMABUFX_USER, .address = (uintptr_t)user, .size = PAGE },
+		segment(&huge, 0, MIB(2)),
+		user_segment(user, PAGE),
 	};
-	struct dmabufx_create create = {
-		.size = sizeof(create),
-		.segments = (uintptr_t)segments,
-		.nr_segments = 2,
-		.segment_size = sizeof(*segments),
-		.name = (uintptr_t)"a name, with=all\n",
-	};
+	struct dmabufx_create req = request(segments, 2, 0);
 	int device = device_open(), dmabuf, importer;
-	char wanted[512];
 
+	req.name = (uintptr_t)"a name, with=all\n";
 	must(prctl(PR_SET_NAME, "a b\\c"));
-	dmabuf = must(ioctl(device, DMABUFX_IOC_CREATE, &create));
-	snprintf(wanted, sizeof(wanted),
-		 "name=a\\040name\\054\\040with=all\\012 exporter=dmabufx bytes=2101248 runs=2 longest=2097152 sources=memfd,user flags= pid=%d comm=a\\040b\\134c devices=\n",
-		 getpid());
-	line_says(dmabuf, wanted);
+	dmabuf = must(try_request(device, &req));
+	line_says(dmabuf, "name=a\\040name\\054\\040with=all\\012 exporter=dmabufx bytes=2101248 "
+		  "runs=2 longest=2097152 sources=memfd,user flags= pid=%d "
+		  "comm=a\\040b\\134c devices=\n", getpid());
 
 	importer = importer_open();
 	importer_attach(importer, dmabuf);
@@ -104,26 +104,16 @@ PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner 
 PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	const struct dmabufx_segment segment = { .fd = mem.fd, .size = MIB(2) };
-	struct dmabufx_create request = {
-		.size = sizeof(request),
-		.flags = DMABUFX_CREATE_READ_ONLY,
-		.segments = (uintptr_t)&segment,
-		.nr_segments = 1,
-		.segment_size = sizeof(segment),
-	};
-	int device = device_open();
-	char wanted[512];
+	struct dmabufx_segment seg = segment(&mem, 0, MIB(2));
+	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 
 	must(prctl(PR_SET_NAME, "maker"));
-	snprintf(wanted, sizeof(wanted),
-		 "name= exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags= pid=%d comm=maker devices=\n",
-		 getpid());
-	line_says(create(&mem, 0, MIB(2)), wanted);
-	snprintf(wanted, sizeof(wanted),
-		 "name= exporter=dmabufx bytes=2097152 runs=1 longest=2097152 sources=memfd flags=read-only pid=%d comm=maker devices=\n",
-		 getpid());
-	line_says(must(ioctl(device, DMABUFX_IOC_CREATE, &request)), wanted);
+	line_says(create(&mem, 0, MIB(2)),
+		  "name= exporter=udmabuf bytes=2097152 runs=1 longest=2097152 "
+		  "sources=memfd flags= pid=%d comm=maker devices=\n", getpid());
+	line_says(must(try_request(device_open(), &req)),
+		  "name= exporter=dmabufx bytes=2097152 runs=1 longest=2097152 "
+		  "sources=memfd flags=read-only pid=%d comm=maker devices=\n", getpid());
 }
 
 PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")

@@ -44,8 +44,7 @@ struct state {
 
 static void state_read(struct state *s)
 {
-	s->query = (struct dmabufx_query){ .size = sizeof(s->query) };
-	must(ioctl(s->device, DMABUFX_IOC_QUERY, &s->query));
+	s->query = query(s->device);
 	/* The lowest free number tells of descriptors that nobody closed. */
 	s->free_fd = must(dup(s->device));
 	must(close(s->free_fd));

@@ -15,16 +15,6 @@
 #include "memory.h"
 #include "watch.h"
 
-static struct dmabufx_query query(void)
-{
-	struct dmabufx_query query = { .size = sizeof(query) };
-	int device = device_open();
-
-	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
-	close(device);
-	return query;
-}
-
 static struct dmabufx_info info(int fd)
 {
 	struct dmabufx_info info = { .size = sizeof(info), .fd = fd };
@@ -35,26 +25,9 @@ static struct dmabufx_info info(int fd)
 	return info;
 }
 
-static int create_from(const struct dmabufx_segment *segments, unsigned int nr,
-		       __u32 flags)
-{
-	struct dmabufx_create create = {
-		.size = sizeof(create),
-		.flags = flags,
-		.segments = (uintptr_t)segments,
-		.nr_segments = nr,
-		.segment_size = sizeof(*segments),
-	};
-	int device = device_open();
-	int fd = must(ioctl(device, DMABUFX_IOC_CREATE, &create));
-
-	close(device);
-	return fd;
-}
-
 PROMISE(query_tells_the_parameters, "version, features and limits are those of the module")
 {
-	struct dmabufx_query q = query();
+	struct dmabufx_query q = query(device_open());
 
 	check_eq(q.version, 0x1);
 	check_eq(q.features, 0x7);
@@ -71,16 +44,17 @@ PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with 
 	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	const struct dmabufx_segment segments[] = {
-		{ .fd = mem.fd, .size = MIB(2) },
-		{ .type = DMABUFX_USER, .address = (uintptr_t)user, .size = MIB(1) },
-		{ .fd = mem.fd, .size = MIB(1) },
+		segment(&mem, 0, MIB(2)),
+		user_segment(user, MIB(1)),
+		segment(&mem, 0, MIB(1)),
 	};
-	struct dmabufx_query before = query(), during, after;
-	int fd = create_from(segments, 3, 0);
+	int device = device_open();
+	struct dmabufx_query before = query(device), during, after;
+	int fd = create_of(segments, 3);
 
-	during = query();
+	during = query(device);
 	must(close(fd));
-	after = query();
+	after = query(device);
 	check_eq(during.memfd_pinned - before.memfd_pinned, MIB(3));
 	check_eq(after.memfd_pinned, before.memfd_pinned);
 	/* Root's memory is counted in its process, not against a limit. */
@@ -119,12 +93,12 @@ PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are tho
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct memory small = memory_make(SHMEM_4K, MIB(1));
 	const struct dmabufx_segment segments[] = {
-		{ .fd = huge.fd, .size = MIB(2) },
-		{ .type = DMABUFX_USER, .address = (uintptr_t)huge.map + MIB(2), .size = MIB(1) },
-		{ .fd = small.fd, .size = PAGE },
+		segment(&huge, 0, MIB(2)),
+		user_segment(huge.map + MIB(2), MIB(1)),
+		segment(&small, 0, PAGE),
 	};
-	int fd = create_from(segments, 3, DMABUFX_CREATE_READ_ONLY);
-	struct dmabufx_info i = info(fd);
+	struct dmabufx_create req = request(segments, 3, DMABUFX_CREATE_READ_ONLY);
+	struct dmabufx_info i = info(must(try_request(device_open(), &req)));
 
 	check_eq(i.flags, DMABUFX_INFO_READ_ONLY | DMABUFX_INFO_MEMFD | DMABUFX_INFO_USER);
 	check_eq(i.bytes, MIB(3) + PAGE);

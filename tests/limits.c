@@ -101,14 +101,6 @@ static bool is_other(unsigned int uid, size_t memlock)
 #define run_as(uid, memlock) \
 	for (bool other = is_other(uid, memlock); other; _exit(0))
 
-static struct dmabufx_query query(int device)
-{
-	struct dmabufx_query query = { .size = sizeof(query) };
-
-	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
-	return query;
-}
-
 static int try_pin(const struct world *w, const struct memory *mem, size_t size)
 {
 	struct dmabufx_segment seg = segment(mem, 0, size);

@@ -504,13 +504,12 @@ static void call_all(int device, struct memory *holes, struct memory *untouched)
 	};
 	struct dmabufx_create req = request(both, 2, 0);
 	int fd = must(try_request(device, &req)), importer = importer_open();
-	struct dmabufx_query query = { .size = sizeof(query) };
 	struct dmabufx_info info = { .size = sizeof(info), .fd = fd };
 	__u64 size = holes->size + untouched->size;
 	char *map = map_dma_buf(fd, 0, size);
 	__u64 word;
 
-	must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+	query(device);
 	must(ioctl(device, DMABUFX_IOC_INFO, &info));
 	stamp_pages(map, size);
 	importer_attach(importer, fd);
