@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What tests/check and tests/guest-run both know.
+# What the scripts that watch the kernel's log know.
 
 # What a kernel says when something is wrong; dmabufx-tests has the same list
 # (watch.c). Every report of lockdep has WARNING: in its first line.
