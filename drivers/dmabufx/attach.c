@@ -23,6 +23,13 @@
 #include "dmabufx.h"
 #include "trace.h"
 
+/*
+ * What users can do at will shall put no word in the log: exhaust a bounce buffer,
+ * or have the same memory mapped many times, by a list that repeats it or by
+ * several devices, whose caches are looked after here.
+ */
+#define MAP_ATTRS	(DMA_ATTR_NO_WARN | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES)
+
 /**
  * struct dmabufx_attachment - one importer
  * @node: in &dmabufx_buf.attachments
@@ -225,8 +232,7 @@ static int attachment_map(struct dmabufx_attachment *a,
 			return ret;
 	}
 
-	/* Users can exhaust a bounce buffer at will: no word in the log. */
-	ret = dma_map_sgtable(a->dev, &a->sgt, dir, DMA_ATTR_NO_WARN);
+	ret = dma_map_sgtable(a->dev, &a->sgt, dir, MAP_ATTRS);
 	if (!ret)
 		a->dir = dir;
 	return ret;

@@ -6,6 +6,7 @@
 #ifndef DMABUFX_COMPAT_H
 #define DMABUFX_COMPAT_H
 
+#include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
 #include <linux/slab.h>
@@ -21,6 +22,11 @@
 #define DMABUFX_PFN(pfn) __pfn_to_pfn_t(pfn, 0)
 #else
 #define DMABUFX_PFN(pfn) (pfn)
+#endif
+
+/* Overlapping mappings are no mistake: can be said since 7.0. */
+#ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+#define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0
 #endif
 
 /* The name of zap_vma_ptes() since 7.0. */
