@@ -4,6 +4,7 @@
 # What the scripts that watch the kernel's log know.
 
 # What a kernel says when something is wrong; dmabufx-tests has the same list
-# (watch.c). Every report of lockdep has WARNING: in its first line.
+# (watch.c). Every report of lockdep has WARNING: in its first line. DMA-API also
+# says that it is there.
 # shellcheck disable=SC2034 # for who reads this
-trouble='BUG:|BUG [^ ]+ \(|WARNING:|UBSAN:|KASAN|KCSAN|refcount_t:|list_add|list_del|DMA-API:|ODEBUG:|kmemleak: [0-9]+ new suspected|INFO: task .* blocked|Oops|general protection|Call Trace'
+trouble='BUG:|BUG [^ ]+ \(|WARNING:|UBSAN:|KASAN|KCSAN|refcount_t:|list_add|list_del|DMA-API: .*(: |disabling)|ODEBUG:|kmemleak: [0-9]+ new suspected|INFO: task .* blocked|Oops|general protection|Call Trace'
