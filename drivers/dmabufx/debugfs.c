@@ -45,7 +45,7 @@ void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf)
 
 	debug->dmabuf = dmabuf;
 	debug->pid = task_tgid_nr(current);
-	strscpy(debug->comm, current->group_leader->comm);
+	memcpy(debug->comm, current->group_leader->comm, TASK_COMM_LEN);
 
 	guard(mutex)(&buffers_lock);
 	list_add_tail(&debug->node, &buffers);

@@ -74,9 +74,10 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 			struct folio *last, u32 first, u32 nr_pages)
 {
 	struct page *page = folio_page(folio, first);
+	u32 start = runs->nr_pages, end;
 	int ret = 0;
 
-	if (nr_pages > DMABUFX_MAX_PAGES - runs->nr_pages)
+	if (check_add_overflow(start, nr_pages, &end))
 		return -EOVERFLOW;
 
 	if (runs->next == page) {
@@ -85,7 +86,7 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 		runs->run[runs->nr++] = (struct dmabufx_run) {
 			.folio = folio,
 			.first = first,
-			.start = runs->nr_pages,
+			.start = start,
 		};
 	} else {
 		return grow_and_append(runs, folio, last, first, nr_pages);
@@ -93,7 +94,7 @@ int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 
 	runs->last = last;
 	runs->next = page + nr_pages;
-	runs->nr_pages += nr_pages;
+	runs->nr_pages = end;
 	return ret;
 }
 
