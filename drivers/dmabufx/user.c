@@ -24,6 +24,9 @@
 /* How many pages to pin at a time: a large folio's, by a page of pointers. */
 #define PIN_BATCH	(PAGE_SIZE / sizeof(struct page *))
 
+/* How many runs to make room for at once: a page of them. */
+#define MOST_RESERVED	(PAGE_SIZE / sizeof(struct dmabufx_run))
+
 /*
  * Whether all that was pinned of a large folio came out of one entry of the page
  * table, and so in a row. Hugetlb pages are mapped so at any time. Anonymous
@@ -218,11 +221,17 @@ static bool is_mapped_all(struct iov_iter iter)
 int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 			u32 *reason)
 {
+	size_t huge = DIV_ROUND_UP(iov_iter_count(iter), PMD_SIZE);
 	struct page **pages;
-	int ret = 0;
+	int ret;
 
 	if (!is_mapped_all(*iter))
 		return dmabufx_because(reason, DMABUFX_REASON_UNMAPPED, -EFAULT);
+
+	/* Right for huge pages. Later the table doubles when it must. */
+	ret = dmabufx_runs_reserve(runs, min(huge, MOST_RESERVED));
+	if (ret)
+		return ret;
 
 	pages = kmalloc_array(PIN_BATCH, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
