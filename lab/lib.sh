@@ -110,3 +110,9 @@ kernel_key() {
 files_compiled() {
 	printf '%d of about %d files' "$(grep -cE '^  (CC|AS|AR) ' "$log")" 2000
 }
+
+# Where igt-gpu-tools is in the lab root, once somebody asked for it. Other checkouts
+# may want it otherwise.
+igt_dir() {
+	echo "/opt/igt-$(sha256sum <"$lab/make-igt" | cut -c 1-8)"
+}
