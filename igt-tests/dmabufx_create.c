@@ -448,7 +448,7 @@ static void test_bad_pointers(int device)
 	request.segments = -PAGE;
 	dmabufx_refused(device, &request, EFAULT, DMABUFX_REASON_NONE, 1);
 	igt_assert_eq(__dmabufx_create(device, (struct dmabufx_create *)8), -EFAULT);
-	refuse_segment(device, dmabufx_user_segment((void *)PAGE, PAGE), 0, EFAULT,
+	refuse_segment(device, dmabufx_user_segment((void *)4096, PAGE), 0, EFAULT,
 		       DMABUFX_REASON_UNMAPPED);
 	refuse_segment(device, dmabufx_user_segment((void *)(1ul << 63), PAGE), 0, EFAULT,
 		       DMABUFX_REASON_NOT_USER);

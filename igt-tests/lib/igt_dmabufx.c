@@ -66,7 +66,7 @@ static int ret_or_errno(int ret)
 	return ret < 0 ? -errno : ret;
 }
 
-static int do_ioctl(int fd, unsigned long request, void *arg)
+static int ioctl_or_errno(int fd, unsigned long request, void *arg)
 {
 	return ret_or_errno(ioctl(fd, request, arg));
 }
@@ -120,7 +120,7 @@ int __udmabuf_create(int device, int memfd, uint64_t offset, uint64_t size,
 		.size = size,
 	};
 
-	return do_ioctl(device, UDMABUF_CREATE, &create);
+	return ioctl_or_errno(device, UDMABUF_CREATE, &create);
 }
 
 int __udmabuf_create_list(int device, const struct udmabuf_create_item *items,
@@ -135,14 +135,14 @@ int __udmabuf_create_list(int device, const struct udmabuf_create_item *items,
 	list->count = count;
 	if (size)
 		memcpy(list->list, items, size);
-	fd = do_ioctl(device, UDMABUF_CREATE_LIST, list);
+	fd = ioctl_or_errno(device, UDMABUF_CREATE_LIST, list);
 	free(list);
 	return fd;
 }
 
 int __dmabufx_create(int device, struct dmabufx_create *create)
 {
-	return do_ioctl(device, DMABUFX_IOC_CREATE, create);
+	return ioctl_or_errno(device, DMABUFX_IOC_CREATE, create);
 }
 
 struct dmabufx_create dmabufx_request(const struct dmabufx_segment *segments,
@@ -191,14 +191,14 @@ struct dmabufx_query dmabufx_query(int device)
 {
 	struct dmabufx_query query = { .size = sizeof(query) };
 
-	igt_assert_eq(do_ioctl(device, DMABUFX_IOC_QUERY, &query), 0);
+	igt_assert_eq(ioctl_or_errno(device, DMABUFX_IOC_QUERY, &query), 0);
 	return query;
 }
 
 int __dmabufx_info(int device, int dmabuf, struct dmabufx_info *info)
 {
 	*info = (struct dmabufx_info){ .size = sizeof(*info), .fd = dmabuf };
-	return do_ioctl(device, DMABUFX_IOC_INFO, info);
+	return ioctl_or_errno(device, DMABUFX_IOC_INFO, info);
 }
 
 struct dmabufx_info dmabufx_info(int device, int dmabuf)
@@ -638,7 +638,7 @@ int __dmabufx_sync(int dmabuf, uint64_t flags)
 {
 	struct dma_buf_sync sync = { .flags = flags };
 
-	return do_ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync);
+	return ioctl_or_errno(dmabuf, DMA_BUF_IOCTL_SYNC, &sync);
 }
 
 void dmabufx_sync(int dmabuf, uint64_t flags)
@@ -685,7 +685,7 @@ int __importer_limits(int importer, uint64_t dma_mask, uint64_t seg_boundary,
 		.max_seg = max_seg,
 	};
 
-	return do_ioctl(importer, DMABUFX_IMPORTER_LIMITS, &limits);
+	return ioctl_or_errno(importer, DMABUFX_IMPORTER_LIMITS, &limits);
 }
 
 void importer_limits(int importer, uint64_t dma_mask, uint64_t seg_boundary,
@@ -723,7 +723,7 @@ void importer_detach(int importer)
 int __importer_map(int importer, uint32_t dir, struct dmabufx_importer_map *map)
 {
 	*map = (struct dmabufx_importer_map){ .dir = dir };
-	return do_ioctl(importer, DMABUFX_IMPORTER_MAP, map);
+	return ioctl_or_errno(importer, DMABUFX_IMPORTER_MAP, map);
 }
 
 struct dmabufx_importer_map importer_map(int importer, uint32_t dir)
@@ -776,7 +776,7 @@ int __importer_copy(int importer, uint32_t via, uint64_t offset, const void *dat
 		.write = write,
 	};
 
-	return do_ioctl(importer, DMABUFX_IMPORTER_COPY, &copy);
+	return ioctl_or_errno(importer, DMABUFX_IMPORTER_COPY, &copy);
 }
 
 void importer_read(int importer, uint32_t via, uint64_t offset, void *to, size_t len)
@@ -841,7 +841,7 @@ void dmabufx_counters_read(struct dmabufx_counters *counters)
 	int device = __dmabufx_open(DMABUFX_DEVICE, O_RDONLY);
 
 	if (device >= 0) {
-		do_ioctl(device, DMABUFX_IOC_QUERY, &query);
+		ioctl_or_errno(device, DMABUFX_IOC_QUERY, &query);
 		close(device);
 	}
 	refresh_counters();
@@ -873,7 +873,7 @@ void dmabufx_counters_check(const struct dmabufx_counters *before)
 			     before->value[i], now.value[i]);
 }
 
-static long kernel_memory(void)
+long dmabufx_kernel_memory(void)
 {
 	static const char * const keys[] = {
 		"Slab:", "VmallocUsed:", "KernelStack:", "PageTables:", "Percpu:",
@@ -895,11 +895,11 @@ long dmabufx_kernel_growth(void (*call)(void *arg), void *arg, int loops)
 	/* The first call fills the caches that all later ones use. */
 	call(arg);
 	for (tries = 0; tries < 6 && least > loops * 24L; tries++) {
-		before = kernel_memory();
+		before = dmabufx_kernel_memory();
 		for (i = 0; i < loops; i++)
 			call(arg);
 		usleep(100000);
-		growth = kernel_memory() - before;
+		growth = dmabufx_kernel_memory() - before;
 		if (growth < least)
 			least = growth;
 	}

@@ -278,8 +278,11 @@ void dmabufx_counters_read(struct dmabufx_counters *counters);
 /* Waits up to two seconds, since much is freed late; then asserts. */
 void dmabufx_counters_check(const struct dmabufx_counters *before);
 
+/* Bytes of kernel memory in use: slab, vmalloc, stacks, page tables, per-CPU. */
+long dmabufx_kernel_memory(void);
+
 /*
- * Bytes of kernel memory (slab, vmalloc, page tables) that @loops calls leave
+ * Bytes of kernel memory that @loops calls leave
  * behind: the least of some tries, for others disturb the figure.
  */
 long dmabufx_kernel_growth(void (*call)(void *arg), void *arg, int loops);
