@@ -507,7 +507,7 @@ static void test_module_reload(int none)
 
 	dmabufx_require_module_file();
 	growth = dmabufx_kernel_growth(unload_and_load, NULL, 5);
-	igt_assert_f(growth < KIB(64), "%ld bytes are left of 5 modules\n", growth);
+	igt_assert_f(growth < (long)KIB(64), "%ld bytes are left of 5 modules\n", growth);
 }
 
 /**
