@@ -795,16 +795,16 @@ PROMISE(create_mixes_all_memory,
 PROMISE(create_mixes_many_pages,
 	"4000 pages, of a memfd and of user memory by turns, stay in their order")
 {
-	struct memory file = memory_make(SHMEM_4K, 2000 * PAGE);
-	struct memory own = memory_make(ANON_4K, 2000 * PAGE);
 	static struct part parts[4000];
+	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
+	struct memory file = memory_make(SHMEM_4K, n / 2 * PAGE);
+	struct memory own = memory_make(ANON_4K, n / 2 * PAGE);
 	struct buffer buf;
-	unsigned int i;
 
-	for (i = 0; i < 4000; i++)
+	for (i = 0; i < n; i++)
 		parts[i] = (struct part){ i % 2 ? &own : &file,
-					  i * 7 / 2 % 2000 * PAGE, PAGE };
-	buf = buffer_make_from(parts, 4000);
+					  i * 7 / 2 % (n / 2) * PAGE, PAGE };
+	buf = buffer_make_from(parts, n);
 	buffer_write(&buf, &way_memfd, 1);
 	buffer_verify(&buf, &way_mmap, 1);
 	buffer_verify(&buf, &way_sg, 1);

@@ -232,7 +232,7 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 
 	pthread_create(&threads[0], NULL, reads, FOLDER "buffers");
 	pthread_create(&threads[1], NULL, reads, FOLDER "runs");
-	for (i = 0; i < 100; i++) {
+	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
 			fds[j] = create(&mem, 0, MIB(1));
 		for (j = 0; j < 8; j++)

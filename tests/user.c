@@ -359,15 +359,14 @@ PROMISE(user_segment_beyond_4g,
 PROMISE(user_many_small_segments,
 	"20000 single pages in random order stay in that order")
 {
-	enum { N = 20000 };
-	static struct part parts[N];
-	struct memory mem = memory_make(ANON_4K, N * PAGE);
+	static struct part parts[20000];
+	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
+	struct memory mem = memory_make(ANON_4K, n * PAGE);
 	struct buffer buf;
-	unsigned int i;
 
-	for (i = 0; i < N; i++)
-		parts[i] = (struct part){ &mem, i * 7919ull % N * PAGE, PAGE };
-	buf = buffer_make_from(parts, N);
+	for (i = 0; i < n; i++)
+		parts[i] = (struct part){ &mem, i * 7919ull % n * PAGE, PAGE };
+	buf = buffer_make_from(parts, n);
 	buffer_write(&buf, &way_memfd, 1);
 	buffer_verify(&buf, &way_device, 1);
 	buffer_verify(&buf, &way_mmap, 1);
