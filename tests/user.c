@@ -706,6 +706,8 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 PROMISE(user_memory_leaves_movable_zones,
 	"pages of ZONE_MOVABLE are moved out of it, with their data, and then pinned")
 {
+	const char *pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+	long pool_size = file_number(pool, "");
 	char path[128];
 	int block;
 	size_t n;
@@ -723,6 +725,9 @@ PROMISE(user_memory_leaves_movable_zones,
 	/* Only free of pins can it go again. */
 	check(block_state(block, "offline"));
 	check(block_state(block, "online"));
+	/* Free huge pages that were there went with it. */
+	snprintf(path, sizeof(path), "%ld", pool_size);
+	check(file_write(pool, path));
 	check_le(1, n);
 }
 
