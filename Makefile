@@ -145,6 +145,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-debug check-kcsan check-nested fuzz stress bench bench-docs \
-	guest build deb lint lab-clean modules modules_install install install-programs \
+.PHONY: help all programs demo check check-debug check-kcsan check-nested fuzz stress \
+	bench bench-docs guest build deb lint lab-clean modules modules_install install install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean
