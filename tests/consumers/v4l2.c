@@ -160,14 +160,13 @@ static struct video make_video(enum v4l2_buf_type type)
 	return video;
 }
 
-static void fill_video(struct video *video, enum memory_kind kind,
-		       enum page_order order)
+static void fill_video(struct video *video, struct backing backing)
 {
 	int i;
 
 	for (i = 0; i < NR_BUFFERS; i++)
-		video->canvases[i] = canvas_make(kind, order,
-						 HEIGHT * image.stride);
+		video->canvases[i] = canvas_make_on(backing,
+						    HEIGHT * image.stride);
 }
 
 static void start(struct video *video)
@@ -230,17 +229,16 @@ static void expect(struct video *capture, unsigned int pass)
  * Vivid looks at the output's buffers only when it fills one of the capture's:
  * where it is slow, @given's operations may not include all of @taken's.
  */
-static void loop_back(int allocator, enum memory_kind kind,
-		      enum page_order order, const char *taken,
-		      const char *given)
+static void loop_back(int allocator, struct backing from, struct backing to,
+		      const char *taken, const char *given)
 {
 	struct video output, capture;
 
 	load_vivid(allocator);
 	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
 	capture = make_video(V4L2_BUF_TYPE_VIDEO_CAPTURE);
-	fill_video(&output, kind, order);
-	fill_video(&capture, kind, order);
+	fill_video(&output, from);
+	fill_video(&capture, to);
 	operations_watch();
 
 	draw(&output, 1, false);
@@ -255,18 +253,24 @@ static void loop_back(int allocator, enum memory_kind kind,
 	run("rmmod vivid");
 }
 
+/* Scattered on one side only: twice the same disorder would look like order. */
 PROMISE(v4l2_by_kernel_mapping,
 	"pictures go from dma-bufs through vivid into dma-bufs, by vmap")
 {
-	loop_back(0, SHMEM_4K, SHUFFLED,
-		  "vmap vunmap begin_cpu_access end_cpu_access",
-		  "vmap vunmap begin_cpu_access end_cpu_access");
+	const struct backing scattered = { SHMEM_4K, SHUFFLED };
+	const struct backing whole = { SHMEM_2M, IN_ORDER };
+	const char *operations = "vmap vunmap begin_cpu_access end_cpu_access";
+
+	loop_back(0, scattered, whole, operations, operations);
+	loop_back(0, whole, scattered, operations, operations);
 }
 
 PROMISE(v4l2_by_contiguous_dma,
 	"pictures go from dma-bufs through vivid into dma-bufs, mapped for DMA")
 {
-	loop_back(1, HUGETLB_2M, IN_ORDER,
+	const struct backing whole = { HUGETLB_2M, IN_ORDER };
+
+	loop_back(1, whole, whole,
 		  "attach map vmap vunmap unmap detach begin_cpu_access end_cpu_access",
 		  "attach map vmap? vunmap? unmap detach begin_cpu_access end_cpu_access");
 }
@@ -278,7 +282,7 @@ PROMISE(v4l2_refuses_scattered_memory,
 
 	load_vivid(1);
 	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
-	fill_video(&output, SHMEM_4K, SHUFFLED);
+	fill_video(&output, (struct backing){ SHMEM_4K, SHUFFLED });
 	operations_watch();
 	must_fail(EFAULT, try_queue(&output, 0));
 	operations_check(output.canvases[0].fd, "attach map unmap detach");
