@@ -74,23 +74,39 @@ static int open_video(enum v4l2_buf_type type)
 }
 
 /* The control whose name ends so. */
-static void set_control(int fd, const char *name_end, int value)
+static __u32 find_control(int fd, const char *name_end)
 {
 	struct v4l2_queryctrl query = { .id = V4L2_CTRL_FLAG_NEXT_CTRL };
-	struct v4l2_control control = { .value = value };
 	size_t len, end = strlen(name_end);
 
 	while (!ioctl(fd, VIDIOC_QUERYCTRL, &query)) {
 		len = strlen((char *)query.name);
 		if (len >= end &&
-		    !strcmp((char *)query.name + len - end, name_end)) {
-			control.id = query.id;
-			must(ioctl(fd, VIDIOC_S_CTRL, &control));
-			return;
-		}
+		    !strcmp((char *)query.name + len - end, name_end))
+			return query.id;
 		query.id |= V4L2_CTRL_FLAG_NEXT_CTRL;
 	}
 	fail("vivid has no control %s", name_end);
+}
+
+/*
+ * Vivid looks at its controls again, some time after one was set, and may take
+ * back what it saw being set. So it is set until it stays.
+ */
+static void set_control(int fd, const char *name_end, int value)
+{
+	struct v4l2_control control = { .id = find_control(fd, name_end) };
+	int tries;
+
+	for (tries = 0; tries < 50; tries++) {
+		control.value = value;
+		must(ioctl(fd, VIDIOC_S_CTRL, &control));
+		usleep(100000);
+		must(ioctl(fd, VIDIOC_G_CTRL, &control));
+		if (control.value == value)
+			return;
+	}
+	fail("vivid takes back %s", name_end);
 }
 
 static void set_format(struct video *video)
