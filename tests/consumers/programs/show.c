@@ -35,8 +35,10 @@ static int make_memfd(size_t size, unsigned int flags)
 
 static void map(void *where, size_t size, int memfd, off_t offset)
 {
-	if (mmap(where, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		 memfd, offset) == MAP_FAILED)
+	void *got = mmap(where, size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, memfd, offset);
+
+	if (got == MAP_FAILED)
 		err(EXIT_FAILURE, "mmap");
 }
 
