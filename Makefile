@@ -8,9 +8,9 @@ include version.mk
 MINUTES ?= 10
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
-# Debian's udev reads packages' rules here.
-UDEVDIR ?= /usr/lib/udev/rules.d
 PREFIX ?= /usr/local
+# Below /usr and /usr/local, udev looks there.
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 OUT := $(CURDIR)/build/install
 MODULE := $(CURDIR)/drivers/dmabufx
 RELEASE = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
@@ -40,8 +40,9 @@ help:
 	@echo '  make modules    build dmabufx.ko'
 	@echo '  make            build it, libdmabufx and dmabufx(1)'
 	@echo '  make install    install them and a udev rule (DESTDIR=..., PREFIX=...)'
-	@echo '  make dkms       have dkms build and install the module instead'
-	@echo '  make uninstall  remove them'
+	@echo '  make dkms       have dkms build and install the module, with the udev rule'
+	@echo '  make uninstall, make uninstall-dkms'
+	@echo '                  remove them'
 	@echo
 	@echo '  make clean      remove what was built in this folder'
 
@@ -107,7 +108,7 @@ modules:
 modules_install:
 	$(MAKE) -C $(KDIR) M=$(MODULE) INSTALL_MOD_PATH=$(DESTDIR) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
-		CONFIG_MODULE_COMPRESS_ALL= modules_install
+		CONFIG_MODULE_COMPRESS_ALL= INSTALL_MOD_STRIP=1 modules_install
 
 # A packager's DESTDIR has no index of modules; here it is brought up to date.
 # (The kernel's build would, if Debian's headers had a System.map.)
@@ -117,27 +118,32 @@ install: modules_install install-rules install-programs
 install-programs:
 	$(MAKE) -C libdmabufx OUT=$(OUT) install
 	$(MAKE) -C tools OUT=$(OUT) install
-	[ -n "$(DESTDIR)" ] || ldconfig
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 # What dkms compiles, and how.
 install-dkms-source:
 	install -d $(DESTDIR)/usr/src/dmabufx-$(VERSION)
-	cp -r --parents Makefile version.mk Kbuild drivers/dmabufx/*.[ch] \
-		drivers/dmabufx/Kbuild include/linux uapi/linux \
+	cp -r --parents Makefile version.mk Kbuild include/linux uapi/linux \
+		$(filter-out %.mod.c,$(wildcard drivers/dmabufx/*.[ch])) drivers/dmabufx/Kbuild \
 		$(DESTDIR)/usr/src/dmabufx-$(VERSION)
 	install -m 644 dkms.conf $(DESTDIR)/usr/src/dmabufx-$(VERSION)
 
 dkms: install-dkms-source install-rules
-	dkms install dmabufx/$(VERSION)
+	dkms install dmabufx/$(VERSION) -k $(RELEASE)
+
+uninstall-dkms: uninstall-rules
+	dkms remove dmabufx/$(VERSION) --all
+	rm -rf /usr/src/dmabufx-$(VERSION)
 
 # Who may open the node. For dkms, which installs only modules.
 install-rules:
 	install -D -m 644 packaging/60-dmabufx.rules \
 		$(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
-	[ -n "$(DESTDIR)" ] || udevadm control --reload || true
 
-uninstall:
+uninstall-rules:
 	rm -f $(DESTDIR)$(UDEVDIR)/60-dmabufx.rules
+
+uninstall: uninstall-rules
 	$(MAKE) -C libdmabufx uninstall
 	$(MAKE) -C tools uninstall
 	rm -f $(DESTDIR)/lib/modules/$(RELEASE)/updates/dmabufx.ko
@@ -147,6 +153,7 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-debug check-kcsan check-nested igt igt-mutations fuzz \
-	stress bench bench-docs guest build deb lint lab-clean modules modules_install \
-	install install-programs install-rules install-dkms-source dkms uninstall clean
+.PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
+	igt-mutations fuzz stress bench bench-docs guest build deb lint lab-clean modules \
+	modules_install install install-programs install-rules install-dkms-source dkms \
+	uninstall uninstall-dkms uninstall-rules clean

@@ -144,7 +144,7 @@ static long crowd_run(struct crowd *crowd, int buffers, unsigned int tries)
 {
 	unsigned int threads = crowd->threads, i;
 	pthread_t others[MOST_THREADS];
-	long growth[MOST_TRIES];
+	long growth[MOST_TRIES] = {};
 
 	stay_on_cpu(pthread_self(), 0);
 	for (i = 1; i < threads; i++) {

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -298,6 +299,26 @@ PROMISE(create_serves_32_bit_programs,
 	check_eq(ioctl_32(device, DMABUFX_IOC_CREATE, &low->req), -EBADF);
 	check_eq(low->req.failed_segment, 1);
 	check_eq(low->req.reason, DMABUFX_REASON_NOT_OPEN);
+}
+
+PROMISE(create_by_a_32_bit_program,
+	"a program compiled for 32 bits makes every call with its own structs")
+{
+	char self[2048] = "", path[4096];
+	int status, child;
+
+	/* It is where this program is. */
+	must(readlink("/proc/self/exe", self, sizeof(self) - 1));
+	snprintf(path, sizeof(path), "%.*s/program-32",
+		 (int)(strrchr(self, '/') - self), self);
+	child = must(fork());
+	if (!child) {
+		execl(path, path, NULL);
+		_exit(255);
+	}
+	must(waitpid(child, &status, 0));
+	check(WIFEXITED(status));
+	check_eq(WEXITSTATUS(status), 0);
 }
 #endif
 
@@ -795,16 +816,16 @@ PROMISE(create_mixes_all_memory,
 PROMISE(create_mixes_many_pages,
 	"4000 pages, of a memfd and of user memory by turns, stay in their order")
 {
-	struct memory file = memory_make(SHMEM_4K, 2000 * PAGE);
-	struct memory own = memory_make(ANON_4K, 2000 * PAGE);
 	static struct part parts[4000];
+	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
+	struct memory file = memory_make(SHMEM_4K, n / 2 * PAGE);
+	struct memory own = memory_make(ANON_4K, n / 2 * PAGE);
 	struct buffer buf;
-	unsigned int i;
 
-	for (i = 0; i < 4000; i++)
+	for (i = 0; i < n; i++)
 		parts[i] = (struct part){ i % 2 ? &own : &file,
-					  i * 7 / 2 % 2000 * PAGE, PAGE };
-	buf = buffer_make_from(parts, 4000);
+					  i * 7 / 2 % (n / 2) * PAGE, PAGE };
+	buf = buffer_make_from(parts, n);
 	buffer_write(&buf, &way_memfd, 1);
 	buffer_verify(&buf, &way_mmap, 1);
 	buffer_verify(&buf, &way_sg, 1);
@@ -855,6 +876,9 @@ static void pinned_too_often(const struct memory *mem)
 	check_eq(errno, EMLINK);
 	check_eq(req.reason, DMABUFX_REASON_PINNED_OFTEN);
 	check(req.failed_segment < LIST_LIMIT);
+	/* Segments of memfds are items of the old call, which has no such error. */
+	if (segments->type == DMABUFX_MEMFD)
+		must_fail(ENOMEM, try_create_list(device, (void *)segments, LIST_LIMIT, 0));
 	while (tries--)
 		must(close(fds[tries]));
 	/* And then it can be pinned again. */
@@ -863,7 +887,7 @@ static void pinned_too_often(const struct memory *mem)
 }
 
 PROMISE(create_limits_how_often_a_page_is_pinned,
-	"a page listed a million times is EMLINK, of a memfd or of user memory")
+	"a page listed a million times is EMLINK, or ENOMEM of a udmabuf call")
 {
 	struct memory file = memory_make(SHMEM_4K, PAGE);
 	struct memory own = memory_make(ANON_4K, PAGE);

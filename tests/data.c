@@ -338,7 +338,7 @@ static void shuffle(struct part *parts, unsigned int n)
 PROMISE(data_in_shuffled_pages,
 	"8192 single pages in random order stay in that order on every way")
 {
-	unsigned int n = 8192, i;
+	unsigned int n = repeats(8192), i;
 	struct part *parts = calloc(n, sizeof(*parts));
 	struct memory mem = memory_make(SHMEM_4K, n * PAGE);
 	struct buffer buf;

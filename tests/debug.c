@@ -90,9 +90,9 @@ PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner 
 	req.name = (uintptr_t)"a name, with=all\n";
 	must(prctl(PR_SET_NAME, "a b\\c"));
 	dmabuf = must(try_request(device, &req));
-	line_says(dmabuf, "name=a\\040name\\054\\040with=all\\012 exporter=dmabufx bytes=2101248 "
-		  "runs=2 longest=2097152 sources=memfd,user flags= pid=%d "
-		  "comm=a\\040b\\134c devices=\n", getpid());
+	line_says(dmabuf,
+		  "name=a\\040name\\054\\040with=all\\012 exporter=dmabufx bytes=2101248 runs=2 longest=2097152 sources=memfd,user flags= pid=%d comm=a\\040b\\134c devices=\n",
+		  getpid());
 
 	importer = importer_open();
 	importer_attach(importer, dmabuf);
@@ -109,11 +109,11 @@ PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
 
 	must(prctl(PR_SET_NAME, "maker"));
 	line_says(create(&mem, 0, MIB(2)),
-		  "name= exporter=udmabuf bytes=2097152 runs=1 longest=2097152 "
-		  "sources=memfd flags= pid=%d comm=maker devices=\n", getpid());
+		  "name= exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags= pid=%d comm=maker devices=\n",
+		  getpid());
 	line_says(must(try_request(device_open(), &req)),
-		  "name= exporter=dmabufx bytes=2097152 runs=1 longest=2097152 "
-		  "sources=memfd flags=read-only pid=%d comm=maker devices=\n", getpid());
+		  "name= exporter=dmabufx bytes=2097152 runs=1 longest=2097152 sources=memfd flags=read-only pid=%d comm=maker devices=\n",
+		  getpid());
 }
 
 PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
@@ -232,7 +232,7 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 
 	pthread_create(&threads[0], NULL, reads, FOLDER "buffers");
 	pthread_create(&threads[1], NULL, reads, FOLDER "runs");
-	for (i = 0; i < 100; i++) {
+	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
 			fds[j] = create(&mem, 0, MIB(1));
 		for (j = 0; j < 8; j++)

@@ -66,6 +66,7 @@ PROMISE(query_refuses_bad_structs,
 	"sizes and reserved fields are checked, and nothing is written then")
 {
 	struct { struct dmabufx_query q; __u64 more; } s = {};
+	struct dmabufx_query *fixed;
 	int device = device_open();
 
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_QUERY, &s));
@@ -81,6 +82,11 @@ PROMISE(query_refuses_bad_structs,
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_QUERY, &s));
 	check_eq(s.q.max_size, 0);
 	must_fail(EFAULT, ioctl(device, DMABUFX_IOC_QUERY, NULL));
+	fixed = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0));
+	fixed->size = sizeof(*fixed);
+	must(mprotect(fixed, PAGE, PROT_READ));
+	must_fail(EFAULT, ioctl(device, DMABUFX_IOC_QUERY, fixed));
 	s.q.reserved = 0;
 	s.q.size = sizeof(s);
 	s.more = 0;
@@ -136,5 +142,8 @@ PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refuse
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
 	i.size = 8;
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
+	i.size = -1;
+	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_INFO, &i));
+	must_fail(EFAULT, ioctl(device, DMABUFX_IOC_INFO, NULL));
 	check_eq(i.bytes, 0);
 }

@@ -199,6 +199,7 @@ PROMISE(library_info_tells_of_a_buffer, "or that the driver cannot")
 	bad(EINVAL, dmabufx_info(fd, memfd, &info));
 	bad(EBADF, dmabufx_info(fd, -1, &info));
 	bad(EBADF, dmabufx_info(-1, dmabuf, &info));
+	bad(EOPNOTSUPP, dmabufx_info(must(open("/dev/null", O_RDWR)), dmabuf, &info));
 }
 
 static void is_sealed_memory(int memfd, size_t size)
@@ -273,6 +274,17 @@ PROMISE(library_memfd_errors, "each way to fail has its error and leaves nothing
 	bad(EFBIG, dmabufx_memfd("m", UINT64_MAX, 0));
 	bad(ENODEV, dmabufx_memfd("m", PAGE, 2 * PAGE));
 	bad(ENOMEM, dmabufx_memfd("m", GIB(1), MIB(2)));
+	check_eq(open_fds(), before);
+}
+
+PROMISE(library_memfd_without_memory,
+	"is ENOMEM where the process may have no more, and leaves nothing")
+{
+	int before = open_fds();
+
+	limit(RLIMIT_AS, file_number("/proc/self/statm", "") * PAGE + MIB(256));
+	bad(ENOMEM, dmabufx_memfd("m", GIB(1), PAGE));
+	bad(ENOMEM, dmabufx_memfd("m", GIB(1), 0));
 	check_eq(open_fds(), before);
 }
 
@@ -687,7 +699,9 @@ PROMISE(library_access_errors, "each way to fail has its error")
 	}
 	bad(EINVAL, dmabufx_import_sync_file(dmabuf, memfd, DMABUFX_READ));
 	bad(EBADF, dmabufx_begin_cpu_access(-1, DMABUFX_READ));
+	bad(EBADF, dmabufx_end_cpu_access(-1, DMABUFX_READ));
 	bad(EBADF, dmabufx_export_sync_file(-1, DMABUFX_READ));
+	bad(EBADF, dmabufx_import_sync_file(-1, memfd, DMABUFX_READ));
 	bad(ENOTTY, dmabufx_begin_cpu_access(memfd, DMABUFX_READ));
 	bad(ENOTTY, dmabufx_end_cpu_access(memfd, DMABUFX_READ));
 	bad(ENOTTY, dmabufx_export_sync_file(memfd, DMABUFX_READ));

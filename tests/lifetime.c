@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -270,6 +271,33 @@ PROMISE(no_fd_left_is_emfile,
 	check_le(growth, 200 * 64);
 	/* The memory is not pinned, and whole. */
 	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
+	memory_unmap(&mem);
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+PROMISE(no_file_left_is_enfile,
+	"when the system has no file left a create is ENFILE, and nothing stays pinned")
+{
+	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	struct udmabuf_create_item all = item(&mem, 0, SIZE);
+	const char *most = "/proc/sys/fs/file-max";
+	int device = device_open(), one, list, errors[2];
+	char before[32];
+
+	snprintf(before, sizeof(before), "%lu", (unsigned long)file_number(most, ""));
+	check(file_write(most, "1"));
+	/* Root has as many as it wants. */
+	must(seteuid(65534));
+	one = try_create(device, all, 0);
+	errors[0] = errno;
+	list = try_create_list(device, &all, 1, 0);
+	errors[1] = errno;
+	must(seteuid(0));
+	check(file_write(most, before));
+	check_eq(one, -1);
+	check_eq(errors[0], ENFILE);
+	check_eq(list, -1);
+	check_eq(errors[1], ENFILE);
 	memory_unmap(&mem);
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 }

@@ -14,11 +14,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +33,9 @@
 
 #define MILLISECONDS 1000
 #define MOST_MILLISECONDS 60000
+
+#define TRACING "/sys/kernel/tracing/"
+#define SYS_EXIT TRACING "events/raw_syscalls/sys_exit/"
 
 /**
  * struct runner - what a thread does until the time is over
@@ -568,8 +573,31 @@ static long create_in_child(const struct dmabufx_segment *segments, __u32 nr, in
 	return usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000;
 }
 
+/* Who is being killed does not live to see what a call returns: the kernel does. */
+static void watch_interrupted_ioctls(const char *enable)
+{
+	char filter[32];
+
+	snprintf(filter, sizeof(filter), "id == %d && ret == %d", __NR_ioctl, -EINTR);
+	check(file_write(SYS_EXIT "filter", filter));
+	check(file_write(SYS_EXIT "enable", enable));
+}
+
+static int interrupted_ioctls(void)
+{
+	FILE *trace = fopen(TRACING "trace", "re");
+	char line[256];
+	int n = 0;
+
+	check(trace);
+	while (fgets(line, sizeof(line), trace))
+		n += !!strstr(line, "sys_exit: ");
+	fclose(trace);
+	return n;
+}
+
 PROMISE(race_kill_ends_long_creates,
-	"a process that is killed in a long create ends soon, with nothing left")
+	"a process that is killed in a long create gets EINTR and ends, with nothing left")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct memory user = memory_make(ANON_4K, KIB(64));
@@ -582,7 +610,11 @@ PROMISE(race_kill_ends_long_creates,
 	for (i = 0; i < nr; i++)
 		segments[i] = segment(i % 2 ? &mem : &user, i % 16 * PAGE, PAGE);
 	full = create_in_child(segments, nr, 0);
+	check(file_write(TRACING "trace", "\n"));
+	watch_interrupted_ioctls("1");
 	killed = create_in_child(segments, nr, full / 10 + 1);
+	watch_interrupted_ioctls("0");
+	check_eq(interrupted_ioctls(), 1);
 	note("%ld ms of CPU time for all of it, %ld ms when killed early", full, killed);
 	check_le(killed, full * 6 / 10);
 	free(segments);

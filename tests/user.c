@@ -359,15 +359,14 @@ PROMISE(user_segment_beyond_4g,
 PROMISE(user_many_small_segments,
 	"20000 single pages in random order stay in that order")
 {
-	enum { N = 20000 };
-	static struct part parts[N];
-	struct memory mem = memory_make(ANON_4K, N * PAGE);
+	static struct part parts[20000];
+	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
+	struct memory mem = memory_make(ANON_4K, n * PAGE);
 	struct buffer buf;
-	unsigned int i;
 
-	for (i = 0; i < N; i++)
-		parts[i] = (struct part){ &mem, i * 7919ull % N * PAGE, PAGE };
-	buf = buffer_make_from(parts, N);
+	for (i = 0; i < n; i++)
+		parts[i] = (struct part){ &mem, i * 7919ull % n * PAGE, PAGE };
+	buf = buffer_make_from(parts, n);
 	buffer_write(&buf, &way_memfd, 1);
 	buffer_verify(&buf, &way_device, 1);
 	buffer_verify(&buf, &way_mmap, 1);
@@ -707,6 +706,8 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 PROMISE(user_memory_leaves_movable_zones,
 	"pages of ZONE_MOVABLE are moved out of it, with their data, and then pinned")
 {
+	const char *pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+	long pool_size = file_number(pool, "");
 	char path[128];
 	int block;
 	size_t n;
@@ -724,6 +725,9 @@ PROMISE(user_memory_leaves_movable_zones,
 	/* Only free of pins can it go again. */
 	check(block_state(block, "offline"));
 	check(block_state(block, "online"));
+	/* Free huge pages that were there went with it. */
+	snprintf(path, sizeof(path), "%ld", pool_size);
+	check(file_write(pool, path));
 	check_le(1, n);
 }
 

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * dmabufx bench: how long it takes on this machine to make, map, touch and
- * close a buffer, with dmabufx and with udmabuf. Medians of wall-clock time;
- * bench/run of the sources compares more, and counts instructions.
+ * close a buffer, with dmabufx and with udmabuf. Medians of wall-clock time.
+ *
+ * It asks what a user may ask: without privileges, in seconds, by what an
+ * installed program has, the library, whose own cost and choice of addresses are
+ * thus part of it. The bench of the sources (bench/run, also with --wall) asks
+ * what a developer asks, and shares no code with this: it calls the drivers
+ * directly, lays the memory out by itself, and needs root and a module of its own
+ * for what devices and the kernel do, for the kernel's own floor, and for memory.
  */
 #include <err.h>
 #include <errno.h>

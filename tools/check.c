@@ -89,10 +89,10 @@ static void check_kernel(struct findings *findings)
 	if (sscanf(name.release, "%d.%d", &major, &minor) < 2 ||
 	    major < 6 || (major == 6 && minor < 12))
 		found(findings, BAD, "kernel",
-		      "%s is older than 6.12\ninstall a newer kernel; on Debian 12 from bookworm-backports",
+		      "%s is older than 6.12\n"
+		      "install a newer kernel; on Debian 12 from bookworm-backports",
 		      name.release);
-	else if (sizeof(long) == 8 && !strstr(name.machine, "64") &&
-		 strcmp(name.machine, "s390x"))
+	else if (!strstr(name.machine, "64") && strcmp(name.machine, "s390x"))
 		found(findings, BAD, "kernel", "%s is no 64-bit machine", name.machine);
 	else
 		found(findings, GOOD, "kernel", "%s", name.release);
@@ -125,14 +125,17 @@ static bool check_module(struct findings *findings)
 		found(findings, GOOD, "module", "dmabufx %s is loaded", version);
 	else if (*version)
 		found(findings, NOTE, "module",
-		      "dmabufx %s is loaded, this program is of %s\ninstall the same version of both",
+		      "dmabufx %s is loaded, this program is of %s\n"
+		      "install the same version of both",
 		      version, VERSION);
 	else if (is_installed())
 		found(findings, BAD, "module",
-		      "dmabufx is installed but not loaded\nmodprobe dmabufx; for each boot: echo dmabufx > /etc/modules-load.d/dmabufx.conf");
+		      "dmabufx is installed but not loaded\n"
+		      "sudo modprobe dmabufx; for each boot: a file in /etc/modules-load.d");
 	else
 		found(findings, BAD, "module",
-		      "dmabufx is not installed for this kernel\ninstall dmabufx-dkms and the kernel's headers (linux-headers-amd64 or the like)");
+		      "dmabufx is not installed for this kernel\n"
+		      "install dmabufx-dkms and this kernel's headers (linux-headers-amd64, ...)");
 	return *version;
 }
 
@@ -154,12 +157,19 @@ static void blame_node(struct findings *findings, enum verdict verdict,
 	group = getgrgid(stat_.st_gid);
 	if (stat_.st_mode & 0060 && stat_.st_gid)
 		found(findings, verdict, what,
-		      "you may not open %s, which is %s's and the group %s's\nsudo usermod -aG %s $USER, and log in again",
+		      "you may not open %s, which is %s's and the group %s's\n"
+		      "sudo usermod -aG %s $USER, and log in again",
 		      path, owner ? owner->pw_name : "somebody",
 		      group ? group->gr_name : "?", group ? group->gr_name : "?");
+	else if (!strcmp(path, DMABUFX_DEVICE))
+		found(findings, verdict, what,
+		      "you may not open %s, which is for %s alone\n"
+		      "install the udev rule 60-dmabufx.rules, then sudo udevadm trigger %s",
+		      path, owner ? owner->pw_name : "somebody", path);
 	else
 		found(findings, verdict, what,
-		      "you may not open %s, which is for %s alone\ninstall the udev rule 60-dmabufx.rules, then udevadm control --reload && udevadm trigger %s",
+		      "you may not open %s, which is for %s alone\n"
+		      "sudo setfacl -m u:$USER:rw %s, or a udev rule for each boot",
 		      path, owner ? owner->pw_name : "somebody", path);
 }
 
@@ -171,7 +181,8 @@ static int check_node(struct findings *findings)
 		found(findings, GOOD, "node", "you may open %s", DMABUFX_DEVICE);
 	else if (errno == ENOENT)
 		found(findings, BAD, "node",
-		      "the module is loaded but there is no %s\nis /dev a devtmpfs, or does this container lack the device?",
+		      "the module is loaded but there is no %s\n"
+		      "is /dev a devtmpfs, or does this container lack the device?",
 		      DMABUFX_DEVICE);
 	else
 		blame_node(findings, BAD, "node", DMABUFX_DEVICE);
@@ -224,7 +235,8 @@ static void check_limits(struct findings *findings, int device)
 		return;
 	if (query.user_limit < 8 << 20)
 		found(findings, NOTE, "memlock",
-		      "RLIMIT_MEMLOCK is %s: so much memory of a program's own can be in buffers\nraise memlock in /etc/security/limits.conf, or LimitMEMLOCK= of the service",
+		      "RLIMIT_MEMLOCK is %s: so much memory of a program's own can be in buffers\n"
+		      "raise memlock in /etc/security/limits.conf, or LimitMEMLOCK= of the service",
 		      bytes_text(query.user_limit));
 	else
 		found(findings, GOOD, "memlock", "RLIMIT_MEMLOCK is %s",
@@ -232,7 +244,8 @@ static void check_limits(struct findings *findings, int device)
 		      bytes_text(query.user_limit));
 	if (query.memfd_limit < 64 << 20)
 		found(findings, NOTE, "memfds",
-		      "memfd_limit_mib lets a user pin %s of memfds\nraise /sys/module/dmabufx/parameters/memfd_limit_mib",
+		      "memfd_limit_mib lets a user pin %s of memfds\n"
+		      "raise /sys/module/dmabufx/parameters/memfd_limit_mib",
 		      bytes_text(query.memfd_limit));
 }
 
@@ -245,7 +258,8 @@ static void check_thp(struct findings *findings)
 		found(findings, NOTE, "thp", "the kernel has no transparent huge pages");
 	else if (strstr(line, "[never]") || strstr(line, "[deny]"))
 		found(findings, NOTE, "thp",
-		      "memfds get no transparent huge pages, which make buffers cheaper\necho advise > %s",
+		      "memfds get no transparent huge pages, which make buffers cheaper\n"
+		      "echo advise > %s",
 		      path);
 	else
 		found(findings, GOOD, "thp", "memfds may have transparent huge pages");
@@ -260,7 +274,8 @@ static void check_hvo(struct findings *findings)
 		      "the kernel cannot save the struct pages of hugetlb pages");
 	else if (strcmp(line, "1"))
 		found(findings, NOTE, "hvo",
-		      "hugetlb pages keep all their struct pages (1.6 %% of their memory)\nboot with hugetlb_free_vmemmap=on");
+		      "hugetlb pages keep all their struct pages (1.6 %% of their memory)\n"
+		      "boot with hugetlb_free_vmemmap=on");
 	else
 		found(findings, GOOD, "hvo", "hugetlb pages do without most struct pages");
 }
@@ -273,7 +288,8 @@ static void check_qemu(struct findings *findings)
 
 	if (fd < 0 && errno == ENOENT) {
 		found(findings, NOTE, "qemu",
-		      "there is no /dev/udmabuf, which QEMU's virtio-gpu with blob=true opens\nload the module with serve_udmabuf=1");
+		      "there is no /dev/udmabuf, which QEMU's virtio-gpu with blob=true opens\n"
+		      "load the module with serve_udmabuf=1");
 		return;
 	}
 	if (fd < 0) {
@@ -284,7 +300,8 @@ static void check_qemu(struct findings *findings)
 		found(findings, NOTE, "qemu", "/dev/udmabuf is something else");
 	else if (!query.version)
 		found(findings, NOTE, "qemu",
-		      "/dev/udmabuf is the kernel's own driver, which QEMU will use\nfor dmabufx: boot with initcall_blacklist=udmabuf_dev_init, load it with serve_udmabuf=1");
+		      "/dev/udmabuf is the kernel's own driver, which QEMU will use\n"
+		      "initcall_blacklist=udmabuf_dev_init and serve_udmabuf=1 put dmabufx there");
 	else
 		found(findings, GOOD, "qemu", "/dev/udmabuf is served by dmabufx");
 	close(fd);
@@ -305,7 +322,7 @@ static void check_mesa(struct findings *findings)
 		blame_node(findings, NOTE, "mesa", nodes.gl_pathv[0]);
 	else
 		found(findings, NOTE, "mesa",
-		      "there is no GPU (/dev/dri/renderD*): Mesa draws with the CPU, from mappings of buffers");
+		      "there is no GPU (/dev/dri/renderD*): Mesa draws with the CPU");
 	globfree(&nodes);
 	if (fd >= 0)
 		close(fd);

@@ -169,7 +169,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 }
 
 static int append_batch(struct dmabufx_runs *runs, struct iov_iter *iter,
-			struct page **pages, u32 *reason)
+			struct page **pages, size_t max, u32 *reason)
 {
 	unsigned long addr = (unsigned long)iter_iov_addr(iter);
 	ssize_t len;
@@ -180,7 +180,7 @@ static int append_batch(struct dmabufx_runs *runs, struct iov_iter *iter,
 		return -EINTR;
 
 	len = dmabufx_extract_pages(iter, pages, iov_iter_count(iter),
-				    PIN_BATCH, &skip);
+				    max, &skip);
 	if (len <= 0)
 		return explain(addr, iov_iter_rw(iter) == READ,
 			       len ?: -EFAULT, reason);
@@ -221,7 +221,9 @@ static bool is_mapped_all(struct iov_iter iter)
 int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 			u32 *reason)
 {
-	size_t huge = DIV_ROUND_UP(iov_iter_count(iter), PMD_SIZE);
+	size_t size = iov_iter_count(iter);
+	size_t max = min(DIV_ROUND_UP(size, PAGE_SIZE), PIN_BATCH);
+	size_t huge = DIV_ROUND_UP(size, PMD_SIZE);
 	struct page **pages;
 	int ret;
 
@@ -233,12 +235,12 @@ int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 	if (ret)
 		return ret;
 
-	pages = kmalloc_array(PIN_BATCH, sizeof(*pages), GFP_KERNEL);
+	pages = kmalloc_array(max, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 
 	while (iov_iter_count(iter) && !ret) {
-		ret = append_batch(runs, iter, pages, reason);
+		ret = append_batch(runs, iter, pages, max, reason);
 		cond_resched();
 	}
 	kfree(pages);

@@ -24,7 +24,15 @@ static void shuffle(uint32_t *order, uint32_t pages)
 		order[i] = (uint64_t)i * step % pages;
 }
 
-static int create_in_order(struct canvas *canvas, uint32_t pages)
+static int create_whole(const struct canvas *canvas)
+{
+	if (canvas->mem.fd < 0)
+		return create_of_user(canvas->mem.map, canvas->size);
+	return create(&canvas->mem, 0, canvas->size);
+}
+
+/* By the call that any such driver answers. */
+static int create_of_memfd(struct canvas *canvas, uint32_t pages)
 {
 	struct udmabuf_create_item *items = calloc(pages, sizeof(*items));
 	int device = device_open(), fd;
@@ -36,6 +44,20 @@ static int create_in_order(struct canvas *canvas, uint32_t pages)
 				  UDMABUF_FLAGS_CLOEXEC));
 	close(device);
 	free(items);
+	return fd;
+}
+
+static int create_of_addresses(struct canvas *canvas, uint32_t pages)
+{
+	struct dmabufx_segment *segments = calloc(pages, sizeof(*segments));
+	uint32_t i;
+	int fd;
+
+	for (i = 0; i < pages; i++)
+		segments[i] = segment(&canvas->mem, canvas->order[i] * PAGE,
+				      PAGE);
+	fd = create_of(segments, pages);
+	free(segments);
 	return fd;
 }
 
@@ -52,15 +74,22 @@ struct canvas canvas_make(enum memory_kind kind, enum page_order order,
 
 	for (i = 0; i < pages; i++)
 		canvas.order[i] = i;
-	if (order == SHUFFLED) {
+	if (order == SHUFFLED)
 		shuffle(canvas.order, pages);
-		canvas.fd = create_in_order(&canvas, pages);
-	} else {
-		canvas.fd = create(&canvas.mem, 0, canvas.size);
-	}
+	if (order == IN_ORDER)
+		canvas.fd = create_whole(&canvas);
+	else if (canvas.mem.fd < 0)
+		canvas.fd = create_of_addresses(&canvas, pages);
+	else
+		canvas.fd = create_of_memfd(&canvas, pages);
 	pattern_fill(canvas.want, 0, canvas.mem.id, 0, canvas.size);
 	canvas_put(&canvas);
 	return canvas;
+}
+
+struct canvas canvas_make_on(struct backing backing, size_t size)
+{
+	return canvas_make(backing.kind, backing.order, size);
 }
 
 void canvas_free(struct canvas *canvas)
@@ -123,21 +152,19 @@ void canvas_check(struct canvas *canvas, const char *who)
 
 void with_every_canvas(size_t size, void (*test)(struct canvas *canvas))
 {
-	static const struct {
-		enum memory_kind kind;
-		enum page_order order;
-	} backings[] = {
+	static const struct backing backings[] = {
 		{ SHMEM_4K, IN_ORDER },
 		{ SHMEM_4K, SHUFFLED },
 		{ SHMEM_2M, IN_ORDER },
 		{ HUGETLB_2M, IN_ORDER },
 		{ HUGETLB_2M, SHUFFLED },
+		{ ANON_4K, SHUFFLED },
+		{ ANON_HUGETLB_2M, IN_ORDER },
 	};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(backings); i++) {
-		struct canvas canvas = canvas_make(backings[i].kind,
-						   backings[i].order, size);
+		struct canvas canvas = canvas_make_on(backings[i], size);
 
 		test(&canvas);
 		canvas_free(&canvas);

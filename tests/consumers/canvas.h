@@ -16,13 +16,23 @@
 
 enum page_order {
 	IN_ORDER,
-	SHUFFLED,	/* no page lies behind its neighbour in the memfd */
+	SHUFFLED,	/* no page lies behind its neighbour in the memory */
+};
+
+/**
+ * struct backing - what memory a dma-buf is made of, and how
+ * @kind: memfds of several kinds, or memory of this process alone
+ * @order: of its pages in the buffer
+ */
+struct backing {
+	enum memory_kind kind;
+	enum page_order order;
 };
 
 /**
  * struct canvas - a dma-buf and what has to be in it
- * @mem: the memfd
- * @order: which page of the memfd is at each page of the buffer
+ * @mem: the memory
+ * @order: which page of the memory is at each page of the buffer
  * @size: bytes of the buffer, whole pages
  * @fd: the dma-buf
  * @want: @size bytes
@@ -38,6 +48,7 @@ struct canvas {
 /* Has room for at least @size bytes, all of which are known from the start. */
 struct canvas canvas_make(enum memory_kind kind, enum page_order order,
 			  size_t size);
+struct canvas canvas_make_on(struct backing backing, size_t size);
 void canvas_free(struct canvas *canvas);
 
 /* The CPU writes all of @want, between two DMA_BUF_IOCTL_SYNC. */

@@ -18,7 +18,7 @@
 #include "harness.h"
 #include "operations.h"
 
-#define NR_BUFFERS 3
+#define MAX_BUFFERS 4
 
 struct screen {
 	struct canvas canvas;
@@ -41,15 +41,15 @@ static void choose_image(uint32_t stride)
 }
 
 static struct screen make_screen(const struct display *display,
-				 const char *driver, enum memory_kind kind,
-				 enum page_order order, unsigned int pass)
+				 const char *driver, struct backing backing,
+				 unsigned int pass)
 {
 	const uint32_t pitches[4] = { image.stride };
 	const uint32_t offsets[4] = { image.offset };
 	struct screen screen = {
-		.canvas = canvas_make(kind, order,
-				      image.offset +
-				      image.height * image.stride),
+		.canvas = canvas_make_on(backing,
+					 image.offset +
+					 image.height * image.stride),
 	};
 	uint32_t handles[4] = { };
 
@@ -130,47 +130,47 @@ static void flip_to(const struct display *display, const struct screen *screen)
 	drmHandleEvent(display->fd, &context);
 }
 
-/* @operations: of showing a buffer, beside those of the CPU. */
+/* One buffer for each of @backings; @operations are those of showing them. */
 static void show_screens(const char *driver, const char *qemu_device,
+			 const struct backing *backings, int count,
 			 const char *operations)
 {
-	struct screen screens[NR_BUFFERS];
+	struct screen screens[MAX_BUFFERS];
 	struct display display;
 	char mode[32];
 	int i;
 
 	snprintf(mode, sizeof(mode), "%ux%u", image.width, image.height);
 	display_open(&display, card_path(driver), mode);
-	screens[0] = make_screen(&display, driver, SHMEM_4K, SHUFFLED, 1);
-	screens[1] = make_screen(&display, driver, HUGETLB_2M, IN_ORDER, 2);
-	screens[2] = make_screen(&display, driver, SHMEM_2M, SHUFFLED, 3);
+	for (i = 0; i < count; i++)
+		screens[i] = make_screen(&display, driver, backings[i], 1 + i);
 
 	operations_watch();
 	if (drmModeSetCrtc(display.fd, display.crtc, screens[0].framebuffer, 0,
 			   0, &display.connector, 1, &display.mode))
 		fail("SetCrtc: %s", errno_name(errno));
 	check_screen(&screens[0], qemu_device, "the display, set up,");
-	for (i = 1; i <= NR_BUFFERS; i++) {
-		flip_to(&display, &screens[i % NR_BUFFERS]);
-		check_screen(&screens[i % NR_BUFFERS], qemu_device,
+	for (i = 1; i <= count; i++) {
+		flip_to(&display, &screens[i % count]);
+		check_screen(&screens[i % count], qemu_device,
 			     "the display, flipped,");
 	}
 
 	/* The CPU draws into all of them: the one that is shown, and the others. */
-	for (i = 0; i < NR_BUFFERS; i++) {
-		image_draw(&screens[i].canvas, &image, 4 + i);
+	for (i = 0; i < count; i++) {
+		image_draw(&screens[i].canvas, &image, 1 + count + i);
 		canvas_put(&screens[i].canvas);
 	}
 	drmModeDirtyFB(display.fd, screens[0].framebuffer, NULL, 0);
 	check_screen(&screens[0], qemu_device, "the display, rewritten,");
-	for (i = 1; i < NR_BUFFERS; i++) {
+	for (i = 1; i < count; i++) {
 		flip_to(&display, &screens[i]);
 		check_screen(&screens[i], qemu_device,
 			     "the display, rewritten and flipped,");
 	}
 
 	display_put_back(&display);
-	for (i = 0; i < NR_BUFFERS; i++) {
+	for (i = 0; i < count; i++) {
 		operations_check(screens[i].canvas.fd, operations);
 		free_screen(&display, &screens[i]);
 	}
@@ -178,26 +178,85 @@ static void show_screens(const char *driver, const char *qemu_device,
 }
 
 /* Drivers that show a copy of the memory make it through a kernel mapping. */
-#define COPYING "begin_cpu_access end_cpu_access vmap vunmap"
+static void show_copies(const char *driver, const char *qemu_device)
+{
+	static const struct backing backings[] = {
+		{ SHMEM_4K, SHUFFLED },
+		{ HUGETLB_2M, IN_ORDER },
+		{ SHMEM_2M, SHUFFLED },
+		{ ANON_4K, SHUFFLED },
+	};
+
+	choose_image(640 * 4);
+	show_screens(driver, qemu_device, backings, ARRAY_SIZE(backings),
+		     "begin_cpu_access end_cpu_access vmap vunmap");
+}
 
 PROMISE(kms_bochs_flips_between_buffers,
 	"bochs shows several dma-bufs in turn, and all of them rewritten")
 {
-	choose_image(640 * 4);
-	show_screens("bochs", "", COPYING);
+	show_copies("bochs", "");
 }
 
 PROMISE(kms_cirrus_flips_between_buffers,
 	"cirrus shows several dma-bufs in turn, and all of them rewritten")
 {
-	choose_image(640 * 4);
-	show_screens("cirrus", "cirrus", COPYING);
+	show_copies("cirrus", "cirrus");
 }
 
-/* It is given the memory itself, once, and maps it there and then. */
-PROMISE(nested_virtio_gpu_flips_between_buffers,
-	"virtio-gpu shows several dma-bufs of more than 1,024 pages, rewritten too")
+/*
+ * It is given the memory itself, once, and maps it there and then. More than
+ * 1,024 pages each.
+ */
+static void show_by_virtio_gpu(const struct backing *backings, int count)
 {
 	choose_image(9216);
-	show_screens("virtio_gpu", "gpu", "begin_cpu_access end_cpu_access");
+	show_screens("virtio_gpu", "gpu", backings, count,
+		     "begin_cpu_access end_cpu_access");
+}
+
+PROMISE(nested_virtio_gpu_shows_memfds,
+	"virtio-gpu shows several dma-bufs of memfds in turn, rewritten too")
+{
+	static const struct backing backings[] = {
+		{ SHMEM_4K, IN_ORDER },
+		{ SHMEM_2M, IN_ORDER },
+	};
+
+	show_by_virtio_gpu(backings, ARRAY_SIZE(backings));
+}
+
+PROMISE(nested_virtio_gpu_shows_shuffled_memfds,
+	"the same, of more than 1,024 pieces")
+{
+	static const struct backing backings[] = {
+		{ SHMEM_4K, SHUFFLED },
+		{ SHMEM_2M, SHUFFLED },
+	};
+
+	show_by_virtio_gpu(backings, ARRAY_SIZE(backings));
+}
+
+PROMISE(nested_virtio_gpu_shows_hugetlb,
+	"the same for hugetlb memory, whole and shuffled page by page")
+{
+	static const struct backing backings[] = {
+		{ HUGETLB_2M, IN_ORDER },
+		{ HUGETLB_2M, SHUFFLED },
+	};
+
+	show_by_virtio_gpu(backings, ARRAY_SIZE(backings));
+}
+
+PROMISE(nested_virtio_gpu_shows_user_memory,
+	"the same for memory of this process alone, hugetlb and shuffled too")
+{
+	static const struct backing backings[] = {
+		{ ANON_4K, IN_ORDER },
+		{ ANON_4K, SHUFFLED },
+		{ ANON_2M, IN_ORDER },
+		{ ANON_HUGETLB_2M, SHUFFLED },
+	};
+
+	show_by_virtio_gpu(backings, ARRAY_SIZE(backings));
 }

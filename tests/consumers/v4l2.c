@@ -74,23 +74,39 @@ static int open_video(enum v4l2_buf_type type)
 }
 
 /* The control whose name ends so. */
-static void set_control(int fd, const char *name_end, int value)
+static __u32 find_control(int fd, const char *name_end)
 {
 	struct v4l2_queryctrl query = { .id = V4L2_CTRL_FLAG_NEXT_CTRL };
-	struct v4l2_control control = { .value = value };
 	size_t len, end = strlen(name_end);
 
 	while (!ioctl(fd, VIDIOC_QUERYCTRL, &query)) {
 		len = strlen((char *)query.name);
 		if (len >= end &&
-		    !strcmp((char *)query.name + len - end, name_end)) {
-			control.id = query.id;
-			must(ioctl(fd, VIDIOC_S_CTRL, &control));
-			return;
-		}
+		    !strcmp((char *)query.name + len - end, name_end))
+			return query.id;
 		query.id |= V4L2_CTRL_FLAG_NEXT_CTRL;
 	}
 	fail("vivid has no control %s", name_end);
+}
+
+/*
+ * Vivid looks at its controls again, some time after one was set, and may take
+ * back what it saw being set. So it is set until it stays.
+ */
+static void set_control(int fd, const char *name_end, int value)
+{
+	struct v4l2_control control = { .id = find_control(fd, name_end) };
+	int tries;
+
+	for (tries = 0; tries < 50; tries++) {
+		control.value = value;
+		must(ioctl(fd, VIDIOC_S_CTRL, &control));
+		usleep(100000);
+		must(ioctl(fd, VIDIOC_G_CTRL, &control));
+		if (control.value == value)
+			return;
+	}
+	fail("vivid takes back %s", name_end);
 }
 
 static void set_format(struct video *video)
@@ -160,14 +176,13 @@ static struct video make_video(enum v4l2_buf_type type)
 	return video;
 }
 
-static void fill_video(struct video *video, enum memory_kind kind,
-		       enum page_order order)
+static void fill_video(struct video *video, struct backing backing)
 {
 	int i;
 
 	for (i = 0; i < NR_BUFFERS; i++)
-		video->canvases[i] = canvas_make(kind, order,
-						 HEIGHT * image.stride);
+		video->canvases[i] = canvas_make_on(backing,
+						    HEIGHT * image.stride);
 }
 
 static void start(struct video *video)
@@ -230,17 +245,16 @@ static void expect(struct video *capture, unsigned int pass)
  * Vivid looks at the output's buffers only when it fills one of the capture's:
  * where it is slow, @given's operations may not include all of @taken's.
  */
-static void loop_back(int allocator, enum memory_kind kind,
-		      enum page_order order, const char *taken,
-		      const char *given)
+static void loop_back(int allocator, struct backing from, struct backing to,
+		      const char *taken, const char *given)
 {
 	struct video output, capture;
 
 	load_vivid(allocator);
 	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
 	capture = make_video(V4L2_BUF_TYPE_VIDEO_CAPTURE);
-	fill_video(&output, kind, order);
-	fill_video(&capture, kind, order);
+	fill_video(&output, from);
+	fill_video(&capture, to);
 	operations_watch();
 
 	draw(&output, 1, false);
@@ -255,18 +269,24 @@ static void loop_back(int allocator, enum memory_kind kind,
 	run("rmmod vivid");
 }
 
+/* Scattered on one side only: twice the same disorder would look like order. */
 PROMISE(v4l2_by_kernel_mapping,
 	"pictures go from dma-bufs through vivid into dma-bufs, by vmap")
 {
-	loop_back(0, SHMEM_4K, SHUFFLED,
-		  "vmap vunmap begin_cpu_access end_cpu_access",
-		  "vmap vunmap begin_cpu_access end_cpu_access");
+	const struct backing scattered = { SHMEM_4K, SHUFFLED };
+	const struct backing whole = { SHMEM_2M, IN_ORDER };
+	const char *operations = "vmap vunmap begin_cpu_access end_cpu_access";
+
+	loop_back(0, scattered, whole, operations, operations);
+	loop_back(0, whole, scattered, operations, operations);
 }
 
 PROMISE(v4l2_by_contiguous_dma,
 	"pictures go from dma-bufs through vivid into dma-bufs, mapped for DMA")
 {
-	loop_back(1, HUGETLB_2M, IN_ORDER,
+	const struct backing whole = { HUGETLB_2M, IN_ORDER };
+
+	loop_back(1, whole, whole,
 		  "attach map vmap vunmap unmap detach begin_cpu_access end_cpu_access",
 		  "attach map vmap? vunmap? unmap detach begin_cpu_access end_cpu_access");
 }
@@ -278,7 +298,7 @@ PROMISE(v4l2_refuses_scattered_memory,
 
 	load_vivid(1);
 	output = make_video(V4L2_BUF_TYPE_VIDEO_OUTPUT);
-	fill_video(&output, SHMEM_4K, SHUFFLED);
+	fill_video(&output, (struct backing){ SHMEM_4K, SHUFFLED });
 	operations_watch();
 	must_fail(EFAULT, try_queue(&output, 0));
 	operations_check(output.canvases[0].fd, "attach map unmap detach");

@@ -4,9 +4,10 @@
  * and moves data as a device, a driver or the kernel would. importer.h is its
  * interface. For tests only: whoever may open its node may make it do DMA.
  *
- * The "device" has no hardware behind it. It reads and writes where its DMA
- * addresses lead, bounce buffers included, so what it sees is what a real
- * device would see; only caches that are not coherent stay out of the picture.
+ * The "device" has no hardware behind it, unless asked for (edu.c). It reads and
+ * writes where its DMA addresses lead, bounce buffers included, so what it sees is
+ * what a real device would see; only caches that are not coherent stay out of the
+ * picture.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-direct.h>
@@ -22,6 +23,7 @@
 #include <linux/uaccess.h>
 
 #include "../compat.h"
+#include "edu.h"
 #include "importer.h"
 
 static_assert(DMABUFX_IMPORTER_BIDIRECTIONAL == DMA_BIDIRECTIONAL);
@@ -31,7 +33,8 @@ static_assert(DMABUFX_IMPORTER_FROM_DEVICE == DMA_FROM_DEVICE);
 /**
  * struct importer - one open of the node
  * @lock: serialises its ioctls
- * @pdev: its device
+ * @pdev: what was registered for it
+ * @dev: its device, @pdev's or hardware
  * @limits: as set by the user, the DMA API's defaults until then
  * @attach: the attachment, or NULL
  * @sgt: the mapping, or NULL
@@ -41,6 +44,7 @@ static_assert(DMABUFX_IMPORTER_FROM_DEVICE == DMA_FROM_DEVICE);
 struct importer {
 	struct mutex lock; /* one ioctl at a time */
 	struct platform_device *pdev;
+	struct device *dev;
 	struct dmabufx_importer_limits limits;
 	struct dma_buf_attachment *attach;
 	struct sg_table *sgt;
@@ -50,10 +54,8 @@ struct importer {
 
 static void importer_apply_limits(struct importer *imp)
 {
-	struct device *dev = &imp->pdev->dev;
-
-	dma_set_max_seg_size(dev, imp->limits.max_seg);
-	dma_set_seg_boundary(dev, imp->limits.seg_boundary);
+	dma_set_max_seg_size(imp->dev, imp->limits.max_seg);
+	dma_set_seg_boundary(imp->dev, imp->limits.seg_boundary);
 }
 
 static int importer_set_limits(struct importer *imp, const void __user *arg)
@@ -63,14 +65,27 @@ static int importer_set_limits(struct importer *imp, const void __user *arg)
 
 	if (copy_from_user(&limits, arg, sizeof(limits)))
 		return -EFAULT;
-	if (imp->attach)
+	if (imp->attach || imp->dev != &imp->pdev->dev)
 		return -EBUSY;
 
-	ret = dma_coerce_mask_and_coherent(&imp->pdev->dev, limits.dma_mask);
+	ret = dma_coerce_mask_and_coherent(imp->dev, limits.dma_mask);
 	if (ret)
 		return ret;
 
 	imp->limits = limits;
+	importer_apply_limits(imp);
+	return 0;
+}
+
+/* The limits are the hardware's own from here on: they stay as they are. */
+static int importer_use_hardware(struct importer *imp)
+{
+	if (imp->attach)
+		return -EBUSY;
+	if (!edu_device())
+		return -ENODEV;
+
+	imp->dev = edu_device();
 	importer_apply_limits(imp);
 	return 0;
 }
@@ -87,7 +102,7 @@ static int importer_attach(struct importer *imp, int fd)
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	attach = dma_buf_attach(dmabuf, &imp->pdev->dev);
+	attach = dma_buf_attach(dmabuf, imp->dev);
 	if (IS_ERR(attach)) {
 		dma_buf_put(dmabuf);
 		return PTR_ERR(attach);
@@ -184,7 +199,7 @@ static void judge_dma(const struct importer *imp,
 static void judge_pages(const struct importer *imp,
 			struct dmabufx_importer_map *out)
 {
-	u64 limit = dma_max_mapping_size(&imp->pdev->dev);
+	u64 limit = dma_max_mapping_size(imp->dev);
 	struct scatterlist *sg, *prev = NULL;
 	u64 bytes = 0;
 	int i;
@@ -269,10 +284,42 @@ static void *entry_address(struct importer *imp, struct scatterlist *sg,
 			   size_t at, bool device)
 {
 	if (device)
-		return device_to_kernel(&imp->pdev->dev, sg_dma_address(sg) + at);
+		return device_to_kernel(imp->dev, sg_dma_address(sg) + at);
 
 	/* As drivers do: page by page from the entry's first, then inside. */
 	return page_address(sg_page(sg)) + sg->offset + at;
+}
+
+static int copy_by_hardware(dma_addr_t addr, void __user *user, size_t len,
+			    bool write)
+{
+	void *page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	int ret = 0;
+
+	if (!page)
+		return -ENOMEM;
+
+	if (write)
+		ret = copy_user(page, user, len, true);
+	if (!ret)
+		ret = edu_copy(addr, page, len, write);
+	if (!ret && !write)
+		ret = copy_user(page, user, len, false);
+	kfree(page);
+	return ret;
+}
+
+static int copy_piece(struct importer *imp, struct scatterlist *sg, size_t at,
+		      size_t len, void __user *user,
+		      const struct dmabufx_importer_copy *copy)
+{
+	bool device = copy->via == DMABUFX_VIA_DEVICE;
+
+	if (device && imp->dev == edu_device())
+		return copy_by_hardware(sg_dma_address(sg) + at, user, len,
+					copy->write);
+	return copy_user(entry_address(imp, sg, at, device), user, len,
+			 copy->write);
 }
 
 /* Copies page by page: contiguous for the device need not be for the CPU. */
@@ -282,9 +329,7 @@ static int copy_entry(struct importer *imp, struct scatterlist *sg, size_t at,
 {
 	while (len) {
 		size_t n = min_t(size_t, len, PAGE_SIZE - offset_in_page(at));
-		void *addr = entry_address(imp, sg, at,
-					   copy->via == DMABUFX_VIA_DEVICE);
-		int ret = copy_user(addr, user, n, copy->write);
+		int ret = copy_piece(imp, sg, at, n, user, copy);
 
 		if (ret)
 			return ret;
@@ -445,6 +490,8 @@ static int importer_call(struct importer *imp, unsigned int cmd,
 		return importer_cpu_access(imp, arg, false);
 	case DMABUFX_IMPORTER_COPY:
 		return importer_copy(imp, argp);
+	case DMABUFX_IMPORTER_HARDWARE:
+		return importer_use_hardware(imp);
 	default:
 		return -ENOTTY;
 	}
@@ -496,6 +543,7 @@ static int importer_open(struct inode *inode, struct file *file)
 	}
 
 	mutex_init(&imp->lock);
+	imp->dev = &imp->pdev->dev;
 	imp->limits = (struct dmabufx_importer_limits) {
 		.dma_mask = DMA_BIT_MASK(64),
 		.seg_boundary = ULONG_MAX,
@@ -532,7 +580,27 @@ static struct miscdevice importer_node = {
 	.name	= "dmabufx-importer",
 	.fops	= &importer_fops,
 };
-module_misc_device(importer_node);
+
+static int __init importer_init(void)
+{
+	int ret;
+
+	ret = edu_register();
+	if (ret)
+		return ret;
+	ret = misc_register(&importer_node);
+	if (ret)
+		edu_unregister();
+	return ret;
+}
+module_init(importer_init);
+
+static void __exit importer_exit(void)
+{
+	misc_deregister(&importer_node);
+	edu_unregister();
+}
+module_exit(importer_exit);
 
 MODULE_DESCRIPTION("Imports dma-bufs on behalf of tests");
 MODULE_AUTHOR("The dmabufx authors");

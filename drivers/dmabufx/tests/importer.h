@@ -96,5 +96,11 @@ struct dmabufx_importer_copy {
 #define DMABUFX_IMPORTER_BEGIN	_IO('X', 0x87)	/* arg: direction */
 #define DMABUFX_IMPORTER_END	_IO('X', 0x88)	/* arg: direction */
 #define DMABUFX_IMPORTER_COPY	_IOW('X', 0x89, struct dmabufx_importer_copy)
+/*
+ * From now on the importer's device is hardware, QEMU's "edu", and
+ * DMABUFX_VIA_DEVICE is DMA that it does: slowly. ENODEV where there is none,
+ * EBUSY while attached. DMABUFX_IMPORTER_LIMITS is refused afterwards.
+ */
+#define DMABUFX_IMPORTER_HARDWARE	_IO('X', 0x8a)
 
 #endif /* DMABUFX_IMPORTER_H */

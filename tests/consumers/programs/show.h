@@ -21,7 +21,11 @@ struct show {
 	char letter;	/* of the card that is in the memory */
 };
 
-/* Makes the dma-buf of @device, or of the default one, with card A in it. */
+/*
+ * Makes the dma-buf of @device, or of the default one, with card A in it. It
+ * consists of 4 KiB pages in order, or of what MEMORY in the environment says:
+ * "shuffled", or "hugetlb".
+ */
 void show_begin(struct show *show, const char *device);
 
 /* Leaves what is to be seen in the current folder, and says "showing A". */

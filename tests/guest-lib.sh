@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What runs in a guest and tests: a test that is a function of the shell, and what
+# a kernel that watches itself says in the end.
+
+# shellcheck source=tests/lib.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
+
+leaks=/sys/kernel/debug/kmemleak
+
+# shell_test NAME FUNCTION: FUNCTION prints why it fails, or nothing.
+shell_test() {
+	local name=$1 why reports
+
+	echo "<5>dmabufx-tests: begin $name" >/dev/kmsg
+	why=$("$2") || why+=" (exit status $?)"
+	reports=$(log_of "$name" | grep -E "$trouble" || true)
+	echo "<5>dmabufx-tests: end $name" >/dev/kmsg
+
+	if [[ -n $reports ]]; then
+		echo "# kernel: ${reports//$'\n'/$'\n'# kernel: }"
+		echo "not ok $name: the kernel reported trouble${why:+; $why}"
+	elif [[ -n $why ]]; then
+		echo "not ok $name: ${why//$'\n'/; }"
+	else
+		echo "ok $name"
+	fi
+}
+
+# What the kernel said since the test NAME began.
+log_of() {
+	dmesg | sed -n "/dmabufx-tests: begin $1\$/,\$p"
+}
+
+# Memory of the kernel that nobody knows any more, beside what it lost by itself
+# before (forget_leaks). A pointer may be on its way from one place to another
+# during one scan, and an object has to be some seconds old.
+kernel_leaks_nothing() {
+	sleep 6
+	echo scan >"$leaks"
+	echo scan >"$leaks"
+	sed 's/^/# /' "$leaks" >&2
+	grep '^unreferenced object' "$leaks" || true
+}
+
+forget_leaks() {
+	echo scan >"$leaks"
+	echo clear >"$leaks"
+}
+
+# The first report turns lockdep off, and so does a table that is full.
+lockdep_is_still_on() {
+	grep -q 'debug_locks: *1' /proc/lockdep_stats || echo "lockdep has turned itself off"
+}
+
+# What a kernel that watches itself says of all that was done. To be asked while
+# dmabufx is loaded: with a module goes what it lost.
+conclude() {
+	[[ ! -e $leaks ]] || shell_test kernel_leaks_nothing kernel_leaks_nothing
+	[[ ! -e /proc/lockdep_stats ]] || shell_test lockdep_is_still_on lockdep_is_still_on
+}
