@@ -25,6 +25,7 @@ help:
 	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
 	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
 	@echo '  make igt        tests of igt-gpu-tools, by its runner; part of make check'
+	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
 	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
 	@echo '  make stress     many buffers at once while memory is short (MINUTES=$(MINUTES))'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
@@ -67,6 +68,9 @@ check-nested:
 
 igt:
 	@tests/check -b igt
+
+igt-mutations:
+	@igt-tests/mutate
 
 bench:
 	@bench/run
@@ -143,6 +147,6 @@ clean:
 	rm -rf build
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-debug check-kcsan check-nested igt fuzz \
+.PHONY: help all programs demo check check-debug check-kcsan check-nested igt igt-mutations fuzz \
 	stress bench bench-docs guest build deb lint lab-clean modules modules_install \
 	install install-programs install-rules install-dkms-source dkms uninstall clean

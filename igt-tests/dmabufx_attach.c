@@ -161,7 +161,8 @@ static void test_addresses_of_32_bits(int device)
 
 /**
  * SUBTEST: segments-below-a-page
- * Description: A device whose segments are shorter than a page is refused
+ * Description: A device whose segments are shorter than a page is refused, again and
+ *	again, and nobody else notices
  */
 static void test_segments_below_a_page(int device)
 {
@@ -173,6 +174,11 @@ static void test_segments_below_a_page(int device)
 	dmabufx_buffer_init(&buf, device, SHMEM_4K, PAGE);
 	importer_attach(importer, buf.fd);
 	igt_assert_eq(__importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL, &map), -EINVAL);
+	dmabufx_sync(buf.fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+	dmabufx_sync(buf.fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	igt_assert_eq(__importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL, &map), -EINVAL);
+	dmabufx_buffer_write(&buf, WAY_DEVICE, 1);
+	dmabufx_buffer_check(&buf, WAY_MEMORY, 1);
 	close(importer);
 	dmabufx_buffer_fini(&buf);
 }

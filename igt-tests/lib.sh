@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# What the guest's scripts share. $src is the checkout, $tests this folder.
+
+lab=${src:?}/lab
+# shellcheck source=lab/lib.sh
+. "$lab/lib.sh"
+
+igt=$(igt_dir)/usr
+programs=$src/build/bin/igt
+# shellcheck disable=SC2034 # for who reads this
+modules=$src/build/modules/$(uname -r)
+
+export LD_LIBRARY_PATH=$igt/lib/x86_64-linux-gnu
+
+# names PATTERN...: patterns of the shell's kind as one regular expression of igt's
+# names.
+names() {
+	local pattern sum=
+
+	for pattern; do
+		pattern=${pattern//./\\.}
+		pattern=${pattern//\*/.*}
+		sum+="|${pattern//\?/.}"
+	done
+	echo "^igt@(${sum#|})\$"
+}
+
+# run_subtests RESULTS PATTERN...: prints a line for each result; leaves results.json
+# and all that was said in RESULTS.
+run_subtests() {
+	local results=$1
+	shift
+
+	"$igt/bin/igt_runner" --list-all --include-tests "$(names "$@")" "$programs" \
+		>/tmp/igt-names
+	[[ -s /tmp/igt-names ]] || return 0
+	mkdir -p "$results"
+	"$igt/bin/igt_runner" --overwrite --per-test-timeout 60 \
+		--abort-on-monitored-error=taint --prune-mode keep-dynamic \
+		--include-tests "$(names "$@")" "$programs" "$results" \
+		>"$results.log" 2>&1 ||
+		echo "not ok igt: igt_runner ended with status $?, see ${results##*/}.log"
+	"${tests:?}/results" "$results/results.json" /tmp/igt-names \
+		"$tests/udmabuf-expected" "$(uname -r | cut -d . -f 1,2)"
+}
+
+prepare() {
+	# The kernel calls this place of tracefs, where libigt looks first, deprecated.
+	ls /sys/kernel/debug/tracing >/dev/null
+	echo 160 >/proc/sys/vm/nr_hugepages
+	modprobe -a vgem hwpoison_inject
+	insmod "$modules/dmabufx-importer.ko"
+}
