@@ -484,6 +484,8 @@ static void test_mprotect(int device, enum dmabufx_kind kind)
 	igt_assert_eq(dmabufx_touch(map, true), SIGSEGV);
 	igt_assert_eq(dmabufx_touch(middle, true), SIGSEGV);
 	igt_assert_eq(dmabufx_touch(middle, false), 0);
+	/* That fault has mapped more than what was asked for. */
+	igt_assert_eq(dmabufx_touch(middle + PAGE, true), SIGSEGV);
 	shows(map, 0, buf.size);
 
 	/* One page of many, so that what is around it is split. */
@@ -623,8 +625,8 @@ static void test_poison(int device, enum dmabufx_kind kind)
 
 /**
  * SUBTEST: written-again
- * Description: An entry that the kernel made read-only, to see what is written (soft-dirty
- *	tracking), takes the next write
+ * Description: Where the kernel wants to see what is written (soft-dirty tracking), new
+ *	entries are read-only at first: they take the write, and so do those from before
  */
 static void test_written_again(int device, enum dmabufx_kind kind)
 {
@@ -633,7 +635,7 @@ static void test_written_again(int device, enum dmabufx_kind kind)
 
 	make_buffer(&buf, device, kind, MIB(4));
 	map = map_aligned(buf.fd, 0, buf.size, MIB(2));
-	dmabufx_pattern_fill(map, 2, 0, buf.size);
+	dmabufx_pattern_fill(map, 2, 0, buf.size / 2);
 	igt_require_f(dmabufx_file_write("/proc/self/clear_refs", "4"),
 		      "needs /proc/self/clear_refs\n");
 	/* Who faults for ever is ended. */

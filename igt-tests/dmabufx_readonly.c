@@ -142,6 +142,7 @@ static void test_mprotect(int device, enum dmabufx_kind kind)
 	igt_assert_eq(mprotect(map + PAGE, PAGE, PROT_WRITE), -1);
 	igt_assert_eq(errno, EACCES);
 	igt_assert_eq(dmabufx_touch(map, true), SIGSEGV);
+	igt_assert_eq(dmabufx_touch(map + PAGE, true), SIGSEGV);
 	igt_assert_eq(dmabufx_touch(map + buf.size - 1, true), SIGSEGV);
 	dmabufx_pattern_check(map, 1, 0, buf.size, "mmap");
 	munmap(map, buf.size);
