@@ -367,9 +367,28 @@ static void test_mmap_private(int device)
 	dmabufx_mem_fini(&mem);
 }
 
+/* Whether a mapping has one of the flags that /proc/self/smaps names by two letters. */
+static bool has_vm_flag(const char *map, const char *flag)
+{
+	char line[512], start[32];
+	bool inside = false;
+	FILE *file = fopen("/proc/self/smaps", "re");
+
+	igt_assert(file);
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)map);
+	while (fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, start, strlen(start)))
+			inside = true;
+		else if (inside && !strncmp(line, "VmFlags:", 8))
+			break;
+	}
+	fclose(file);
+	return inside && strstr(line, flag);
+}
+
 /**
  * SUBTEST: mremap-grow
- * Description: A mapping cannot be made to reach beyond the buffer
+ * Description: A mapping cannot be made to reach beyond the buffer, and nobody dumps it
  */
 static void test_mremap_grow(int device)
 {
@@ -381,6 +400,8 @@ static void test_mremap_grow(int device)
 	dmabufx_mem_init(&mem, SHMEM_4K, SIZE);
 	fd = create(device, &mem);
 	map = dmabufx_mmap(fd, 0, SIZE);
+	igt_assert(has_vm_flag(map, " de "));
+	igt_assert(has_vm_flag(map, " dd "));
 	grown = mremap(map, SIZE, SIZE + PAGE, MREMAP_MAYMOVE);
 	igt_assert(grown == MAP_FAILED);
 	munmap(map, SIZE);

@@ -30,19 +30,19 @@ names() {
 }
 
 # run_subtests RESULTS PATTERN...: prints a line for each result; leaves results.json
-# and all that was said in RESULTS.
+# and all that was said in RESULTS. None of what $exclude matches.
 run_subtests() {
-	local results=$1
+	local results=$1 which
 	shift
 
-	"$igt/bin/igt_runner" --list-all --include-tests "$(names "$@")" "$programs" \
-		>/tmp/igt-names
+	which=(--include-tests "$(names "$@")")
+	[[ -z ${exclude:-} ]] || which+=(--exclude-tests "$exclude")
+	"$igt/bin/igt_runner" --list-all "${which[@]}" "$programs" >/tmp/igt-names
 	[[ -s /tmp/igt-names ]] || return 0
 	mkdir -p "$results"
 	"$igt/bin/igt_runner" --overwrite --per-test-timeout 60 \
 		--abort-on-monitored-error=taint --prune-mode keep-dynamic \
-		--include-tests "$(names "$@")" "$programs" "$results" \
-		>"$results.log" 2>&1 ||
+		"${which[@]}" "$programs" "$results" >"$results.log" 2>&1 ||
 		echo "not ok igt: igt_runner ended with status $?, see ${results##*/}.log"
 	"${tests:?}/results" "$results/results.json" /tmp/igt-names \
 		"$tests/udmabuf-expected" "$(uname -r | cut -d . -f 1,2)"
