@@ -13,6 +13,8 @@ programs=$src/build/bin/igt
 modules=$src/build/modules/$(uname -r)
 
 export LD_LIBRARY_PATH=$igt/lib/x86_64-linux-gnu
+# What QEMU shows on its side of a display.
+export DMABUFX_SCREENDUMP=$lab/guest/screendump
 
 # names PATTERN...: patterns of the shell's kind as one regular expression of igt's
 # names.
@@ -50,6 +52,8 @@ prepare() {
 	# The kernel calls this place of tracefs, where libigt looks first, deprecated.
 	ls /sys/kernel/debug/tracing >/dev/null
 	echo 160 >/proc/sys/vm/nr_hugepages
-	modprobe -a vgem hwpoison_inject
+	modprobe -a vgem bochs hwpoison_inject
+	# Newer kernels have another name for it.
+	modprobe -q cirrus || modprobe cirrus-qemu
 	insmod "$modules/dmabufx-importer.ko"
 }

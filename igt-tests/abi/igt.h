@@ -56,6 +56,9 @@ void igt_describe_f(const char *format, ...);
 igt_printf(3, 4)
 void igt_log(const char *domain, enum igt_log_level level, const char *format, ...);
 
+/* Lines of the kernel's that this test has a reason for. */
+void igt_emit_ignore_dmesg_regex(const char *regex);
+
 igt_printf(1, 2)
 __noreturn void igt_skip(const char *format, ...);
 igt_printf(5, 6)

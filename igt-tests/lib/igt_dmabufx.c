@@ -34,6 +34,22 @@ void dmabufx_run(void (*run)(int device), int device)
 	dmabufx_counters_check(&before);
 }
 
+void dmabufx_run_kinds(const struct dmabufx_kind_subtest *subtest, int device)
+{
+	struct dmabufx_counters before;
+	enum dmabufx_kind kind;
+
+	for (kind = 0; kind < DMABUFX_KINDS; kind++) {
+		if (!(subtest->kinds & KIND(kind)))
+			continue;
+		igt_dynamic(dmabufx_kind_name(kind)) {
+			dmabufx_counters_read(&before);
+			subtest->run(device, kind);
+			dmabufx_counters_check(&before);
+		}
+	}
+}
+
 long long dmabufx_file_number(const char *path, const char *key)
 {
 	long long number = -1;

@@ -113,6 +113,34 @@ enum dmabufx_kind {
 	DMABUFX_KINDS,
 };
 
+/* A set of kinds. */
+#define KIND(kind) (1u << (kind))
+
+/**
+ * struct dmabufx_kind_subtest - a row of a table of subtests that take some memory
+ * @name: of the subtest
+ * @description: for igt_describe()
+ * @kinds: KIND() of each that it is done with, as a dynamic subtest
+ * @run: the test
+ */
+struct dmabufx_kind_subtest {
+	const char *name;
+	const char *description;
+	unsigned int kinds;
+	void (*run)(int device, enum dmabufx_kind kind);
+};
+
+/* Every kind of a row as a dynamic subtest, which gives everything back. */
+void dmabufx_run_kinds(const struct dmabufx_kind_subtest *subtest, int device);
+
+/* Every row of a table as a subtest: for the body of igt_main(). */
+#define dmabufx_run_kind_table(table, device)				\
+	for (size_t row_ = 0; row_ < sizeof(table) / sizeof((table)[0]); row_++) { \
+		igt_describe((table)[row_].description);		\
+		igt_subtest_with_dynamic((table)[row_].name)		\
+			dmabufx_run_kinds(&(table)[row_], device);	\
+	}
+
 /**
  * struct dmabufx_mem - a memfd, or memory of this process
  * @kind: what it consists of
