@@ -63,14 +63,16 @@ static char *map_aligned(int dmabuf, uint64_t offset, size_t size, size_t align)
 	char *room = mmap(NULL, size + align, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	size_t head = (offset - (uintptr_t)room) % align;
+	char *map;
 
 	igt_assert(room != MAP_FAILED);
 	if (head)
 		munmap(room, head);
 	munmap(room + head + size, align - head);
-	igt_assert(mmap(room + head, size, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_FIXED, dmabuf, offset) != MAP_FAILED);
-	return room + head;
+	map = mmap(room + head, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, dmabuf,
+		   offset);
+	igt_assert(map == room + head);
+	return map;
 }
 
 /* A dma-buf of all of a memory, which has the first seed's pattern. */
@@ -131,19 +133,18 @@ static void test_huge_page_behind_offset(int device)
 static void test_misplaced_huge_page(int device)
 {
 	struct dmabufx_buffer buf;
-	char *map;
+	char *room, *map;
 
 	make_buffer(&buf, device, HUGETLB_2M, MIB(4));
-	map = map_aligned(buf.fd, 0, buf.size, MIB(2));
+	room = map_aligned(buf.fd, 0, buf.size, MIB(2));
 	/* A page further. */
-	munmap(map, buf.size);
-	igt_assert(mmap(map + PAGE, MIB(2), PROT_READ, MAP_SHARED | MAP_FIXED, buf.fd, 0) ==
-		   map + PAGE);
+	map = mmap(room + PAGE, MIB(2), PROT_READ, MAP_SHARED | MAP_FIXED, buf.fd, 0);
+	igt_assert(map == room + PAGE);
 	trace_faults();
-	shows(map + PAGE, 0, MIB(2));
+	shows(map, 0, MIB(2));
 	igt_assert_eq(mapped(PMD), 0);
 	igt_assert_eq(mapped(PTE), 2);
-	munmap(map + PAGE, MIB(2));
+	munmap(room, buf.size);
 	dmabufx_buffer_fini(&buf);
 }
 

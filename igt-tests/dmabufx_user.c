@@ -32,6 +32,16 @@ static char *map_anonymous(size_t size, int flags)
 	return map;
 }
 
+/* In the place of what is mapped there. */
+static char *map_anonymous_at(char *place, size_t size, int flags)
+{
+	char *map = mmap(place, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+
+	igt_assert(map == place);
+	return map;
+}
+
 static int export(int device, const void *address, size_t size, uint32_t flags)
 {
 	struct dmabufx_segment segment = dmabufx_user_segment(address, size);
@@ -244,7 +254,7 @@ static void test_unmapped(int device)
 	refused(device, map + MIB(1), MIB(3), 0, EFAULT, DMABUFX_REASON_UNMAPPED);
 	refused(device, NULL, PAGE, 0, EFAULT, DMABUFX_REASON_UNMAPPED);
 	close(export(device, map + PAGE, MIB(3) - PAGE, 0));
-	munmap(map, MIB(4));
+	munmap(map + PAGE, MIB(4) - PAGE);
 }
 
 /**
@@ -256,9 +266,7 @@ static void test_below_a_stack(int device)
 	char *room = map_anonymous(MIB(1), MAP_PRIVATE | MAP_NORESERVE), *stack;
 
 	munmap(room, MIB(1));
-	stack = mmap(room + MIB(1) - SIZE, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-		     MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
-	igt_assert(stack != MAP_FAILED);
+	stack = map_anonymous_at(room + MIB(1) - SIZE, SIZE, MAP_GROWSDOWN);
 	stack[0] = 1;
 	refused(device, stack - SIZE, SIZE, 0, EFAULT, DMABUFX_REASON_UNMAPPED);
 	refused(device, stack - PAGE, SIZE, 0, EFAULT, DMABUFX_REASON_UNMAPPED);
@@ -374,10 +382,11 @@ static void test_unaligned(int device)
 static void test_page_replaced(int device)
 {
 	struct dmabufx_mem mem;
+	char *page;
 
 	dmabufx_mem_init(&mem, ANON_2M, MIB(2));
-	igt_assert(mmap(mem.map + MIB(1), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-			MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem.map + MIB(1));
+	page = map_anonymous_at(mem.map + MIB(1), PAGE, 0);
+	page[0] = 1;
 	carries(device, mem.map, mem.size);
 	dmabufx_mem_fini(&mem);
 }
@@ -474,8 +483,7 @@ static void test_outlives_mapping(int device, enum dmabufx_kind kind)
 	igt_assert_eq(madvise(mem.map, mem.size, MADV_DONTNEED), 0);
 	mem.map[0] = 9;
 	device_sees(fd, 1, mem.size);
-	igt_assert(mmap(mem.map, mem.size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-			MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem.map);
+	mem.map = map_anonymous_at(mem.map, mem.size, 0);
 	memset(mem.map, 9, mem.size);
 	device_sees(fd, 1, mem.size);
 	dmabufx_mem_fini(&mem);
