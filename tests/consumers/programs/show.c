@@ -35,10 +35,8 @@ static int make_memfd(size_t size, unsigned int flags)
 
 static void map(void *where, size_t size, int memfd, off_t offset)
 {
-	void *got = mmap(where, size, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED, memfd, offset);
-
-	if (got == MAP_FAILED)
+	if (mmap(where, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 memfd, offset) == MAP_FAILED)
 		err(EXIT_FAILURE, "mmap");
 }
 
