@@ -173,7 +173,7 @@ PROMISE(sync_from_threads_leaks_nothing,
 		.items = items,
 		.threads = cpus < MOST_THREADS ? cpus : MOST_THREADS,
 	};
-	/* Who tracks objects finds a lost one at the end. */
+	/* Who tracks objects needs memory for that, and finds a lost one at the end. */
 	const bool tracked = kernel_tracks_objects();
 	const int buffers = tracked ? 1 : 12;
 	int i;
@@ -187,7 +187,8 @@ PROMISE(sync_from_threads_leaks_nothing,
 	growth = crowd_run(&crowd, buffers, tracked ? 1 : MOST_TRIES);
 	note("%d buffers leave %ld KiB of memory behind", buffers,
 	     growth / 1024);
-	check_le(growth, MIB(1));
+	if (!tracked)
+		check_le(growth, MIB(1));
 }
 
 static void *sync_in_a_loop(void *fd)
