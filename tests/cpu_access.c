@@ -61,6 +61,7 @@ PROMISE(importers_bracket_access,
 struct crowd {
 	int device;
 	struct udmabuf_create_item *items;
+	unsigned int nr_items;
 	unsigned int threads;
 	int fd;			/* the buffer; -1 tells the threads to end */
 	atomic_uint round;	/* of the buffer */
@@ -98,8 +99,8 @@ static void sync_fresh_buffer(void *arg)
 {
 	struct crowd *crowd = arg;
 
-	crowd->fd = must(try_create_list(crowd->device, crowd->items, ITEMS,
-					 0));
+	crowd->fd = must(try_create_list(crowd->device, crowd->items,
+					 crowd->nr_items, 0));
 	atomic_store(&crowd->done, 0);
 	atomic_fetch_add(&crowd->round, 1);
 	sync_once(crowd);
@@ -165,16 +166,17 @@ static long crowd_run(struct crowd *crowd, int buffers, unsigned int tries)
 PROMISE(sync_from_threads_leaks_nothing,
 	"threads that SYNC a fresh buffer at the same moment leave no memory behind")
 {
+	/* Who tracks objects needs memory for that, and finds a lost one at the end. */
+	const bool tracked = kernel_tracks_objects();
 	struct memory mem = memory_make(SHMEM_4K, 4 * PAGE);
 	struct udmabuf_create_item *items = calloc(ITEMS, sizeof(*items));
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), growth;
 	struct crowd crowd = {
 		.device = device_open(),
 		.items = items,
+		.nr_items = tracked ? 1024 : ITEMS,
 		.threads = cpus < MOST_THREADS ? cpus : MOST_THREADS,
 	};
-	/* Who tracks objects needs memory for that, and finds a lost one at the end. */
-	const bool tracked = kernel_tracks_objects();
 	const int buffers = tracked ? 1 : 12;
 	int i;
 
