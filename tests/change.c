@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -144,72 +145,17 @@ PROMISE(change_broken_page_is_exported_and_not_mapped,
 
 /* Memory that others want at this very place. */
 
-#define MEMORY_BLOCKS "/sys/devices/system/memory/"
-
-static bool block_write(int block, const char *file, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), MEMORY_BLOCKS "memory%d/%s", block, file);
-	return file_write(path, text);
-}
-
-static bool block_state(int block, const char *state)
-{
-	return block_write(block, "state", state);
-}
-
-/* Takes a block of memory out, to give it back as movable. -1 for none. */
-static int make_movable(void)
-{
-	int block;
-
-	for (block = 47; block > 0; block--) {
-		if (!block_state(block, "offline"))
-			continue;
-		if (block_state(block, "online_movable"))
-			return block;
-		block_state(block, "online");
-	}
-	return -1;
-}
-
-static __u64 block_pages(void)
-{
-	unsigned long long size;
-	FILE *file = fopen(MEMORY_BLOCKS "block_size_bytes", "re");
-	char text[32] = "";
-
-	if (!file)
-		skip("the kernel cannot take memory out");
-	check(fgets(text, sizeof(text), file));
-	fclose(file);
-	size = strtoull(text, NULL, 16);
-	check_le(PAGE, size);
-	return size / PAGE;
-}
-
-static size_t pages_in_block(const struct memory *mem, int block, __u64 pages)
-{
-	size_t offset, n = 0;
-
-	for (offset = 0; offset < mem->size; offset += PAGE)
-		n += page_frame(mem->map + offset) - block * pages < pages;
-	return n;
-}
-
 /* A buffer of memory that was in the block, much of it, and is no more. */
 static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_t *n)
 {
-	__u64 pages = block_pages();
 	struct dmabufx_segment seg;
 	int fd;
 
 	*mem = memory_make_patterned(kind, MIB(16));
-	*n += pages_in_block(mem, block, pages);
+	*n += block_pages_of(block, mem);
 	seg = segment(mem, 0, mem->size);
 	fd = create_of(&seg, 1);
-	check_eq(pages_in_block(mem, block, pages), 0);
+	check_eq(block_pages_of(block, mem), 0);
 	return fd;
 }
 
@@ -217,20 +163,14 @@ PROMISE(change_movable_memory_can_be_taken_out,
 	"memory blocks are taken out of the machine while buffers of what was there live")
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, SHMEM_2M, ANON_4K };
-	int block, fds[ARRAY_SIZE(kinds)];
+	int block = block_make_movable(), fds[ARRAY_SIZE(kinds)];
 	struct memory mem[ARRAY_SIZE(kinds)];
 	size_t n = 0, i;
 	bool out;
 
-	block_pages();
-	block = make_movable();
-	if (block < 0)
-		skip("no block of memory can be taken out");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		fds[i] = moved_out(&mem[i], kinds[i], block, &n);
-	out = block_state(block, "offline");
-	if (out)
-		check(block_state(block, "online"));
+	out = block_can_go(block);
 	note("%zu pages were in the block", n);
 	check(out);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -636,51 +637,12 @@ PROMISE(user_memory_outlives_its_process,
 
 /* Where pages must not be pinned. */
 
-#define MEMORY_BLOCKS "/sys/devices/system/memory/"
-
-static bool block_state(int block, const char *state)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), MEMORY_BLOCKS "memory%d/state", block);
-	return file_write(path, state);
-}
-
-/* Takes a block of memory out, to give it back as movable. -1 for none. */
-static int make_movable(void)
-{
-	int block;
-
-	for (block = 47; block > 0; block--) {
-		if (!block_state(block, "offline"))
-			continue;
-		if (block_state(block, "online_movable"))
-			return block;
-		block_state(block, "online");
-	}
-	return -1;
-}
-
-static bool in_block(__u64 frame, int block)
-{
-	return frame / (MIB(128) / PAGE) == (__u64)block;
-}
-
-static size_t count_in_block(const struct memory *mem, int block)
-{
-	size_t offset, n = 0;
-
-	for (offset = 0; offset < mem->size; offset += PAGE)
-		n += in_block(page_frame(mem->map + offset), block);
-	return n;
-}
-
 /* Memory of which much lies in the block. */
 static struct memory memory_in_block(enum memory_kind kind, int block)
 {
 	struct memory mem = memory_make(kind, MIB(16));
 
-	if (!count_in_block(&mem, block))
+	if (!block_pages_of(block, &mem))
 		note("no %s in the movable block", memory_name(kind));
 	return mem;
 }
@@ -689,12 +651,12 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 {
 	struct memory mem = memory_in_block(kind, block);
 	struct memory user = memory_as_user(&mem);
-	size_t before = count_in_block(&user, block);
+	size_t before = block_pages_of(block, &user);
 	int fd;
 
 	pattern_fill(user.map, 1, user.id, 0, user.size);
 	fd = create_of_user(user.map, user.size);
-	check_eq(count_in_block(&user, block), 0);
+	check_eq(block_pages_of(block, &user), 0);
 	shown(fd, 1, user.id, 0, user.size);
 	device_writes(fd, 2, user.id, 0, user.size);
 	pattern_check(user.map, 2, user.id, 0, user.size, "the owner");
@@ -706,28 +668,15 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 PROMISE(user_memory_leaves_movable_zones,
 	"pages of ZONE_MOVABLE are moved out of it, with their data, and then pinned")
 {
-	const char *pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-	long pool_size = file_number(pool, "");
-	char path[128];
-	int block;
+	int block = block_make_movable();
 	size_t n;
 
-	snprintf(path, sizeof(path), MEMORY_BLOCKS "block_size_bytes");
-	if (access(path, R_OK))
-		skip("the kernel cannot take memory out");
-	block = make_movable();
-	if (block < 0)
-		skip("no block of memory can be taken out");
 	n = leaves_the_movable_block(ANON_4K, block);
 	note("%zu of 4096 pages were in ZONE_MOVABLE", n);
 	n += leaves_the_movable_block(ANON_2M, block);
 	n += leaves_the_movable_block(SHMEM_4K, block);
 	/* Only free of pins can it go again. */
-	check(block_state(block, "offline"));
-	check(block_state(block, "online"));
-	/* Free huge pages that were there went with it. */
-	snprintf(path, sizeof(path), "%ld", pool_size);
-	check(file_write(pool, path));
+	check(block_can_go(block));
 	check_le(1, n);
 }
 
