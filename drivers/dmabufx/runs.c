@@ -13,6 +13,8 @@
 #include "dmabufx.h"
 
 static_assert(sizeof(struct dmabufx_run) == 16);
+/* What overflows a u32 is too large, and nothing else. */
+static_assert(DMABUFX_MAX_PAGES == U32_MAX);
 
 /**
  * dmabufx_runs_reserve - make room for runs that are about to be appended
