@@ -104,11 +104,11 @@ PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 
 	must(prctl(PR_SET_NAME, "maker"));
-	line_says(create(&mem, 0, MIB(2)),
-		  "", "exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags=",
+	line_says(create(&mem, 0, MIB(2)), "",
+		  "exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags=",
 		  "maker");
-	line_says(must(try_request(device_open(), &req)),
-		  "", "exporter=dmabufx bytes=2097152 runs=1 longest=2097152 sources=memfd flags=read-only",
+	line_says(must(try_request(device_open(), &req)), "",
+		  "exporter=dmabufx bytes=2097152 runs=1 longest=2097152 sources=memfd flags=read-only",
 		  "maker");
 }
 
