@@ -89,49 +89,44 @@ static void test_share(int device)
 	dmabufx_buffer_fini(&buf);
 }
 
-struct sync_storm {
+/* Threads that last: what ends with a thread is freed much later. */
+struct sync_crowd {
 	pthread_barrier_t start;
+	pthread_barrier_t done;
+	int device;
+	int memfd;
 	int fd;
 	int error;
 };
 
-static void *sync_once(void *arg)
+/* Brackets each buffer that there is at the start of a round, until there is none. */
+static void *sync_each(void *arg)
 {
-	struct sync_storm *storm = arg;
+	struct sync_crowd *crowd = arg;
 	int error;
 
-	pthread_barrier_wait(&storm->start);
-	error = __dmabufx_sync(storm->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
-	if (!error)
-		error = __dmabufx_sync(storm->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
-	if (error)
-		storm->error = error;
+	while (pthread_barrier_wait(&crowd->start), crowd->fd >= 0) {
+		error = __dmabufx_sync(crowd->fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+		if (!error)
+			error = __dmabufx_sync(crowd->fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+		if (error)
+			crowd->error = error;
+		pthread_barrier_wait(&crowd->done);
+	}
 	return NULL;
 }
-
-struct sync_setting {
-	int device;
-	int memfd;
-};
 
 /* All threads bracket a buffer that nobody bracketed before. */
 static void sync_fresh_buffer(void *arg)
 {
-	const struct sync_setting *setting = arg;
-	struct sync_storm storm = { };
-	pthread_t threads[WORKERS];
-	int i;
+	struct sync_crowd *crowd = arg;
 
-	storm.fd = __udmabuf_create(setting->device, setting->memfd, 0, KIB(256), 0);
-	igt_assert_lte(0, storm.fd);
-	pthread_barrier_init(&storm.start, NULL, WORKERS);
-	for (i = 0; i < WORKERS; i++)
-		igt_assert_eq(pthread_create(&threads[i], NULL, sync_once, &storm), 0);
-	for (i = 0; i < WORKERS; i++)
-		pthread_join(threads[i], NULL);
-	pthread_barrier_destroy(&storm.start);
-	close(storm.fd);
-	igt_assert_eq(storm.error, 0);
+	crowd->fd = __udmabuf_create(crowd->device, crowd->memfd, 0, KIB(256), 0);
+	igt_assert_lte(0, crowd->fd);
+	pthread_barrier_wait(&crowd->start);
+	pthread_barrier_wait(&crowd->done);
+	close(crowd->fd);
+	igt_assert_eq(crowd->error, 0);
 }
 
 /**
@@ -140,10 +135,27 @@ static void sync_fresh_buffer(void *arg)
  */
 static void test_sync_fresh_buffers(int device)
 {
-	struct sync_setting setting = { device, dmabufx_memfd(KIB(256), F_SEAL_SHRINK) };
+	/* Where a failure leaves this function, they go on looking at it. */
+	static struct sync_crowd crowd;
+	pthread_t threads[WORKERS];
+	int i;
 
-	dmabufx_leaves_nothing(sync_fresh_buffer, &setting, 150);
-	close(setting.memfd);
+	crowd = (struct sync_crowd){ .device = device };
+	crowd.memfd = dmabufx_memfd(KIB(256), F_SEAL_SHRINK);
+	pthread_barrier_init(&crowd.start, NULL, WORKERS + 1);
+	pthread_barrier_init(&crowd.done, NULL, WORKERS + 1);
+	for (i = 0; i < WORKERS; i++)
+		igt_assert_eq(pthread_create(&threads[i], NULL, sync_each, &crowd), 0);
+
+	dmabufx_leaves_nothing(sync_fresh_buffer, &crowd, 150);
+
+	crowd.fd = -1;
+	pthread_barrier_wait(&crowd.start);
+	for (i = 0; i < WORKERS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&crowd.start);
+	pthread_barrier_destroy(&crowd.done);
+	close(crowd.memfd);
 }
 
 /**
