@@ -529,12 +529,13 @@ static void go_swap(struct memory *mem)
 	madvise(mem->map, mem->size, MADV_COLD);
 }
 
+/* What was freed last is what is given out first. */
 static void dirty_free_memory(void)
 {
-	char *memory = map_anonymous(MIB(64), MAP_PRIVATE);
+	char *memory = map_anonymous(MIB(16), MAP_PRIVATE);
 
-	memset(memory, 0x5a, MIB(64));
-	must(munmap(memory, MIB(64)));
+	memset(memory, 0x5a, MIB(16));
+	must(munmap(memory, MIB(16)));
 }
 
 static void outlives(enum memory_kind kind, void (*go)(struct memory *mem))
