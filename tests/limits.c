@@ -410,6 +410,41 @@ PROMISE(limit_outlives_the_process,
 	}
 }
 
+#define PASSERS_BY 100
+
+/* Some of them may still be on their way out. */
+static bool are_forgotten(const char *cache, long before)
+{
+	long now = before;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		now = slab_objects(cache);
+		if (now < before + PASSERS_BY / 2)
+			return true;
+		usleep(100000);
+	}
+	note("%s: %ld objects before %d passed by, %ld afterwards", cache, before,
+	     PASSERS_BY, now);
+	return false;
+}
+
+PROMISE(limit_forgets_who_is_gone,
+	"of processes and users that made buffers and ended, the kernel keeps no record")
+{
+	struct world w = make_world();
+	long processes = slab_objects("mm_struct"), users = slab_objects("uid_cache");
+	unsigned int i;
+
+	for (i = 0; i < PASSERS_BY; i++)
+		run_as(BOB + 1 + i, MIB(4)) {
+			pin(&w, &w.own, PAGE);
+			pin(&w, &w.memfd, PAGE);
+		}
+	check(are_forgotten("mm_struct", processes));
+	check(are_forgotten("uid_cache", users));
+}
+
 /* memfd_limit_mib */
 
 /* Runs @run with the parameter set, and sets it back however that ends. */

@@ -175,6 +175,16 @@ long memory_of_nobody(void)
 	return now;
 }
 
+long slab_objects(const char *cache)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
+	check(file_write(path, "1"));
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/objects", cache);
+	return file_number(path, "");
+}
+
 bool kernel_tracks_objects(void)
 {
 	return !access("/sys/kernel/debug/kmemleak", F_OK);

@@ -66,6 +66,12 @@ void leaves_nothing(void (*call)(void *arg), void *arg, int loops);
  */
 long memory_of_nobody(void);
 
+/*
+ * How many objects of a cache like mm_struct the kernel has, less those that wait for
+ * being given away again. Caches may share theirs with others of the same size.
+ */
+long slab_objects(const char *cache);
+
 /* The first number after @key in the file @path; a test fails without it. */
 long file_number(const char *path, const char *key);
 
