@@ -166,18 +166,18 @@ static long crowd_run(struct crowd *crowd, int buffers, unsigned int tries)
 PROMISE(sync_from_threads_leaks_nothing,
 	"threads that SYNC a fresh buffer at the same moment leave no memory behind")
 {
-	/* Who tracks objects needs memory for that, and finds a lost one at the end. */
-	const bool tracked = kernel_tracks_objects();
+	/* Such a kernel needs memory for its records, and finds a lost one at the end. */
+	const bool closely = kernel_looks_closely();
 	struct memory mem = memory_make(SHMEM_4K, 4 * PAGE);
 	struct udmabuf_create_item *items = calloc(ITEMS, sizeof(*items));
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), growth;
 	struct crowd crowd = {
 		.device = device_open(),
 		.items = items,
-		.nr_items = tracked ? 1024 : ITEMS,
+		.nr_items = closely ? 1024 : ITEMS,
 		.threads = cpus < MOST_THREADS ? cpus : MOST_THREADS,
 	};
-	const int buffers = tracked ? 1 : 12;
+	const int buffers = closely ? 1 : 12;
 	int i;
 
 	if (cpus < 2)
@@ -186,10 +186,10 @@ PROMISE(sync_from_threads_leaks_nothing,
 	/* Two pages in turn: nothing can be merged, so a table is large. */
 	for (i = 0; i < ITEMS; i++)
 		items[i] = item(&mem, i % 2 * 2 * PAGE, PAGE);
-	growth = crowd_run(&crowd, buffers, tracked ? 1 : MOST_TRIES);
+	growth = crowd_run(&crowd, buffers, closely ? 1 : MOST_TRIES);
 	note("%d buffers leave %ld KiB of memory behind", buffers,
 	     growth / 1024);
-	if (!tracked)
+	if (!closely)
 		check_le(growth, MIB(1));
 }
 

@@ -892,7 +892,7 @@ PROMISE(create_limits_how_often_a_page_is_pinned,
 	struct memory file = memory_make(SHMEM_4K, PAGE);
 	struct memory own = memory_make(ANON_4K, PAGE);
 
-	if (kernel_tracks_objects())
+	if (kernel_looks_closely())
 		skip("this kernel takes minutes to pin a page that often");
 	pinned_too_often(&file);
 	pinned_too_often(&own);

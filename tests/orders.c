@@ -118,6 +118,25 @@ PROMISE(order_of_misplaced_memory_is_a_pte,
 	check_eq(mapped(PTE), 3);
 }
 
+PROMISE(order_ends_with_the_memory,
+	"a huge page whose last page is not in the buffer is not mapped as a whole")
+{
+	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
+	struct memory other = memory_make(SHMEM_4K, PAGE);
+	struct udmabuf_create_item list[] = {
+		item(&huge, 0, MIB(2) - PAGE), item(&other, 0, PAGE),
+	};
+	char *map = library_map(must(try_create_list(device_open(), list, 2, 0)), 0, MIB(2));
+
+	mark_pages(huge.map, huge.size, 4);
+	mark_pages(other.map, other.size, 4 + MIB(2) - PAGE);
+	*(volatile __u64 *)(huge.map + MIB(2) - PAGE) = 0;
+	trace_faults();
+	check_pages(map, MIB(2), 4);
+	check_eq(mapped(PMD), 0);
+	check_eq(mapped(PTE), 1);
+}
+
 PROMISE(order_of_small_pages_is_a_pte,
 	"a fault on 4 KiB pages fills the rest of its page table, and no other")
 {

@@ -602,7 +602,7 @@ PROMISE(race_kill_ends_long_creates,
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct memory user = memory_make(ANON_4K, KIB(64));
 	/* Seconds, on a kernel that looks closely as well. */
-	const __u32 nr = kernel_tracks_objects() ? 20000 : 120000;
+	const __u32 nr = kernel_looks_closely() ? 20000 : 120000;
 	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
 	long full, killed;
 	__u32 i;

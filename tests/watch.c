@@ -185,9 +185,9 @@ long slab_objects(const char *cache)
 	return file_number(path, "");
 }
 
-bool kernel_tracks_objects(void)
+bool kernel_looks_closely(void)
 {
-	return !access("/sys/kernel/debug/kmemleak", F_OK);
+	return !access("/proc/lockdep_stats", F_OK);
 }
 
 /* What is more than @before, once what is freed later has been freed. */
@@ -211,7 +211,7 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 
 	/* The first call fills the caches that all later ones use. */
 	call(arg);
-	if (kernel_tracks_objects()) {
+	if (kernel_looks_closely()) {
 		for (i = 0; i < loops; i += 20)
 			call(arg);
 		return 0;

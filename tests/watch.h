@@ -38,17 +38,18 @@ int open_fds(void);
 long kernel_memory(void);
 
 /*
- * Whether the kernel keeps records of each object, and finds one that is lost at
- * the end (kernel_leaks_nothing in guest-run). Its memory grows by such records,
- * and by what KASAN holds back after it was freed.
+ * Whether the kernel watches memory, locks or races, which makes it slow. Its memory
+ * grows by its records of objects and by what KASAN holds back after it was freed;
+ * one that keeps such records finds what is lost at the end (kernel_leaks_nothing in
+ * guest-run).
  */
-bool kernel_tracks_objects(void);
+bool kernel_looks_closely(void);
 
 /*
  * Bytes of kernel memory that @call leaves behind in @loops calls. Other
  * work of the kernel disturbs the figure, so it is the least of a few tries;
- * one that is no more than @enough ends the tries. Where the kernel tracks
- * objects, fewer calls do, and it is the kernel that tells what they left.
+ * one that is no more than @enough ends the tries. Where the kernel looks
+ * closely, fewer calls do, and it is the kernel that tells what they left.
  */
 long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);
