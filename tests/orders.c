@@ -137,6 +137,21 @@ PROMISE(order_ends_with_the_memory,
 	check_eq(mapped(PTE), 1);
 }
 
+PROMISE(order_ends_with_the_area,
+	"a huge page whose last page was unmapped is not mapped as a whole")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+
+	mark_pages(mem.map, mem.size, 5);
+	must(munmap(map + MIB(2) - PAGE, PAGE));
+	trace_faults();
+	check_pages(map, MIB(2) - PAGE, 5);
+	check_eq(mapped(PMD), 0);
+	check_eq(mapped(PTE), 1);
+	check_eq(touch(map + MIB(2) - PAGE, false), SIGSEGV);
+}
+
 PROMISE(order_of_small_pages_is_a_pte,
 	"a fault on 4 KiB pages fills the rest of its page table, and no other")
 {
