@@ -185,6 +185,27 @@ static void test_holes(int device, enum dmabufx_kind kind)
 }
 
 /**
+ * SUBTEST: written-survives-reclaim
+ * Description: What devices, mappings and kernel write into holes through the buffer is
+ *	not taken for clean, and dropped, when the kernel takes memory back
+ */
+static void test_written_survives_reclaim(int device)
+{
+	static const enum dmabufx_way ways[] = { WAY_MMAP, WAY_DEVICE, WAY_VMAP };
+	struct dmabufx_segment segment;
+	struct dmabufx_mem mem;
+	size_t i;
+
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		dmabufx_mem_init_holes(&mem, SHMEM_4K, MIB(1));
+		segment = dmabufx_segment(&mem, 0, mem.size);
+		dmabufx_survives_reclaim(&mem, dmabufx_create(device, &segment, 1, 0),
+					 ways[i]);
+		dmabufx_mem_fini(&mem);
+	}
+}
+
+/**
  * SUBTEST: reversed
  * Description: Pages listed from the last to the first are in that order on every way
  */
@@ -396,6 +417,8 @@ static void test_metadata(int device)
 }
 
 static const struct dmabufx_subtest subtests[] = {
+	{ "written-survives-reclaim", "Check that what is written is known to be",
+	  test_written_survives_reclaim },
 	{ "reversed", "Check that pages are in the order of the list", test_reversed },
 	{ "pages-of-huge-pages", "Check that pieces of huge pages are stitched together",
 	  test_pages_of_huge_pages },

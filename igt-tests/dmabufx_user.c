@@ -143,6 +143,43 @@ static void test_never_touched(int device)
 	munmap(map, SIZE);
 }
 
+/*
+ * Memory that is mapped to be written and clean: a memfd's that was only read, or the
+ * process's own of which it said that it may go.
+ */
+static void make_clean(struct dmabufx_mem *mem, enum dmabufx_kind kind)
+{
+	size_t at;
+
+	if (kind == SHMEM_4K) {
+		dmabufx_mem_init_holes(mem, kind, MIB(1));
+		for (at = 0; at < mem->size; at += PAGE)
+			igt_assert_eq(dmabufx_touch(mem->map + at, false), 0);
+		return;
+	}
+	dmabufx_mem_init(mem, kind, MIB(2));
+	igt_assert_eq(madvise(mem->map, mem->size, MADV_FREE), 0);
+}
+
+/**
+ * SUBTEST: written-survives-reclaim
+ * Description: What devices, mappings and kernel write through the buffer is not taken for
+ *	clean, and dropped, when the kernel takes memory back
+ */
+static void test_written_survives_reclaim(int device, enum dmabufx_kind kind)
+{
+	static const enum dmabufx_way ways[] = { WAY_MMAP, WAY_DEVICE, WAY_VMAP };
+	struct dmabufx_mem mem;
+	size_t i;
+
+	for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		make_clean(&mem, kind);
+		dmabufx_survives_reclaim(&mem, export(device, mem.map, mem.size, 0),
+					 ways[i]);
+		dmabufx_mem_fini(&mem);
+	}
+}
+
 /* A file that is not in memory alone, already without a name. */
 static int file_on_disk(size_t size)
 {
@@ -583,6 +620,8 @@ static const struct dmabufx_kind_subtest of_kinds[] = {
 	{ "anonymous", "Check buffers of private memory", ANONYMOUS, test_anonymous },
 	{ "mapped-memfd", "Check buffers of mapped memfds",
 	  KIND(SHMEM_4K) | KIND(SHMEM_2M) | KIND(HUGETLB_2M), test_mapped_memfd },
+	{ "written-survives-reclaim", "Check that what is written is known to be",
+	  KIND(SHMEM_4K) | KIND(ANON_4K) | KIND(ANON_2M), test_written_survives_reclaim },
 	{ "fork", "Check that the buffer stays the parent's", ANONYMOUS, test_fork },
 	{ "made-after-fork", "Check that the buffer becomes the maker's", ANONYMOUS,
 	  test_made_after_fork },

@@ -239,6 +239,14 @@ void dmabufx_buffer_check(struct dmabufx_buffer *buf, enum dmabufx_way way,
 /* Each way writes in its turn, and all of them must see it. */
 void dmabufx_buffer_carries(struct dmabufx_buffer *buf);
 
+/*
+ * Writes to a dma-buf of all of @mem through a way, closes it, and has the kernel take
+ * back what it holds for clean. @mem is shared or private memory that nobody wrote to
+ * since it was clean, or it would not be taken back anyway.
+ */
+void dmabufx_survives_reclaim(const struct dmabufx_mem *mem, int dmabuf,
+			      enum dmabufx_way way);
+
 /* Maps a range of a dma-buf: shared and writable. */
 char *dmabufx_mmap(int dmabuf, uint64_t offset, size_t size);
 
