@@ -9,6 +9,7 @@
  * Functionality: dmabuf test
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -203,6 +204,32 @@ static void test_written_survives_reclaim(int device)
 					 ways[i]);
 		dmabufx_mem_fini(&mem);
 	}
+}
+
+/**
+ * SUBTEST: neighbours
+ * Description: Pieces of a huge page that are listed one after the other are one run, and
+ *	let go of the page as often as they held it
+ */
+static void test_neighbours(int device)
+{
+	enum { PIECES = 16 };
+	static struct part parts[PIECES];
+	struct udmabuf_create_item items[PIECES];
+	struct dmabufx_mem mem;
+	int fd, i;
+
+	make_patterned(&mem, HUGETLB_2M, MIB(2));
+	for (i = 0; i < PIECES; i++) {
+		parts[i] = (struct part){ &mem, (i + 1) * 3 * PAGE, 3 * PAGE };
+		items[i] = dmabufx_item(&mem, parts[i].offset, parts[i].size);
+	}
+	check_parts(device, parts, PIECES);
+	fd = __udmabuf_create_list(device, items, PIECES, UDMABUF_FLAGS_CLOEXEC);
+	igt_assert_lte(0, fd);
+	igt_assert_eq_u32(dmabufx_info(device, fd).runs, 1);
+	close(fd);
+	dmabufx_mem_fini(&mem);
 }
 
 /**
@@ -416,9 +443,59 @@ static void test_metadata(int device)
 	dmabufx_mem_fini(&mem);
 }
 
+/* A range that makes room for as many runs as pages, and single pages apart from each other. */
+static int create_in_pieces(int device, const struct dmabufx_mem *mem, uint32_t pieces)
+{
+	struct dmabufx_segment *segments = calloc(pieces, sizeof(*segments));
+	uint32_t i;
+	int fd;
+
+	igt_assert(segments);
+	segments[0] = dmabufx_segment(mem, 0, mem->size);
+	for (i = 1; i < pieces; i++)
+		segments[i] = dmabufx_segment(mem, i % 8 * 2 * PAGE, PAGE);
+	fd = dmabufx_create(device, segments, pieces, 0);
+	free(segments);
+	return fd;
+}
+
+/**
+ * SUBTEST: metadata-of-pieces
+ * Description: A buffer in many pieces costs 16 bytes for each, and does not keep what its
+ *	table took more while it grew
+ */
+static void test_metadata_of_pieces(int device)
+{
+	/*
+	 * A table that begins with room for a batch of 248 folios and doubles has room for
+	 * 63488 runs then, which is a MiB; 16 bytes for each run are half of that.
+	 */
+	enum { FIRST = 248, PIECES = 32500 };
+	struct dmabufx_mem mem;
+	long least = LONG_MAX;
+	int tries, fd;
+
+	make_patterned(&mem, SHMEM_4K, FIRST * PAGE);
+	for (tries = 0; tries < 4 && least > KIB(512); tries++) {
+		long before = dmabufx_kernel_memory();
+
+		fd = create_in_pieces(device, &mem, PIECES);
+		before = dmabufx_kernel_memory() - before;
+		if (before < least)
+			least = before;
+		igt_assert_lte_u64(PIECES, dmabufx_info(device, fd).runs);
+		close(fd);
+	}
+	igt_info("a buffer of %d pieces holds %ld bytes\n", PIECES, least);
+	/* The page allocator deals in powers of two. */
+	igt_assert_lte(least, KIB(512 + 64));
+	dmabufx_mem_fini(&mem);
+}
+
 static const struct dmabufx_subtest subtests[] = {
 	{ "written-survives-reclaim", "Check that what is written is known to be",
 	  test_written_survives_reclaim },
+	{ "neighbours", "Check that pieces of a huge page become one again", test_neighbours },
 	{ "reversed", "Check that pages are in the order of the list", test_reversed },
 	{ "pages-of-huge-pages", "Check that pieces of huge pages are stitched together",
 	  test_pages_of_huge_pages },
@@ -429,6 +506,8 @@ static const struct dmabufx_subtest subtests[] = {
 	{ "parts-of-pages", "Check that memory need not be whole pages", test_parts_of_pages },
 	{ "large", "Check a large buffer of single pages", test_large },
 	{ "metadata", "Check that large buffers of huge pages cost little", test_metadata },
+	{ "metadata-of-pieces", "Check that many pieces cost no more than they must",
+	  test_metadata_of_pieces },
 };
 
 /* Those that have a dynamic subtest for each kind of memory. */
