@@ -158,32 +158,54 @@ static void test_sync_fresh_buffers(int device)
 	close(crowd.memfd);
 }
 
+static void sync_at_once(int fd)
+{
+	int round;
+
+	for (round = 0; round < 100; round++) {
+		dmabufx_sync(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+		dmabufx_sync(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+	}
+}
+
+/* 100 times, and for as long as others synchronise. */
+static void attach_at_once(int fd, const int *synchronising)
+{
+	int importer = importer_open(), round;
+
+	for (round = 0; round < 100 || __atomic_load_n(synchronising, __ATOMIC_SEQ_CST);
+	     round++) {
+		importer_attach(importer, fd);
+		importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+		importer_unmap(importer);
+		importer_detach(importer);
+	}
+}
+
 /**
  * SUBTEST: attach-and-sync
  * Description: Devices come and go while the CPU's brackets synchronise those mapped
  */
 static void test_attach_and_sync(int device)
 {
+	int *synchronising = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct dmabufx_buffer buf;
 
+	igt_assert(synchronising != MAP_FAILED);
+	*synchronising = WORKERS / 2;
 	dmabufx_buffer_init(&buf, device, SHMEM_4K, KIB(256));
 	igt_fork(child, WORKERS) {
-		int importer = importer_open(), round;
-
-		for (round = 0; round < 100; round++) {
-			if (child % 2) {
-				dmabufx_sync(buf.fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
-				dmabufx_sync(buf.fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
-				continue;
-			}
-			importer_attach(importer, buf.fd);
-			importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
-			importer_unmap(importer);
-			importer_detach(importer);
+		if (child % 2) {
+			sync_at_once(buf.fd);
+			__atomic_fetch_sub(synchronising, 1, __ATOMIC_SEQ_CST);
+		} else {
+			attach_at_once(buf.fd, synchronising);
 		}
 	}
 	igt_waitchildren();
 	dmabufx_buffer_fini(&buf);
+	munmap(synchronising, PAGE);
 }
 
 struct faults {
