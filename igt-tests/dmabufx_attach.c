@@ -469,6 +469,23 @@ static void test_vmap_is_kept(int device)
 	igt_assert_eq(kernel_mappings(), before);
 }
 
+/**
+ * SUBTEST: vmap-of-one-piece
+ * Description: Memory of one piece is at the address that the kernel has for it anyway:
+ *	no mapping is made
+ */
+static void test_vmap_of_one_piece(int device)
+{
+	int before = kernel_mappings();
+	struct dmabufx_buffer buf;
+
+	dmabufx_buffer_init(&buf, device, HUGETLB_2M, MIB(2));
+	dmabufx_buffer_write(&buf, WAY_VMAP, 1);
+	dmabufx_buffer_check(&buf, WAY_MEMORY, 1);
+	igt_assert_eq(kernel_mappings(), before);
+	dmabufx_buffer_fini(&buf);
+}
+
 struct round {
 	int importer;
 	int fd;
@@ -555,6 +572,8 @@ static const struct dmabufx_subtest subtests[] = {
 	{ "vmap-beside", "Check that drivers share the kernel's mapping", test_vmap_beside },
 	{ "vmap-is-kept", "Check that a second mapping costs nothing, nor memory for ever",
 	  test_vmap_is_kept },
+	{ "vmap-of-one-piece", "Check that memory of one piece needs no mapping",
+	  test_vmap_of_one_piece },
 	{ "rounds-leave-nothing", "Check that attachments leak nothing",
 	  test_rounds_leave_nothing },
 	{ "vmaps-leave-nothing", "Check that kernel mappings leak nothing",
