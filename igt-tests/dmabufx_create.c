@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -527,6 +528,24 @@ static int create_of_size(int device, uint64_t size)
 	return fd;
 }
 
+/* One that is refused for its memfd gives back what it counted of own memory. */
+static void refuse_mixed(int device)
+{
+	char *own = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct dmabufx_segment segments[] = {
+		dmabufx_user_segment(own, PAGE),
+		{ .fd = dmabufx_memfd(MIB(4), F_SEAL_SHRINK), .size = MIB(4) },
+	};
+	struct dmabufx_create request = dmabufx_request(segments, 2, 0);
+	uint64_t locked = dmabufx_query(device).user_locked;
+
+	igt_assert(own != MAP_FAILED);
+	dmabufx_refused(device, &request, EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2);
+	igt_assert_eq_u64(dmabufx_query(device).user_locked, locked);
+	close(segments[1].fd);
+	munmap(own, PAGE);
+}
+
 /**
  * SUBTEST: memfd-limit
  * Description: What a user's buffers may pin of memfds is limited, to the byte, and given
@@ -555,6 +574,7 @@ static void test_memfd_limit(int device)
 		close(first);
 		close(second);
 		igt_assert_eq_u64(dmabufx_query(device).memfd_pinned, query.memfd_pinned);
+		refuse_mixed(device);
 	}
 	igt_waitchildren();
 	write_parameter("memfd_limit_mib", limit);
@@ -582,11 +602,33 @@ static void test_memfd_limit_in_mib(int device)
 	write_parameter("memfd_limit_mib", limit);
 }
 
+/**
+ * SUBTEST: memfd-limit-by-default
+ * Description: Unless told otherwise a user's buffers may have half of the memory, which
+ *	is enough for guests of QEMU and for compositors
+ */
+static void test_memfd_limit_by_default(int device)
+{
+	uint64_t memory = KIB(dmabufx_file_number("/proc/meminfo", "MemTotal:"));
+
+	igt_fork(child, 1) {
+		int fd;
+
+		lose_ipc_lock();
+		/* In whole MiB; and memory may have come or gone since. */
+		igt_assert_lte_u64(memory / 2 - memory / 16, dmabufx_query(device).memfd_limit);
+		fd = create_of_size(device, memory / 16 / PAGE * PAGE);
+		igt_assert_lte(0, fd);
+		close(fd);
+	}
+	igt_waitchildren();
+}
+
 static void within_memlock(int device, struct dmabufx_mem *mem)
 {
 	struct rlimit limit = { 2 * PAGE, 2 * PAGE };
 	uint64_t locked = dmabufx_query(device).user_locked;
-	struct dmabufx_segment segment = dmabufx_user_segment(mem->map, 2 * PAGE);
+	struct dmabufx_segment segment = dmabufx_user_segment(mem->map, mem->size);
 	struct dmabufx_create request = dmabufx_request(&segment, 1, 0);
 	int fd;
 
@@ -594,7 +636,11 @@ static void within_memlock(int device, struct dmabufx_mem *mem)
 	limit.rlim_cur += locked;
 	limit.rlim_max = limit.rlim_cur;
 	igt_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	/* It does not bind the privileged. */
+	close(dmabufx_create(device, &segment, 1, 0));
 	lose_ipc_lock();
+	dmabufx_refused(device, &request, ENOMEM, DMABUFX_REASON_MEMLOCK, 1);
+	segment.size = 2 * PAGE;
 	fd = dmabufx_create(device, &segment, 1, 0);
 	igt_assert_eq_u64(dmabufx_query(device).user_locked, locked + 2 * PAGE);
 	segment.size = PAGE;
@@ -606,7 +652,8 @@ static void within_memlock(int device, struct dmabufx_mem *mem)
 
 /**
  * SUBTEST: memlock-limit
- * Description: A process's own memory counts against RLIMIT_MEMLOCK before it is pinned
+ * Description: A process's own memory counts against RLIMIT_MEMLOCK before it is pinned,
+ *	but for those with CAP_IPC_LOCK
  */
 static void test_memlock_limit(int device)
 {
@@ -685,6 +732,60 @@ static void test_fragmented(int device)
 	close(fd);
 	dmabufx_mem_fini(&mem);
 	free(segments);
+}
+
+#define CGROUP "/sys/fs/cgroup/igt-dmabufx"
+
+static void require_memory_cgroup(void)
+{
+	dmabufx_file_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	igt_require_f(!mkdir(CGROUP, 0755) || errno == EEXIST, "no cgroups\n");
+	igt_require_f(!access(CGROUP "/memory.stat", R_OK), "no memory cgroups\n");
+}
+
+static long long cgroup_kernel_memory(void)
+{
+	return dmabufx_file_number(CGROUP "/memory.stat", "kernel ");
+}
+
+/* In a cgroup of its own, where 32768 pieces are 512 KiB of runs. */
+static void create_in_cgroup(int device, const struct dmabufx_mem *mem)
+{
+	enum { PIECES = 32768 };
+	struct dmabufx_segment *segments = calloc(PIECES, sizeof(*segments));
+	long long before;
+	int fd, i;
+
+	igt_assert(segments);
+	for (i = 0; i < PIECES; i++)
+		segments[i] = dmabufx_segment(mem, i % 2 * 2 * PAGE, PAGE);
+	igt_assert(dmabufx_file_write(CGROUP "/cgroup.procs", "0"));
+	before = cgroup_kernel_memory();
+	fd = dmabufx_create(device, segments, PIECES, 0);
+	igt_assert_lte_s64(before + KIB(512), cgroup_kernel_memory());
+	close(fd);
+	igt_assert_lte_s64(cgroup_kernel_memory(), before + KIB(256));
+	free(segments);
+}
+
+/**
+ * SUBTEST: metadata-is-charged
+ * Description: What the kernel holds for a buffer counts for its maker's memory cgroup
+ */
+static void test_metadata_is_charged(int device)
+{
+	struct dmabufx_mem mem;
+	int tries;
+
+	dmabufx_mem_init(&mem, SHMEM_4K, SIZE);
+	require_memory_cgroup();
+	igt_fork(child, 1)
+		create_in_cgroup(device, &mem);
+	igt_waitchildren();
+	/* Who was in it may take a moment to be gone. */
+	for (tries = 0; rmdir(CGROUP) && tries < 100; tries++)
+		usleep(20000);
+	dmabufx_mem_fini(&mem);
 }
 
 /**
@@ -860,10 +961,14 @@ static const struct dmabufx_subtest subtests[] = {
 	  test_too_many_segments },
 	{ "memfd-limit", "Check that a user cannot pin all memory by memfds", test_memfd_limit },
 	{ "memfd-limit-in-mib", "Check that large limits are large", test_memfd_limit_in_mib },
+	{ "memfd-limit-by-default", "Check that what users do works without setting limits",
+	  test_memfd_limit_by_default },
 	{ "memlock-limit", "Check that RLIMIT_MEMLOCK binds", test_memlock_limit },
 	{ "no-fd-left", "Check that a create without a free descriptor undoes itself",
 	  test_no_fd_left },
 	{ "fragmented", "Check that memory in many pieces makes a buffer", test_fragmented },
+	{ "metadata-is-charged", "Check that the kernel's memory is paid for, too",
+	  test_metadata_is_charged },
 	{ "hugetlb-holes", "Check that huge pages need not be populated", test_hugetlb_holes },
 	{ "no-huge-page-left", "Check that an empty pool is an error that says so",
 	  test_no_huge_page_left },
