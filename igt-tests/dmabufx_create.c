@@ -457,7 +457,8 @@ static void test_bad_pointers(int device)
 
 /**
  * SUBTEST: struct-not-writable
- * Description: A struct that cannot be written is EFAULT, and no buffer stays behind
+ * Description: A struct that cannot be written is EFAULT, and neither a buffer nor the
+ *	place of its descriptor stays behind
  */
 static void test_struct_not_writable(int device)
 {
@@ -465,11 +466,16 @@ static void test_struct_not_writable(int device)
 	struct dmabufx_segment segment = { .fd = memfd, .size = SIZE };
 	struct dmabufx_create *request = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 					      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int next = dup(memfd), again;
 
 	igt_assert(request != MAP_FAILED);
+	close(next);
 	*request = dmabufx_request(&segment, 1, 0);
 	igt_assert_eq(mprotect(request, PAGE, PROT_READ), 0);
 	igt_assert_eq(__dmabufx_create(device, request), -EFAULT);
+	again = dup(memfd);
+	igt_assert_eq(again, next);
+	close(again);
 	munmap(request, PAGE);
 	close(memfd);
 }
@@ -676,6 +682,22 @@ static void test_memlock_limit(int device)
 	dmabufx_mem_fini(&mem);
 }
 
+/* Several buffers at a time, made of what is free: none is another one. */
+static void buffers_are_apart(int device)
+{
+	struct dmabufx_buffer bufs[8];
+	uint32_t i;
+
+	for (i = 0; i < 8; i++) {
+		dmabufx_buffer_init(&bufs[i], device, SHMEM_4K, SIZE);
+		dmabufx_buffer_write(&bufs[i], WAY_MEMORY, i + 1);
+	}
+	for (i = 0; i < 8; i++)
+		dmabufx_buffer_check(&bufs[i], WAY_MMAP, i + 1);
+	for (i = 0; i < 8; i++)
+		dmabufx_buffer_fini(&bufs[i]);
+}
+
 /**
  * SUBTEST: no-fd-left
  * Description: Without a free descriptor a create is EMFILE, and what it took is given back
@@ -704,6 +726,8 @@ static void test_no_fd_left(int device)
 	}
 	igt_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
 	close(memfd);
+	/* What was given back twice is handed out twice. */
+	buffers_are_apart(device);
 }
 
 /**
@@ -912,6 +936,60 @@ static void test_info(int device)
 	dmabufx_buffer_fini(&buf);
 }
 
+#ifdef __x86_64__
+/* ioctl() as a program of 32 bits calls it, whose addresses are below 4 GiB. */
+static int ioctl_of_32_bits(int device, unsigned int request, void *arg)
+{
+	enum { IOCTL = 54 };
+	int ret;
+
+	asm volatile("int $0x80"
+		     : "=a" (ret)
+		     : "a" (IOCTL), "b" (device), "c" (request), "d" (arg)
+		     : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+/**
+ * SUBTEST: 32-bit-callers
+ * Description: Programs of 32 bits make the same calls with the same structs
+ */
+static void test_32_bit_callers(int device)
+{
+	struct low {
+		struct dmabufx_query query;
+		struct dmabufx_create create;
+		struct dmabufx_segment segment;
+		struct dmabufx_info info;
+		struct udmabuf_create udmabuf;
+	} *low = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int memfd = dmabufx_memfd(SIZE, F_SEAL_SHRINK), fd, ret;
+
+	igt_assert(low != MAP_FAILED);
+	low->query.size = sizeof(low->query);
+	ret = ioctl_of_32_bits(device, DMABUFX_IOC_QUERY, &low->query);
+	igt_assert_eq(ret, 0);
+	igt_assert_eq_u64(low->query.max_size, UINT32_MAX * (uint64_t)PAGE);
+	low->segment = (struct dmabufx_segment){ .fd = memfd, .offset = PAGE, .size = PAGE };
+	low->create = dmabufx_request(&low->segment, 1, DMABUFX_CREATE_CLOEXEC);
+	fd = ioctl_of_32_bits(device, DMABUFX_IOC_CREATE, &low->create);
+	igt_assert_lte(0, fd);
+	low->info = (struct dmabufx_info){ .size = sizeof(low->info), .fd = fd };
+	ret = ioctl_of_32_bits(device, DMABUFX_IOC_INFO, &low->info);
+	igt_assert_eq(ret, 0);
+	igt_assert_eq_u64(low->info.bytes, PAGE);
+	close(fd);
+	low->udmabuf = (struct udmabuf_create){ .memfd = memfd, .size = SIZE };
+	fd = ioctl_of_32_bits(device, UDMABUF_CREATE, &low->udmabuf);
+	igt_assert_lte(0, fd);
+	igt_assert_eq_s64(lseek(fd, 0, SEEK_END), SIZE);
+	close(fd);
+	close(memfd);
+	munmap(low, PAGE);
+}
+#endif
+
 /**
  * SUBTEST: unknown-ioctls
  * Description: Numbers that are no calls of the driver are ENOTTY
@@ -976,6 +1054,9 @@ static const struct dmabufx_subtest subtests[] = {
 	  test_failures_leave_nothing },
 	{ "query", "Check that programs can ask for limits and features", test_query },
 	{ "info", "Check that programs can ask what a dma-buf consists of", test_info },
+#ifdef __x86_64__
+	{ "32-bit-callers", "Check that programs of 32 bits work", test_32_bit_callers },
+#endif
 	{ "unknown-ioctls", "Check that unknown calls are refused", test_unknown_ioctls },
 };
 
