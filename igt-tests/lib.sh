@@ -29,6 +29,19 @@ names() {
 	echo "^igt@(${sum#|})\$"
 }
 
+# program_folder DIR FROM PROGRAM...: programs of the folder FROM, for igt_runner, which
+# starts each in its folder to ask what subtests it has.
+program_folder() {
+	local dir=$1 from=$2 program
+	shift 2
+
+	mkdir "$dir"
+	for program; do
+		ln -s "$from/$program" "$dir"
+	done
+	printf '%s\n' TESTLIST "$*" 'END TESTLIST' >"$dir/test-list.txt"
+}
+
 # run_subtests RESULTS PATTERN...: prints a line for each result; leaves results.json
 # and all that was said in RESULTS. None of what $exclude matches.
 run_subtests() {
