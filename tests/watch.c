@@ -25,7 +25,7 @@ const char * const counter_name[NR_COUNTERS] = {
  * a pattern, in lib.sh.
  */
 static const char * const report_words[] = {
-	"BUG:", "BUG kmalloc", "WARNING:", "UBSAN:", "KASAN", "KCSAN",
+	"BUG:", "BUG kmalloc", "WARNING:", "UBSAN:", "KASAN",
 	"refcount_t:", "list_add", "list_del", "DMA-API:", "ODEBUG:",
 	"new suspected memory leaks", "blocked for more than", "Oops",
 	"general protection", "Call Trace",
