@@ -302,12 +302,12 @@ static void the_ends_of_a_slab_are_respected(struct kunit *test)
 {
 	u8 *memory = zeroed(test, 100);
 	struct folio *slab = page_folio(virt_to_page(memory));
-	u8 *start = folio_address(slab);
+	u8 *start = folio_address(slab), *end = start + folio_size(slab);
 
 	KUNIT_ASSERT_TRUE(test, folio_test_slab(slab));
-	expect_refused(test, memory, folio_size(slab));
+	expect_refused(test, memory, end - memory + 1);
 	expect_refused(test, memory, SZ_16M);
-	expect_refused(test, start + folio_size(slab) - 1, 2);
+	expect_refused(test, end - 1, 2);
 	expect_refused(test, start - 1, 2);
 }
 
