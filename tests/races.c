@@ -900,8 +900,11 @@ static void create_of_shifting(void *arg, unsigned int round)
 		return;
 	}
 	size = lseek(fd, 0, SEEK_END);
-	/* What it read once is all it uses: 1 to 16 pages. */
-	check(size && size <= 16 * PAGE && size % PAGE == 0);
+	/*
+	 * What it read once is all it uses. A size may be made of the bytes of two, but
+	 * each of up to 16 segments is within the memfd.
+	 */
+	check(size && size <= 16 * s->mem.size && size % PAGE == 0);
 	must(munmap(map_dma_buf(fd, 0, size), size));
 	must(close(fd));
 }
