@@ -191,62 +191,66 @@ PROMISE(race_importers_against_release,
 	race(runners, ARRAY_SIZE(runners));
 }
 
-/* What lists have in them when nothing is done but to add and to remove. */
+/* Lists to which nothing is done but to add and to remove. */
+
+/* Three threads that do the same, so often that they meet within a list. */
+static void storm(const char *what, void (*step)(void *arg, unsigned int round), void *arg)
+{
+	const unsigned int least = 4000;
+	struct runner runners[] = {
+		{ what, step, arg, least },
+		{ what, step, arg, least },
+		{ what, step, arg, least },
+	};
+
+	race(runners, ARRAY_SIZE(runners));
+}
 
 static void attach_and_detach(void *arg, unsigned int round)
 {
-	const struct slot *slot = arg;
+	const int *fd = arg;
 	/* One for each thread, that lasts. */
 	static _Thread_local int importer = -1;
 
 	(void)round;
 	if (importer < 0)
 		importer = importer_open();
-	importer_attach(importer, slot->fd);
+	importer_attach(importer, *fd);
 	importer_do(importer, DMABUFX_IMPORTER_DETACH, 0);
 }
 
 PROMISE(race_of_attachments,
 	"devices that attach and detach in the same moment are all known, then none")
 {
-	struct memory mem = stamped(SHMEM_4K, PAGE);
-	struct slot slot = { &mem, create(&mem, 0, PAGE) };
-	const unsigned int least = 4000;
-	struct runner runners[] = {
-		{ "attach", attach_and_detach, &slot, least },
-		{ "attach", attach_and_detach, &slot, least },
-		{ "attach", attach_and_detach, &slot, least },
-	};
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	int fd = create(&mem, 0, PAGE);
 
-	race(runners, ARRAY_SIZE(runners));
+	storm("attach", attach_and_detach, &fd);
 	/* Goes through the list. */
-	sync_start(slot.fd, DMA_BUF_SYNC_RW);
-	sync_end(slot.fd, DMA_BUF_SYNC_RW);
+	sync_start(fd, DMA_BUF_SYNC_RW);
+	sync_end(fd, DMA_BUF_SYNC_RW);
 }
 
 static void create_and_close(void *arg, unsigned int round)
 {
-	const struct slot *slot = arg;
+	const struct memory *mem = arg;
+	static _Thread_local int device = -1;
 
 	(void)round;
-	must(close(must(try_create(slot->fd, item(slot->mem, 0, PAGE), 0))));
+	if (device < 0)
+		device = device_open();
+	must(close(must(try_create(device, item(mem, 0, PAGE), 0))));
 }
 
 PROMISE(race_of_small_buffers,
 	"buffers made and closed in the same moment are all known and charged, then none")
 {
-	struct memory mem = stamped(SHMEM_4K, PAGE);
-	struct slot slot = { &mem, device_open() };
-	const unsigned int least = 4000;
-	struct runner runners[] = {
-		{ "create", create_and_close, &slot, least },
-		{ "create", create_and_close, &slot, least },
-		{ "create", create_and_close, &slot, least },
-	};
-	const __u64 charged = query(slot.fd).memfd_pinned;
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	int device = device_open();
+	const __u64 charged = query(device).memfd_pinned;
 
-	race(runners, ARRAY_SIZE(runners));
-	check_eq(query(slot.fd).memfd_pinned, charged);
+	storm("create", create_and_close, &mem);
+	check_eq(query(device).memfd_pinned, charged);
 }
 
 static void vmap_and_vunmap(void *arg, unsigned int round)
@@ -266,15 +270,9 @@ static void vmap_and_vunmap(void *arg, unsigned int round)
 PROMISE(race_of_kept_mappings,
 	"mappings that begin and end to be used in the same moment stay kept, or go")
 {
-	struct memory mem = stamped(SHMEM_4K, 2 * PAGE);
-	const unsigned int least = 4000;
-	struct runner runners[] = {
-		{ "vmap", vmap_and_vunmap, &mem, least },
-		{ "vmap", vmap_and_vunmap, &mem, least },
-		{ "vmap", vmap_and_vunmap, &mem, least },
-	};
+	struct memory mem = memory_make(SHMEM_4K, 2 * PAGE);
 
-	race(runners, ARRAY_SIZE(runners));
+	storm("vmap", vmap_and_vunmap, &mem);
 	/* Goes through the list, too. */
 	check(file_write("/proc/sys/vm/drop_caches", "2"));
 }
