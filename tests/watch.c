@@ -26,7 +26,8 @@ const char * const counter_name[NR_COUNTERS] = {
  */
 static const char * const report_words[] = {
 	"BUG:", "BUG kmalloc", "WARNING:", "UBSAN:", "KASAN",
-	"refcount_t:", "list_add", "list_del", "DMA-API:", "ODEBUG:",
+	"refcount_t:", "list_add", "list_del", "ODEBUG:",
+	"DMA-API: debugging out of memory", "dma-debug disabled",
 	"new suspected memory leaks", "blocked for more than", "Oops",
 	"general protection", "Call Trace",
 };

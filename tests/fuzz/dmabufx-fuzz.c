@@ -213,6 +213,11 @@ static void run_and_keep(struct worker *w, const struct program *p)
 /* What is wanted of a worker, its number given. */
 typedef void (*work)(struct worker *w, unsigned int i, unsigned long round);
 
+static const struct program *any_of_corpus(struct rng *rng)
+{
+	return &corpus[rng_below(rng, nr_corpus)];
+}
+
 static void work_fuzz(struct worker *w, unsigned int i, unsigned long round)
 {
 	struct rng rng = rng_make(options_of.seed, round * MAX_WORKERS + i);
@@ -222,9 +227,11 @@ static void work_fuzz(struct worker *w, unsigned int i, unsigned long round)
 		if (!nr_corpus || !rng_below(&rng, 4)) {
 			program_generate(&p, &rng);
 		} else {
-			p = corpus[rng_below(&rng, nr_corpus)];
-			program_mutate(&p, &corpus[rng_below(&rng, nr_corpus)],
-				       &rng);
+			/* Short ones meet in what others have left. */
+			p = *any_of_corpus(&rng);
+			while (rng_below(&rng, 3))
+				program_join(&p, any_of_corpus(&rng));
+			program_mutate(&p, any_of_corpus(&rng), &rng);
 		}
 		run_and_keep(w, &p);
 	}

@@ -286,6 +286,14 @@ static void splice(struct program *p, const struct program *other,
 		append(p, other->call[from]);
 }
 
+void program_join(struct program *p, const struct program *other)
+{
+	unsigned int i;
+
+	for (i = 0; i < other->nr; i++)
+		append(p, other->call[i]);
+}
+
 static void change_arg(struct program *p, struct rng *rng)
 {
 	struct call *call = &p->call[rng_below(rng, p->nr)];

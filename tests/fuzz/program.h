@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define MAX_CALLS	32
+#define MAX_CALLS	64
 #define MAX_ARGS	6
 #define MAX_THREADS	3
 
@@ -55,6 +55,9 @@ __u64 rng_below(struct rng *rng, __u64 limit);
 
 /* A program from nothing. */
 void program_generate(struct program *p, struct rng *rng);
+
+/* What @other does, after @p, as far as there is room. */
+void program_join(struct program *p, const struct program *other);
 
 /* Changes @p a little, or joins it to a piece of @other. */
 void program_mutate(struct program *p, const struct program *other,
