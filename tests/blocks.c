@@ -54,6 +54,11 @@ int block_make_movable(void)
 	skip("no block of memory can be taken out");
 }
 
+size_t block_sample_size(void)
+{
+	return kernel_looks_closely() ? MIB(4) : MIB(16);
+}
+
 size_t block_pages_of(int block, const struct memory *mem)
 {
 	__u64 pages = pages_of_a_block();

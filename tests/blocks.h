@@ -14,6 +14,12 @@
 /* A block whose memory has become movable; skips the test where there is none. */
 int block_make_movable(void);
 
+/*
+ * How much memory to take for some of it to lie in the block, bytes. Each page is to
+ * be moved, which takes a kernel that looks closely five milliseconds.
+ */
+size_t block_sample_size(void);
+
 /* How many pages of @mem lie in the block. */
 size_t block_pages_of(int block, const struct memory *mem);
 

@@ -151,7 +151,7 @@ static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_
 	struct dmabufx_segment seg;
 	int fd;
 
-	*mem = memory_make_patterned(kind, MIB(16));
+	*mem = memory_make_patterned(kind, block_sample_size());
 	*n += block_pages_of(block, mem);
 	seg = segment(mem, 0, mem->size);
 	fd = create_of(&seg, 1);

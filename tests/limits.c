@@ -672,12 +672,16 @@ static void races(const struct world *w, struct race how)
 
 static void races_for_memfds(struct world *w)
 {
-	races(w, (struct race){ &w->memfd, KIB(512), 200, EDQUOT });
+	int rounds = kernel_looks_closely() ? 50 : 200;
+
+	races(w, (struct race){ &w->memfd, KIB(512), rounds, EDQUOT });
 }
 
 static void races_for_memory(struct world *w)
 {
-	races(w, (struct race){ &w->own, PAGE, 1000, ENOMEM });
+	int rounds = kernel_looks_closely() ? 300 : 1000;
+
+	races(w, (struct race){ &w->own, PAGE, rounds, ENOMEM });
 }
 
 PROMISE(limit_holds_when_processes_race,

@@ -532,10 +532,10 @@ static void go_swap(struct memory *mem)
 /* What was freed last is what is given out first. */
 static void dirty_free_memory(void)
 {
-	char *memory = map_anonymous(MIB(16), MAP_PRIVATE);
+	char *memory = map_anonymous(MIB(4), MAP_PRIVATE);
 
-	memset(memory, 0x5a, MIB(16));
-	must(munmap(memory, MIB(16)));
+	memset(memory, 0x5a, MIB(4));
+	must(munmap(memory, MIB(4)));
 }
 
 static void outlives(enum memory_kind kind, void (*go)(struct memory *mem))
@@ -641,7 +641,7 @@ PROMISE(user_memory_outlives_its_process,
 /* Memory of which much lies in the block. */
 static struct memory memory_in_block(enum memory_kind kind, int block)
 {
-	struct memory mem = memory_make(kind, MIB(16));
+	struct memory mem = memory_make(kind, block_sample_size());
 
 	if (!block_pages_of(block, &mem))
 		note("no %s in the movable block", memory_name(kind));
@@ -673,7 +673,7 @@ PROMISE(user_memory_leaves_movable_zones,
 	size_t n;
 
 	n = leaves_the_movable_block(ANON_4K, block);
-	note("%zu of 4096 pages were in ZONE_MOVABLE", n);
+	note("%zu single pages were in ZONE_MOVABLE", n);
 	n += leaves_the_movable_block(ANON_2M, block);
 	n += leaves_the_movable_block(SHMEM_4K, block);
 	/* Only free of pins can it go again. */
