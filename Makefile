@@ -26,6 +26,7 @@ help:
 	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
 	@echo '  make igt        tests of igt-gpu-tools, by its runner; part of make check'
 	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
+	@echo '  make mutations  the same for all other tests, on the debug kernel'
 	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
 	@echo '  make stress     many buffers at once while memory is short (MINUTES=$(MINUTES))'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
@@ -72,6 +73,9 @@ igt:
 
 igt-mutations:
 	@igt-tests/mutate
+
+mutations:
+	@tests/mutate
 
 bench:
 	@bench/run
@@ -154,6 +158,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
-	igt-mutations fuzz stress bench bench-docs guest build deb lint lab-clean modules \
-	modules_install install install-programs install-rules install-dkms-source dkms \
+	igt-mutations mutations fuzz stress bench bench-docs guest build deb lint lab-clean \
+	modules modules_install install install-programs install-rules install-dkms-source dkms \
 	uninstall uninstall-dkms uninstall-rules clean
