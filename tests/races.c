@@ -864,6 +864,79 @@ PROMISE(race_to_fill_hugetlb_holes,
 	check_eq(file_number(reserved, ""), before);
 }
 
+/* Pages that become a part of a huge page while a create takes one of them. */
+
+#define COLLAPSED MIB(2)
+
+struct collapse {
+	struct memory mem;
+	char *map;		/* aligned */
+	pthread_barrier_t start;
+	unsigned int done;	/* how many succeeded */
+	long us;		/* what the last of them took */
+};
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+}
+
+static void *collapse(void *arg)
+{
+	struct collapse *c = arg;
+	long begun;
+
+	pthread_barrier_wait(&c->start);
+	begun = now_us();
+	/* Refused when a pin came first. */
+	if (!madvise(c->map, COLLAPSED, MADV_COLLAPSE)) {
+		c->done++;
+		c->us = now_us() - begun;
+	}
+	return NULL;
+}
+
+/* The first page is the first to be copied, so that there is most time left. */
+static void create_during_collapse(struct collapse *c, unsigned int round)
+{
+	pthread_t thread;
+	__u64 *map;
+	int fd;
+
+	must(fallocate(c->mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		       COLLAPSED));
+	stamp_pages(c->map, COLLAPSED);
+	check_eq(pthread_create(&thread, NULL, collapse, c), 0);
+	pthread_barrier_wait(&c->start);
+	usleep(round * 7919ul % (c->us + 1));
+	fd = create(&c->mem, 0, PAGE);
+	map = (__u64 *)map_dma_buf(fd, 0, PAGE);
+	check_eq(*map, stamp(0));
+	*map = round;
+	pthread_join(thread, NULL);
+	check_eq(*(volatile __u64 *)c->map, (__u64)round);
+	must(munmap(map, PAGE));
+	must(close(fd));
+}
+
+PROMISE(written_memory_survives_collapse,
+	"a page taken while the kernel makes a huge page of it and others stays the memfd's")
+{
+	struct collapse c = { .mem = memory_make(SHMEM_4K, COLLAPSED), .us = 1000 };
+	long end = now_ms() + 2 * MILLISECONDS;
+	unsigned int round;
+
+	c.map = map_at_aligned_place(c.mem.fd, COLLAPSED, COLLAPSED, MAP_SHARED);
+	pthread_barrier_init(&c.start, NULL, 2);
+	for (round = 1; now_ms() < end || round <= 50; round++)
+		create_during_collapse(&c, round);
+	note("%u of %u times the huge page came", c.done, round - 1);
+	check_le(1u, c.done);
+}
+
 /* A request that its owner rewrites while the kernel reads it. */
 
 struct shifting {

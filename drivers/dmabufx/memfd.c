@@ -4,6 +4,13 @@
  *
  * Retention: the core pins each folio once. Pins that a merge makes surplus are
  * dropped at once.
+ *
+ * A folio that is pinned may be no longer the memfd's. khugepaged and MADV_COLLAPSE
+ * replace small folios by a huge one: collapse_file() locks each, takes it off the
+ * LRU, sees to it that nobody else has a reference, and copies it; and who wants one
+ * from then on has to lock it, it says. memfd_pin_folios() (6.12 to 7.2) does not.
+ * So a pinned folio that is locked, or not on the LRU, is looked at again, under its
+ * lock. What is written into a buffer of the old one, the memfd would never have.
  */
 #include <linux/fcntl.h>
 #include <linux/file.h>
@@ -75,13 +82,21 @@ static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
  * Whether nothing is left for folio_prepare() to do, and none of the flags in
  * @but is set. Asked of every page: one look at the flags answers it all.
  */
-static bool folio_is_prepared(const struct folio *folio, unsigned long but)
+static bool folio_is_prepared(const struct folio *folio, unsigned long prepared,
+			      unsigned long but)
 {
-	const unsigned long prepared = BIT(PG_uptodate) | BIT(PG_dirty);
 	unsigned long flags = READ_ONCE(*const_folio_flags(folio, 0));
 
-	return (flags & (prepared | but)) == prepared &&
+	return (flags & (prepared | but | BIT(PG_locked))) == prepared &&
 	       !dmabufx_pinned_to_excess(folio);
+}
+
+/* The flags of a folio to which nothing has to be done. Hugetlb knows no LRU. */
+static unsigned long prepared_flags(const struct file *file)
+{
+	unsigned long flags = BIT(PG_uptodate) | BIT(PG_dirty);
+
+	return is_file_hugepages(file) ? flags : flags | BIT(PG_lru);
 }
 
 /*
@@ -95,14 +110,21 @@ static bool folio_is_prepared(const struct folio *folio, unsigned long but)
  * A folio that looked clean once the pin is gone would be dropped by reclaim,
  * with what they wrote. Nothing cleans it while it is pinned.
  *
+ * -EAGAIN says that another has taken its place, or that a hole has.
+ *
  * Rarely needed, and not inlined so that the loop that needs it stays short.
  */
-static noinline int folio_prepare(struct folio *folio)
+static noinline int folio_prepare(struct folio *folio,
+				  const struct address_space *mapping)
 {
 	if (dmabufx_pinned_to_excess(folio))
 		return -EMLINK;
 
 	folio_lock(folio);
+	if (folio->mapping != mapping) {
+		folio_unlock(folio);
+		return -EAGAIN;
+	}
 	if (!folio_test_uptodate(folio)) {
 		folio_zero_range(folio, 0, folio_size(folio));
 		folio_mark_uptodate(folio);
@@ -117,7 +139,7 @@ static noinline int folio_prepare(struct folio *folio)
  * page. The first is a prepared one of one page; the row ends before any that is
  * not.
  */
-static long count_row(struct folio **folios)
+static long count_row(struct folio **folios, unsigned long prepared)
 {
 	struct page *page = folio_page(folios[0], 0);
 	struct folio **next = folios;
@@ -126,33 +148,36 @@ static long count_row(struct folio **folios)
 		next++;
 		page++;
 	} while (*next == (struct folio *)page &&
-		 folio_is_prepared((struct folio *)page, BIT(PG_head)));
+		 folio_is_prepared((struct folio *)page, prepared, BIT(PG_head)));
 	return next - folios;
 }
 
 /*
  * Hand @nr pinned folios, which NULL ends, to the table. The first is entered
  * at byte @skip; all but the last are used to their end, the last for what is
- * left of @len. Consumes every pin, also on failure. Returns the bytes appended
- * or -errno.
+ * left of @len. Consumes every pin, also on failure. Returns the bytes appended,
+ * 0 if the first is not @file's any more, or -errno.
  */
-static loff_t memfd_append_folios(struct dmabufx_runs *runs,
+static loff_t memfd_append_folios(struct dmabufx_runs *runs, struct file *file,
 				  struct folio **folios, long nr, size_t skip,
 				  loff_t len)
 {
+	const unsigned long prepared = prepared_flags(file);
 	unsigned long nr_pages, nr_small = 0;
 	unsigned long first = skip >> PAGE_SHIFT;
 	unsigned long left = len >> PAGE_SHIFT;
+	int ret = 0;
 	long i, n;
-	int ret;
 
+	/* Pins first, flags later. */
+	smp_mb();
 	for (i = 0; i < nr; i += n) {
 		struct folio *folio = folios[i];
 
-		if (!folio_is_prepared(folio, 0)) {
-			ret = folio_prepare(folio);
+		if (!folio_is_prepared(folio, prepared, 0)) {
+			ret = folio_prepare(folio, file->f_mapping);
 			if (ret)
-				goto err_unpin;
+				break;
 		}
 
 		n = 1;
@@ -160,7 +185,7 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 		if (nr_pages > 1) {
 			nr_pages = min(nr_pages - first, left);
 		} else {
-			n = count_row(folios + i);
+			n = count_row(folios + i, prepared);
 			nr_pages = n;
 			nr_small += n;
 		}
@@ -168,21 +193,22 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs,
 		ret = dmabufx_runs_append(runs, folio, folios[i + n - 1], first,
 					  nr_pages);
 		if (ret < 0)
-			goto err_unpin;
+			break;
 		if (ret)
 			unpin_folio(folio);
 		left -= nr_pages;
 		first = 0;
 	}
 
+	unpin_folios(folios + i, nr - i);
+	/* What has been replaced is pinned anew, by the next batch. */
+	if (ret < 0 && ret != -EAGAIN)
+		return ret;
+
 	/* As folio_test_uptodate() has it: flags first, contents later. */
 	smp_rmb();
 	runs->nr_small += nr_small;
 	return len - ((loff_t)left << PAGE_SHIFT);
-
-err_unpin:
-	unpin_folios(folios + i, nr - i);
-	return ret;
 }
 
 /* Pin what fits into @folios and hand it over. Bytes appended or -errno. */
@@ -206,7 +232,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 		return -ENOMEM;
 	}
 	folios[nr] = NULL;
-	return memfd_append_folios(runs, folios, nr, skip,
+	return memfd_append_folios(runs, file, folios, nr, skip,
 				   PAGE_ALIGN(end) - pos);
 }
 
