@@ -100,6 +100,74 @@ PROMISE(export_pages, "pages of a bvec show the same data on every way")
 	shows_on_all_ways("pages", MIB(3) + 3 * PAGE, true);
 }
 
+static struct kexport_get memory_of_ours(const struct memory *mem)
+{
+	return (struct kexport_get) {
+		.size = mem->size,
+		.offset = (uintptr_t)mem->map,
+	};
+}
+
+static __u64 user_locked(void)
+{
+	int device = device_open();
+	__u64 locked = query(device).user_locked;
+
+	must(close(device));
+	return locked;
+}
+
+static void shows_our_memory(enum memory_kind kind, __u64 size)
+{
+	struct memory mem = memory_make_patterned(kind, size);
+	struct part part = { .mem = &mem, .size = mem.size };
+	struct buffer buf = { .parts = &part, .nr_parts = 1, .size = mem.size, .importer = -1 };
+	__u64 locked = user_locked();
+
+	buf.fd = must(try_get("user", memory_of_ours(&mem)));
+	check_eq(user_locked(), locked + mem.size);
+	buffer_verify(&buf, &way_mmap, 1);
+	buffer_verify(&buf, &way_device, 1);
+	pattern_fill(buf.map, 2, mem.id, 0, mem.size);
+	buffer_verify(&buf, &way_vmap, 2);
+	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the owner");
+	buffer_free(&buf);
+	check_eq(user_locked(), locked);
+	memory_free(&mem);
+}
+
+PROMISE(export_user_memory,
+	"a program's memory that a module exports is shown on every way, and charged to its user")
+{
+	shows_our_memory(ANON_4K, MIB(1));
+	shows_our_memory(ANON_2M, MIB(4));
+	shows_our_memory(SHMEM_4K, MIB(1));
+	shows_our_memory(ANON_HUGETLB_2M, MIB(2));
+}
+
+PROMISE(export_user_memory_is_refused,
+	"a module exports of a program what that may write itself, nothing else")
+{
+	struct memory mem = memory_make_patterned(ANON_4K, MIB(1));
+	struct kexport_get get = memory_of_ours(&mem);
+	__u64 locked = user_locked();
+	int fd;
+
+	must(mprotect(mem.map + KIB(512), PAGE, PROT_READ));
+	must_fail(EACCES, try_get("user", get));
+	get.read_only = 1;
+	fd = must(try_get("user", get));
+	must_fail(EACCES, mmap(NULL, MIB(1), PROT_WRITE, MAP_SHARED, fd, 0));
+	must(close(fd));
+	must(munmap(mem.map + KIB(512), PAGE));
+	must_fail(EFAULT, try_get("user", get));
+	get.offset = 0xffff888000000000;
+	must_fail(EFAULT, try_get("user", get));
+	get.offset = -MIB(1);
+	must_fail(EFAULT, try_get("user", get));
+	check_eq(user_locked(), locked);
+}
+
 PROMISE(export_outlives_the_descriptor,
 	"a mapping keeps memory, module and dma-buf; the memory goes once")
 {

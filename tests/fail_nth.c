@@ -1051,6 +1051,8 @@ PROMISE(fail_exports_of_modules,
 	sweep_export("vmalloc", get);
 	sweep_export("pages", get);
 	sweep_export("file", get);
+	get.offset = (uintptr_t)mem.map;
+	sweep_export("user", get);
 }
 
 /*

@@ -2,8 +2,9 @@
 /*
  * kexport: how a kernel module makes dma-bufs of its memory, and looks into files.
  *
- * A driver has a buffer (from kvmalloc(), vmalloc() or page by page) or knows a
- * file whose contents are wanted, and somebody is to use that as a dma-buf. It
+ * A driver has a buffer (from kvmalloc(), vmalloc() or page by page), was told of
+ * memory of a program, or knows a file whose contents are wanted, and somebody is to
+ * use that as a dma-buf. It
  * describes the memory by an iov_iter, says who it is and what to do in the end,
  * and gets a dma-buf whose every operation works: nothing else is to be written.
  *
@@ -148,16 +149,28 @@ static struct dma_buf *get_pages_one_by_one(const struct kexport_get *get)
 	return dmabuf;
 }
 
-/* file: a range of a page cache. dmabufx holds the pages, we need not. */
+/* file, user: dmabufx holds the pages, we need not. */
 
-static void release_file(void *data)
+static void release_nothing(void *data)
 {
 	atomic_dec(&nr_live);
 }
 
+/* user: memory of the program that asks, a UBUF iterator. Its user is charged. */
+static struct dma_buf *get_user_range(const struct kexport_get *get)
+{
+	struct dmabufx_export by = export_by(get, release_nothing, NULL);
+	struct iov_iter iter;
+
+	iov_iter_ubuf(&iter, get->read_only ? ITER_SOURCE : ITER_DEST,
+		      u64_to_user_ptr(get->offset), get->size);
+	return dmabufx_export_iter(&iter, get->size, &by);
+}
+
+/* file: a range of a page cache. */
 static struct dma_buf *get_file_range(const struct kexport_get *get)
 {
-	struct dmabufx_export by = export_by(get, release_file, NULL);
+	struct dmabufx_export by = export_by(get, release_nothing, NULL);
 	struct file *file = fget(get->file);
 	struct dma_buf *dmabuf;
 
@@ -180,6 +193,7 @@ static const struct kind kinds[] = {
 	{ "kvmalloc", get_kvmalloc },
 	{ "vmalloc", get_vmalloc },
 	{ "pages", get_pages_one_by_one },
+	{ "user", get_user_range },
 	{ "file", get_file_range },
 };
 

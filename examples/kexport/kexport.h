@@ -2,11 +2,10 @@
 /*
  * kexport's files in /sys/kernel/debug/kexport:
  *
- *	kvmalloc, vmalloc, pages, file	make dma-bufs, each of another kind of
- *					memory, by KEXPORT_GET
- *	peek				reads a file by way of its memory, by
- *					KEXPORT_PEEK
- *	live				how many of the dma-bufs there are
+ *	kvmalloc, vmalloc, pages, user, file
+ *			make dma-bufs, each of another kind of memory, by KEXPORT_GET
+ *	peek		reads a file by way of its memory, by KEXPORT_PEEK
+ *	live		how many of the dma-bufs there are
  */
 #ifndef KEXPORT_H
 #define KEXPORT_H
@@ -17,7 +16,8 @@
 /**
  * struct kexport_get - what is wanted
  * @size: bytes, a multiple of the page size
- * @offset: of "file": where in it, bytes, a multiple of the page size
+ * @offset: of "file": where in it, bytes; of "user": an address of the caller's; a
+ *	multiple of the page size
  * @file: of "file": an open descriptor; ignored for the others
  * @read_only: not 0: nobody can write through the dma-buf
  */
@@ -31,7 +31,7 @@ struct kexport_get {
 /*
  * Returns the descriptor of a new dma-buf, or fails as dmabufx_export_iter() or
  * dmabufx_export_file() does; ENOMEM where there is no memory. The memory is
- * zero, or what the file has.
+ * zero, or what the file or the program has.
  */
 #define KEXPORT_GET	_IOW('k', 1, struct kexport_get)
 
