@@ -356,6 +356,39 @@ PROMISE(data_in_shuffled_pages,
 	buffer_verify(&buf, &way_memfd, 2);
 }
 
+/* A page that the kernel has right behind that at @offset comes to @next. */
+static bool are_neighbours(const struct memory *mem, size_t offset, size_t next)
+{
+	mem->map[offset] = 1;
+	mem->map[next] = 1;
+	return page_frame(mem->map + next) == page_frame(mem->map + offset) + 1;
+}
+
+PROMISE(data_ends_with_its_last_page,
+	"a page that follows the last one in memory is not taken for a part of the end")
+{
+	/* The driver pins 248 pages at a time: the 11th of both times. */
+	const size_t last = 248 + 9, early = 10;
+	struct part whole = { .size = (last + 1) * PAGE };
+	struct memory mem;
+	struct buffer buf;
+	int tries = 0;
+
+	/* Those that come out otherwise stay, or they would come again. */
+	do {
+		if (tries++ == 500)
+			fail("the kernel never gives two pages in a row");
+		mem = memory_make_holes(SHMEM_4K, whole.size);
+	} while (!are_neighbours(&mem, last * PAGE, early * PAGE));
+	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
+	whole.mem = &mem;
+	buf = buffer_make(&whole, 1);
+	check_eq(lseek(buf.fd, 0, SEEK_END), (off_t)whole.size);
+	buffer_write(&buf, &way_memfd, 1);
+	buffer_verify(&buf, &way_mmap, 1);
+	buffer_verify(&buf, &way_device, 1);
+}
+
 PROMISE(data_in_256m, "256 MiB of 4 KiB pages in one buffer carry data")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(256));
