@@ -78,9 +78,14 @@ static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
 	return 0;
 }
 
+/* The flags of a folio to which nothing has to be done. Hugetlb knows no LRU. */
+#define PREPARED_HUGETLB	(BIT(PG_uptodate) | BIT(PG_dirty))
+#define PREPARED_SHMEM		(PREPARED_HUGETLB | BIT(PG_lru))
+
 /*
  * Whether nothing is left for folio_prepare() to do, and none of the flags in
- * @but is set. Asked of every page: one look at the flags answers it all.
+ * @but is set. Asked of every page: one look at the flags answers it all, and
+ * @prepared is a constant.
  */
 static bool folio_is_prepared(const struct folio *folio, unsigned long prepared,
 			      unsigned long but)
@@ -89,14 +94,6 @@ static bool folio_is_prepared(const struct folio *folio, unsigned long prepared,
 
 	return (flags & (prepared | but | BIT(PG_locked))) == prepared &&
 	       !dmabufx_pinned_to_excess(folio);
-}
-
-/* The flags of a folio to which nothing has to be done. Hugetlb knows no LRU. */
-static unsigned long prepared_flags(const struct file *file)
-{
-	unsigned long flags = BIT(PG_uptodate) | BIT(PG_dirty);
-
-	return is_file_hugepages(file) ? flags : flags | BIT(PG_lru);
 }
 
 /*
@@ -139,7 +136,8 @@ static noinline int folio_prepare(struct folio *folio,
  * page. The first is a prepared one of one page; the row ends before any that is
  * not.
  */
-static long count_row(struct folio **folios, unsigned long prepared)
+static __always_inline long count_row(struct folio **folios,
+				      unsigned long prepared)
 {
 	struct page *page = folio_page(folios[0], 0);
 	struct folio **next = folios;
@@ -156,13 +154,13 @@ static long count_row(struct folio **folios, unsigned long prepared)
  * Hand @nr pinned folios, which NULL ends, to the table. The first is entered
  * at byte @skip; all but the last are used to their end, the last for what is
  * left of @len. Consumes every pin, also on failure. Returns the bytes appended,
- * 0 if the first is not @file's any more, or -errno.
+ * 0 if the first is not @mapping's any more, or -errno.
  */
-static loff_t memfd_append_folios(struct dmabufx_runs *runs, struct file *file,
-				  struct folio **folios, long nr, size_t skip,
-				  loff_t len)
+static __always_inline loff_t
+memfd_append_folios(struct dmabufx_runs *runs,
+		    const struct address_space *mapping, unsigned long prepared,
+		    struct folio **folios, long nr, size_t skip, loff_t len)
 {
-	const unsigned long prepared = prepared_flags(file);
 	unsigned long nr_pages, nr_small = 0;
 	unsigned long first = skip >> PAGE_SHIFT;
 	unsigned long left = len >> PAGE_SHIFT;
@@ -175,7 +173,7 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs, struct file *file,
 		struct folio *folio = folios[i];
 
 		if (!folio_is_prepared(folio, prepared, 0)) {
-			ret = folio_prepare(folio, file->f_mapping);
+			ret = folio_prepare(folio, mapping);
 			if (ret)
 				break;
 		}
@@ -192,18 +190,21 @@ static loff_t memfd_append_folios(struct dmabufx_runs *runs, struct file *file,
 
 		ret = dmabufx_runs_append(runs, folio, folios[i + n - 1], first,
 					  nr_pages);
-		if (ret < 0)
-			break;
-		if (ret)
+		if (unlikely(ret)) {
+			if (ret < 0)
+				break;
 			unpin_folio(folio);
+		}
 		left -= nr_pages;
 		first = 0;
 	}
 
-	unpin_folios(folios + i, nr - i);
-	/* What has been replaced is pinned anew, by the next batch. */
-	if (ret < 0 && ret != -EAGAIN)
-		return ret;
+	if (unlikely(ret < 0)) {
+		unpin_folios(folios + i, nr - i);
+		/* What has been replaced is pinned anew, by the next batch. */
+		if (ret != -EAGAIN)
+			return ret;
+	}
 
 	/* As folio_test_uptodate() has it: flags first, contents later. */
 	smp_rmb();
@@ -217,6 +218,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 				 loff_t pos, loff_t end)
 {
 	pgoff_t skip;
+	loff_t len;
 	long nr;
 
 	if (fatal_signal_pending(current))
@@ -232,8 +234,13 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs, struct file *file,
 		return -ENOMEM;
 	}
 	folios[nr] = NULL;
-	return memfd_append_folios(runs, file, folios, nr, skip,
-				   PAGE_ALIGN(end) - pos);
+	len = PAGE_ALIGN(end) - pos;
+	if (is_file_hugepages(file))
+		return memfd_append_folios(runs, file->f_mapping,
+					   PREPARED_HUGETLB, folios, nr, skip,
+					   len);
+	return memfd_append_folios(runs, file->f_mapping, PREPARED_SHMEM, folios,
+				   nr, skip, len);
 }
 
 /* How many folios to expect of a range, up to a batch. */
