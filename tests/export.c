@@ -268,6 +268,39 @@ PROMISE(export_file_shows_the_file,
 	writable_by_nobody(fd, size);
 }
 
+#define CACHED MIB(1)
+
+/* How many pages of a file stay in memory though they may go. */
+static unsigned int pages_that_stay(int file, const char *map)
+{
+	unsigned char resident[CACHED / PAGE];
+	unsigned int i, n = 0;
+
+	check_eq(posix_fadvise(file, 0, CACHED, POSIX_FADV_DONTNEED), 0);
+	must(mincore((void *)map, CACHED, resident));
+	for (i = 0; i < ARRAY_SIZE(resident); i++)
+		n += resident[i] & 1;
+	return n;
+}
+
+PROMISE(export_file_gives_the_pages_back,
+	"what a buffer has of a file's page cache stays as long as the buffer, and no longer")
+{
+	int file = file_on_disk(CACHED), fd;
+	const char *map;
+
+	map = must(mmap(NULL, CACHED, PROT_READ, MAP_SHARED, file, 0));
+	must(fsync(file));
+	fd = must(try_get("file", (struct kexport_get) {
+		.size = CACHED,
+		.file = file,
+		.read_only = 1,
+	}));
+	check_eq(pages_that_stay(file, map), (unsigned int)(CACHED / PAGE));
+	must(close(fd));
+	check_eq(pages_that_stay(file, map), 0u);
+}
+
 PROMISE(export_file_refuses_what_it_cannot,
 	"writing a file's page cache, ranges beyond its end and files without pages")
 {
