@@ -56,12 +56,17 @@ struct runner {
 
 static atomic_bool race_is_over;
 
-static long now_ms(void)
+static long now_us(void)
 {
 	struct timespec ts;
 
 	must(clock_gettime(CLOCK_MONOTONIC, &ts));
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+}
+
+static long now_ms(void)
+{
+	return now_us() / 1000;
 }
 
 static void *run(void *arg)
@@ -919,14 +924,6 @@ struct collapse {
 	unsigned int done;	/* how many succeeded */
 	long us;		/* what the last of them took */
 };
-
-static long now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
-}
 
 /* Refused when a pin came first. */
 static void collapse(struct collapse *c)

@@ -4,9 +4,9 @@
  *
  * A driver has a buffer (from kvmalloc(), vmalloc() or page by page), was told of
  * memory of a program, or knows a file whose contents are wanted, and somebody is to
- * use that as a dma-buf. It
- * describes the memory by an iov_iter, says who it is and what to do in the end,
- * and gets a dma-buf whose every operation works: nothing else is to be written.
+ * use that as a dma-buf. It describes the memory by an iov_iter, says who it is and
+ * what to do in the end, and gets a dma-buf whose every operation works: nothing else
+ * is to be written.
  *
  * Here the buffers are made on request of a program, by an ioctl on a file in
  * debugfs; see kexport.h.
