@@ -419,6 +419,26 @@ PROMISE(data_ends_with_its_last_page,
 	buffer_verify(&buf, &way_device, 1);
 }
 
+/*
+ * Where Linux (6.15) splits a huge page only as far as a hole needs it, single pages
+ * are left right before larger folios, in the file and in the machine.
+ */
+PROMISE(data_in_pieces_of_a_folio,
+	"single pages and the larger folios that follow them in memory carry data")
+{
+	struct memory mem = memory_make(SHMEM_2M, MIB(2));
+	const unsigned int holes[] = { 0, 17, 255 };
+	struct part part = { &mem, PAGE, MIB(2) - PAGE };
+	struct buffer buf;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(holes); i++)
+		drop_page(&mem, holes[i]);
+	buf = buffer_make(&part, 1);
+
+	buffer_carries(&buf, all_ways);
+}
+
 PROMISE(data_in_256m, "256 MiB of 4 KiB pages in one buffer carry data")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(256));

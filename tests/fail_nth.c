@@ -1185,6 +1185,33 @@ static struct source source_of_pages(struct memory *mem)
 	return s;
 }
 
+enum { SCATTERED_PAGES = 96 };
+
+/*
+ * Memory whose neighbours came at different times, and so are none in the machine.
+ * The second part is the longer, so that the table grows in the midst of a batch.
+ */
+static struct source source_of_scattered(struct memory *mem)
+{
+	enum { FIRST = 8 * PAGE, STEP = 35 };
+	struct source s = { .device = device_open(), .nr_parts = 2 };
+	unsigned int i, runs = 1;
+
+	check_eq(mem->size, SCATTERED_PAGES * PAGE);
+	for (i = 0; i < SCATTERED_PAGES; i++)
+		mem->map[i * STEP % SCATTERED_PAGES * PAGE] = 1;
+	for (i = 1; i < SCATTERED_PAGES; i++)
+		runs += page_frame(mem->map + i * PAGE) !=
+			page_frame(mem->map + (i - 1) * PAGE) + 1;
+	note("%s: %u runs", memory_name(mem->kind), runs);
+	check_le(SCATTERED_PAGES * 3 / 4, runs);
+
+	pattern_fill(mem->map, 1, mem->id, 0, mem->size);
+	s.parts[0] = (struct part){ mem, 0, FIRST };
+	s.parts[1] = (struct part){ mem, FIRST, mem->size - FIRST };
+	return s;
+}
+
 PROMISE(fail_table_of_runs,
 	"a create whose table of runs cannot be allocated, or grow, gives back all it took")
 {
@@ -1196,12 +1223,18 @@ PROMISE(fail_table_of_runs,
 	struct memory user = memory_make_patterned(ANON_4K, KIB(512));
 	struct source whole = source_of(&mem), pages = source_of_pages(&mem);
 	struct source user_pages = source_of_pages(&user);
+	struct memory apart = memory_make_holes(SHMEM_4K, SCATTERED_PAGES * PAGE);
+	struct memory user_apart = memory_make_holes(ANON_4K, SCATTERED_PAGES * PAGE);
+	struct source scattered = source_of_scattered(&apart);
+	struct source user_scattered = source_of_scattered(&user_apart);
 
 	if (access(TABLES, W_OK))
 		skip("needs a kernel with fault injection");
 	create_fails_with(&tables, &whole, times);
 	create_fails_with(&tables, &pages, times);
 	create_fails_with(&tables, &user_pages, times);
+	create_fails_with(&tables, &scattered, times);
+	create_fails_with(&tables, &user_scattered, times);
 }
 
 #define RADIX_TREE_NODES "/sys/kernel/slab/radix_tree_node/failslab"
