@@ -63,6 +63,7 @@ static struct memfd_user *memfd_user_find(const struct user_struct *user)
 {
 	struct memfd_user *m;
 
+	lockdep_assert_held(&memfd_users_lock);
 	hash_for_each_possible(memfd_users, m, node, (unsigned long)user)
 		if (m->user == user)
 			return m;

@@ -44,6 +44,13 @@ struct dmabufx_attachment {
 	enum dma_data_direction dir;
 };
 
+/* A buffer's attachments, for who holds its lock. */
+static struct list_head *attachments(struct dmabufx_buf *buf)
+{
+	lockdep_assert_held(&buf->lock);
+	return &buf->attachments;
+}
+
 int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct dmabufx_buf *buf = dmabuf->priv;
@@ -58,7 +65,7 @@ int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 	attach->priv = a;
 
 	mutex_lock(&buf->lock);
-	list_add_tail(&a->node, &buf->attachments);
+	list_add_tail(&a->node, attachments(buf));
 	mutex_unlock(&buf->lock);
 
 	trace_dmabufx_attach(buf, a->dev);
@@ -95,7 +102,7 @@ void dmabufx_each_device(struct dmabufx_buf *buf,
 	struct dmabufx_attachment *a;
 
 	guard(mutex)(&buf->lock);
-	list_for_each_entry(a, &buf->attachments, node)
+	list_for_each_entry(a, attachments(buf), node)
 		tell(a->dev, a->dir != DMA_NONE, data);
 }
 
@@ -219,6 +226,7 @@ static int attachment_map(struct dmabufx_attachment *a,
 {
 	int ret;
 
+	lockdep_assert_held(&buf->lock);
 	if (buf->read_only && dir != DMA_TO_DEVICE)
 		return -EACCES;
 
@@ -288,7 +296,7 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 		return ret;
 
 	mutex_lock(&buf->lock);
-	list_for_each_entry(a, &buf->attachments, node) {
+	list_for_each_entry(a, attachments(buf), node) {
 		if (a->dir != DMA_NONE)
 			dma_sync_sgtable_for_cpu(a->dev, &a->sgt, a->dir);
 	}
@@ -308,7 +316,7 @@ int dmabufx_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dir)
 	struct dmabufx_attachment *a;
 
 	mutex_lock(&buf->lock);
-	list_for_each_entry(a, &buf->attachments, node) {
+	list_for_each_entry(a, attachments(buf), node) {
 		if (a->dir != DMA_NONE)
 			dma_sync_sgtable_for_device(a->dev, &a->sgt,
 						    a->dir == DMA_BIDIRECTIONAL ?

@@ -28,9 +28,16 @@
 /* What would end a value. */
 #define SEPARATORS	" \t\n,\\"
 
-static LIST_HEAD(buffers);
-static DEFINE_MUTEX(buffers_lock); /* buffers, and that they stay */
+static LIST_HEAD(all_buffers);
+static DEFINE_MUTEX(buffers_lock); /* all_buffers, and that they stay */
 static struct dentry *folder;
+
+/* All buffers, for who holds the lock. */
+static struct list_head *buffers(void)
+{
+	lockdep_assert_held(&buffers_lock);
+	return &all_buffers;
+}
 
 /**
  * dmabufx_debug_add - a buffer can be seen from now on
@@ -48,7 +55,7 @@ void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf)
 	memcpy(debug->comm, current->group_leader->comm, TASK_COMM_LEN);
 
 	guard(mutex)(&buffers_lock);
-	list_add_tail(&debug->node, &buffers);
+	list_add_tail(&debug->node, buffers());
 }
 
 /**
@@ -66,12 +73,12 @@ void dmabufx_debug_remove(struct dmabufx_buf *buf)
 static void *buffers_start(struct seq_file *m, loff_t *pos)
 {
 	mutex_lock(&buffers_lock);
-	return seq_list_start(&buffers, *pos);
+	return seq_list_start(buffers(), *pos);
 }
 
 static void *buffers_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	return seq_list_next(v, &buffers, pos);
+	return seq_list_next(v, buffers(), pos);
 }
 
 static void buffers_stop(struct seq_file *m, void *v)
@@ -177,7 +184,7 @@ static void *runs_start(struct seq_file *m, loff_t *pos)
 	loff_t left = *pos;
 
 	mutex_lock(&buffers_lock);
-	list_for_each_entry(place->buf, &buffers, debug.node) {
+	list_for_each_entry(place->buf, buffers(), debug.node) {
 		if (left < place->buf->runs.nr) {
 			place->run = left;
 			return place;
@@ -194,7 +201,7 @@ static void *runs_next(struct seq_file *m, void *v, loff_t *pos)
 	++*pos;
 	if (++place->run < place->buf->runs.nr)
 		return place;
-	if (list_is_last(&place->buf->debug.node, &buffers))
+	if (list_is_last(&place->buf->debug.node, buffers()))
 		return NULL;
 	/* No exported buffer is without runs. */
 	place->buf = list_next_entry(place->buf, debug.node);

@@ -261,6 +261,7 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 	struct folio **folios;
 	loff_t done = 0;
 
+	lockdep_assert_held(&file_inode(file)->i_rwsem);
 	/* One more for the NULL that ends a batch. */
 	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)

@@ -88,14 +88,26 @@ static void *vmap_runs(const struct dmabufx_runs *runs, bool read_only)
 	return addr;
 }
 
+static void idle_vmap_add(struct dmabufx_buf *buf)
+{
+	lockdep_assert_held(&vmap_lock);
+	list_add_tail(&buf->vmap_node, &idle_vmaps);
+	nr_idle++;
+}
+
+static void idle_vmap_remove(struct dmabufx_buf *buf)
+{
+	lockdep_assert_held(&vmap_lock);
+	list_del(&buf->vmap_node);
+	nr_idle--;
+}
+
 /* Takes the kept mapping of an unused buffer, if there is one, into use. */
 static void *kept_vmap_get(struct dmabufx_buf *buf)
 {
 	guard(mutex)(&vmap_lock);
-	if (buf->vmap_addr) {
-		list_del(&buf->vmap_node);
-		nr_idle--;
-	}
+	if (buf->vmap_addr)
+		idle_vmap_remove(buf);
 	return buf->vmap_addr;
 }
 
@@ -128,17 +140,14 @@ void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 	if (buf->vmap_addr) {
 		guard(mutex)(&vmap_lock);
-		list_add_tail(&buf->vmap_node, &idle_vmaps);
-		nr_idle++;
+		idle_vmap_add(buf);
 	}
 	trace_dmabufx_vunmap(buf);
 }
 
-/* Context: vmap_lock is held, the mapping is idle. */
 static void idle_vmap_drop(struct dmabufx_buf *buf)
 {
-	list_del(&buf->vmap_node);
-	nr_idle--;
+	idle_vmap_remove(buf);
 	vunmap(buf->vmap_addr);
 	buf->vmap_addr = NULL;
 }
