@@ -336,6 +336,20 @@ static void shows_writes(const struct memory *mem, char *writer)
 	free(data);
 }
 
+PROMISE(readonly_is_kept_by_importers_mappings,
+	"a mapping that an importer passes on is of what may be read only, too")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	int fd = read_only_of(&mem, 0, mem.size), importer = importer_open();
+	const char *map;
+
+	must_fail(EACCES, mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       importer, fd * PAGE));
+	map = must(mmap(NULL, mem.size, PROT_READ, MAP_SHARED, importer, fd * PAGE));
+	pattern_check(map, 1, mem.id, 0, mem.size, "the importer's mapping");
+	must_fail(EACCES, mprotect((void *)map, mem.size, PROT_READ | PROT_WRITE));
+}
+
 PROMISE(readonly_shows_what_the_owner_writes,
 	"the owner may write its memory, whose buffer is read-only, and it shows")
 {

@@ -567,12 +567,27 @@ static int importer_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* No lock of ours: an ioctl holds it when it copies from where this maps. */
+static int importer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct dma_buf *dmabuf = dma_buf_get(vma->vm_pgoff);
+	int ret;
+
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = dma_buf_mmap(dmabuf, vma, 0);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
 static const struct file_operations importer_fops = {
 	.owner		= THIS_MODULE,
 	.open		= importer_open,
 	.release	= importer_release,
 	.unlocked_ioctl	= importer_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
+	.mmap		= importer_mmap,
 };
 
 static struct miscdevice importer_node = {

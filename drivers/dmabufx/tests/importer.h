@@ -6,6 +6,9 @@
  * One open of /dev/dmabufx-importer is one importer with a device of its own
  * and at most one attachment. Closing it undoes, in order, whatever is left:
  * vmap, mapping, attachment.
+ *
+ * mmap() of it passes on a mapping of a dma-buf from its beginning, as drivers do
+ * for what they have imported: the offset, in pages, is the dma-buf's descriptor.
  */
 #ifndef DMABUFX_IMPORTER_H
 #define DMABUFX_IMPORTER_H
