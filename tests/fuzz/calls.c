@@ -37,7 +37,7 @@
 
 #define NR_SLOTS	4
 #define MAX_SEGMENTS	16
-#define MAX_MEMORY	MIB(8)		/* of a memfd, or an anonymous view */
+#define MAX_MEMORY	MIB(4)		/* of a memfd, or an anonymous view */
 #define VIEW_SIZE	MIB(4096)	/* of addresses */
 #define VIEWS		((char *)MIB(16 << 20))
 #define TOUCHED_PAGES	64
@@ -739,8 +739,17 @@ static long run_fdinfo(const __u64 *arg)
 /* open SLOT */
 static long run_open(const __u64 *arg)
 {
-	return put(importers, arg[0],
-		   open("/dev/dmabufx-importer", O_RDWR | O_CLOEXEC));
+	/* For a GiB in pieces of 64 KiB a kernel that watches DMA takes seconds. */
+	struct dmabufx_importer_limits limits = {
+		.dma_mask = ~0ull,
+		.seg_boundary = ~0ull,
+		.max_seg = MIB(1),
+	};
+	int fd = open("/dev/dmabufx-importer", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		must(ioctl(fd, DMABUFX_IMPORTER_LIMITS, &limits));
+	return put(importers, arg[0], fd);
 }
 
 /* close_importer SLOT */

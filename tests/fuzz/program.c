@@ -75,18 +75,19 @@ static __u64 random_offset(struct rng *rng)
 	}
 }
 
+/* What is large is rare: of small pages, it costs as much as a hundred other calls. */
 static __u64 random_size(struct rng *rng)
 {
-	switch (rng_below(rng, 24)) {
+	switch (rng_below(rng, 120)) {
 	case 0:
-		return hostile_number(rng);
+		return (1 + rng_below(rng, 2)) * MIB2;
 	case 1:
-		return rng_below(rng, 16 * PAGE);
-	case 2:
-		return (1 + rng_below(rng, 4)) * MIB2;
-	case 3:
 		return MIB2 + rng_below(rng, 9) * PAGE - 4 * PAGE;
-	case 4 ... 8:
+	case 2 ... 6:
+		return hostile_number(rng);
+	case 7 ... 11:
+		return rng_below(rng, 16 * PAGE);
+	case 12 ... 36:
 		return PAGE;
 	default:
 		return (1 + rng_below(rng, 16)) * PAGE;
