@@ -719,21 +719,36 @@ static long run_pass(const __u64 *arg)
 	return fd < 0 ? fd : put(buffers, arg[0], fd);
 }
 
+static long read_all(const char *path, size_t at_once)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	long ret;
+
+	if (fd < 0)
+		return -errno;
+	do
+		ret = result(read(fd, scratch, at_once));
+	while (ret > 0);
+	close(fd);
+	return ret;
+}
+
 /* fdinfo SLOT */
 static long run_fdinfo(const __u64 *arg)
 {
 	char path[40];
-	long ret;
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
 		 slot(buffers, arg[0]));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = result(read(fd, scratch, 1024));
-	close(fd);
-	return ret;
+	return read_all(path, 1024);
+}
+
+/* look KIND: at all buffers there are, as an administrator may */
+static long run_look(const __u64 *arg)
+{
+	return read_all(arg[0] & 1 ? "/sys/kernel/debug/dmabufx/runs" :
+				     "/sys/kernel/debug/dmabufx/buffers",
+			arg[0] & 2 ? sizeof(scratch) : 4096);
 }
 
 /* open SLOT */
@@ -936,6 +951,7 @@ const struct call_type call_types[] = {
 	{ "close", "d", 20, run_close },
 	{ "pass", "dd", 3, run_pass },
 	{ "fdinfo", "d", 2, run_fdinfo },
+	{ "look", "k", 3, run_look },
 	{ "open", "i", 12, run_open },
 	{ "close_importer", "i", 6, run_close_importer },
 	{ "limits", "ikks", 6, run_limits },
