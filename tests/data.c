@@ -357,12 +357,6 @@ PROMISE(data_in_shuffled_pages,
 	buffer_verify(&buf, &way_memfd, 2);
 }
 
-static void drop_page(const struct memory *mem, unsigned int page)
-{
-	must(fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		       page * PAGE, PAGE));
-}
-
 /*
  * Gives up page @page of @spare, and the one whose frame follows, and has @mem take
  * the two: what a processor freed last it hands out first. Whether that was so.
@@ -379,10 +373,10 @@ static bool take_neighbours(const struct memory *spare, const __u64 *frames,
 	if (other == spare->size / PAGE)
 		return false;
 
-	drop_page(mem, first / PAGE);
-	drop_page(mem, second / PAGE);
-	drop_page(spare, other);
-	drop_page(spare, page);
+	memory_punch(mem, first, PAGE);
+	memory_punch(mem, second, PAGE);
+	memory_punch(spare, other * PAGE, PAGE);
+	memory_punch(spare, page * PAGE, PAGE);
 	mem->map[first] = 1;
 	mem->map[second] = 1;
 	return page_frame(mem->map + second) == page_frame(mem->map + first) + 1;
@@ -433,7 +427,7 @@ PROMISE(data_in_pieces_of_a_folio,
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(holes); i++)
-		drop_page(&mem, holes[i]);
+		memory_punch(&mem, holes[i] * PAGE, PAGE);
 	buf = buffer_make(&part, 1);
 
 	buffer_carries(&buf, all_ways);

@@ -365,9 +365,8 @@ static void untouch(void *arg)
 		size_t size = (part->size + folio - 1) & -folio;
 
 		if (part->mem->fd >= 0)
-			must(fallocate(part->mem->fd, FALLOC_FL_PUNCH_HOLE |
-				       FALLOC_FL_KEEP_SIZE,
-				       part->offset & -folio, size + folio));
+			memory_punch(part->mem, part->offset & -folio,
+				     size + folio);
 		else
 			must(madvise(part->mem->map + part->offset, part->size,
 				     MADV_DONTNEED));

@@ -358,6 +358,12 @@ void memory_free(struct memory *mem)
 		must(close(mem->fd));
 }
 
+void memory_punch(const struct memory *mem, size_t offset, size_t size)
+{
+	must(fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		       offset, size));
+}
+
 size_t memory_populated(const struct memory *mem)
 {
 	struct stat st;

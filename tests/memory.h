@@ -80,6 +80,9 @@ void *map_at_aligned_place(int fd, size_t size, size_t align, int flags);
 void memory_unmap(struct memory *mem);
 void memory_free(struct memory *mem);
 
+/* Makes this range of the memfd a hole. */
+void memory_punch(const struct memory *mem, size_t offset, size_t size);
+
 /* Bytes that are not holes. */
 size_t memory_populated(const struct memory *mem);
 

@@ -447,8 +447,7 @@ static void take_apart(void *arg, unsigned int round)
 		break;
 	case 5:
 		/* The memory below goes elsewhere; the buffer keeps it. */
-		must(fallocate(g->mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			       at & -g->mem->folio, g->mem->folio));
+		memory_punch(g->mem, at & -g->mem->folio, g->mem->folio);
 		break;
 	}
 }
@@ -947,8 +946,7 @@ static void *collapse_at_the_start(void *arg)
 
 static void fill_small_pages(struct collapse *c)
 {
-	must(fallocate(c->mem.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		       COLLAPSED));
+	memory_punch(&c->mem, 0, COLLAPSED);
 	stamp_pages(c->map, COLLAPSED);
 }
 
