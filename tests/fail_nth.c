@@ -775,7 +775,7 @@ PROMISE(fail_map, "mapping for a device survives every failure; unmapping never 
 }
 
 /*
- * dma_buf_vmap() of Linux (7.2) warns when an exporter's vmap fails, for whatever
+ * dma_buf_vmap() of Linux (7.3) warns when an exporter's vmap fails, for whatever
  * reason, a lack of memory included.
  */
 PROMISE(fail_vmap, "mapping for the kernel survives every failure; unmapping never fails")
@@ -1278,7 +1278,7 @@ static void insertion_off(void)
 }
 
 /*
- * Linux has a fault of its own here, up to 7.2 at least: memfd_alloc_folio() gives
+ * Linux has a fault of its own here, up to 7.3 at least: memfd_alloc_folio() gives
  * back one reservation twice. HugePages_Rsvd is one too low from then on, for each
  * such failure, and filling holes of hugetlb may be ENOMEM. So this comes last, and
  * only as often as needed.

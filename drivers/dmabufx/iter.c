@@ -9,7 +9,7 @@
  * from it, and not at all on error.
  *
  * The kernel's iov_iter_advance() is right everywhere, and is used. Why not
- * iov_iter_extract_pages() and extract_iter_to_sg(), in 6.12 and in 7.2 unless
+ * iov_iter_extract_pages() and extract_iter_to_sg(), in 6.12 and in 7.3 unless
  * one is named:
  *
  *  user	Pins are short-term: such pages stay where they block the migration of
@@ -18,7 +18,7 @@
  *		returns 0, when the limit is larger than the iterator; a failure
  *		half-way leaves the iterator moved, and drops what earlier calls
  *		pinned, or leaks, depending on what orig_nents happens to be.
- *  BVEC	7.2 says 0, the end, where two segments are empty.
+ *  BVEC	7.3 says 0, the end, where two segments are empty.
  *  KVEC	Every address is believed, a hole's too.
  *  XARRAY	What the page cache remembers of an evicted page is taken for a folio.
  *		A scatterlist silently passes over holes. 6.12 returns bytes for no

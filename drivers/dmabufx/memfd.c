@@ -8,7 +8,7 @@
  * A folio that is pinned may be no longer the memfd's. khugepaged and MADV_COLLAPSE
  * replace small folios by a huge one: collapse_file() locks each, takes it off the
  * LRU, sees to it that nobody else has a reference, and copies it; and who wants one
- * from then on has to lock it, it says. memfd_pin_folios() (6.12 to 7.2) does not.
+ * from then on has to lock it, it says. memfd_pin_folios() (6.12 to 7.3) does not.
  * So a pinned folio that is locked, or not on the LRU, is looked at again, under its
  * lock. What is written into a buffer of the old one, the memfd would never have.
  */
@@ -278,7 +278,7 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct file *file,
 
 /*
  * The lock that F_ADD_SEALS takes, shared where that is enough. Of two who fill
- * the same hole of a hugetlb file at the same moment, the core (6.12 to 7.2) loses
+ * the same hole of a hugetlb file at the same moment, the core (6.12 to 7.3) loses
  * a reservation, and with it count of the pool: memfd_alloc_folio() does not give
  * it back when another was faster. So those go one by one.
  */

@@ -224,7 +224,7 @@ static bool has_room_for_pud(const struct vm_area_struct *vma)
 
 /*
  * An area is about to be split, moved or copied into another process, and @new
- * is what comes of it. When the first two happen, the core (6.12 to 7.2) looks
+ * is what comes of it. When the first two happen, the core (6.12 to 7.3) looks
  * for PMDs below a PUD entry without asking whether that is a leaf:
  * mm_find_pmd() for vma_adjust_trans_huge(), get_old_pmd() in
  * move_page_tables(). It would take for a page table what a user wrote into the

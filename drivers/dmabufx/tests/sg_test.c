@@ -289,7 +289,7 @@ static void two_empty_segments_are_passed_over(struct kunit *test)
 	struct iov_iter iter;
 	unsigned int i;
 
-	/* 7.2's iov_iter_extract_pages() takes them for the end. */
+	/* 7.3's iov_iter_extract_pages() takes them for the end. */
 	for (i = 0; i < 4; i++)
 		bvec_set_page(&bvec[i], source->pages[i], i == 3 ? 100 : 0, 0);
 	iov_iter_bvec(&iter, ITER_DEST, bvec, 4, 100);
