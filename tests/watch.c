@@ -18,7 +18,11 @@ const char * const counter_name[NR_COUNTERS] = {
 	[DMA_BUFS] = "dma-bufs",
 	[SHMEM_PAGES] = "pages of shmem",
 	[FREE_HUGE_PAGES] = "free huge pages",
+	[DMA_MAPPINGS] = "mappings for devices",
 };
+
+/* What the kernel knows of mappings for devices, if it watches them. */
+#define DMA_DEBUG "/sys/kernel/debug/dma-api/"
 
 /*
  * Kernel reports: what one of these says, nobody may ignore. Shells have them as
@@ -83,6 +87,15 @@ static long free_huge_pages(void)
 	return sum;
 }
 
+/* An entry for each piece of each scatterlist. */
+static long dma_mappings(void)
+{
+	if (access(DMA_DEBUG "num_free_entries", F_OK))
+		return 0;
+	return file_number(DMA_DEBUG "nr_total_entries", "") -
+	       file_number(DMA_DEBUG "num_free_entries", "");
+}
+
 void counters_read(struct counters *now)
 {
 	refresh_counters();
@@ -94,6 +107,7 @@ void counters_read(struct counters *now)
 	/* A memfd that is still referenced keeps its pages. */
 	now->value[SHMEM_PAGES] = file_number("/proc/vmstat", "nr_shmem ");
 	now->value[FREE_HUGE_PAGES] = free_huge_pages();
+	now->value[DMA_MAPPINGS] = dma_mappings();
 }
 
 static int counters_differ(const struct counters *before,

@@ -14,6 +14,7 @@ enum counter {
 	DMA_BUFS,
 	SHMEM_PAGES,
 	FREE_HUGE_PAGES,
+	DMA_MAPPINGS,		/* where the kernel keeps a list of them */
 	NR_COUNTERS,
 };
 
