@@ -526,22 +526,22 @@ PROMISE(module_stays_while_it_is_used,
 	close(create(&mem, 0, SIZE));
 }
 
+static void reload(void *unused)
+{
+	(void)unused;
+	must(module_try_unload());
+	module_load();
+}
+
 PROMISE(module_comes_and_goes,
 	"loading and unloading the module twenty times leaves no memory behind")
 {
-	long growth, before = 0;
-	int i;
+	const long enough = 20 * KIB(32);
+	long growth;
 
 	if (!settings.module)
 		skip("needs --module");
-	for (i = 0; i < 25; i++) {
-		must(module_try_unload());
-		module_load();
-		/* The first rounds fill the kernel's caches. */
-		if (i == 4)
-			before = kernel_memory();
-	}
-	growth = kernel_memory() - before;
+	growth = kernel_memory_growth(reload, NULL, 20, enough);
 	note("20 rounds leave %ld KiB of kernel memory behind", growth / 1024);
-	check_le(growth, 20 * KIB(32));
+	check_le(growth, enough);
 }
