@@ -146,13 +146,17 @@ PROMISE(export_user_memory,
 }
 
 PROMISE(export_user_memory_is_refused,
-	"a module exports of a program what that may write itself, nothing else")
+	"a module exports of a program whole pages that it may write itself, nothing else")
 {
 	struct memory mem = memory_make_patterned(ANON_4K, MIB(1));
 	struct kexport_get get = memory_of_ours(&mem);
 	__u64 locked = user_locked();
 	int fd;
 
+	get.size -= PAGE;
+	get.offset += 8;
+	must_fail(EINVAL, try_get("user", get));
+	get = memory_of_ours(&mem);
 	must(mprotect(mem.map + KIB(512), PAGE, PROT_READ));
 	must_fail(EACCES, try_get("user", get));
 	get.read_only = 1;
@@ -270,35 +274,20 @@ PROMISE(export_file_shows_the_file,
 
 #define CACHED MIB(1)
 
-/* How many pages of a file stay in memory though they may go. */
-static unsigned int pages_that_stay(int file, const char *map)
-{
-	unsigned char resident[CACHED / PAGE];
-	unsigned int i, n = 0;
-
-	check_eq(posix_fadvise(file, 0, CACHED, POSIX_FADV_DONTNEED), 0);
-	must(mincore((void *)map, CACHED, resident));
-	for (i = 0; i < ARRAY_SIZE(resident); i++)
-		n += resident[i] & 1;
-	return n;
-}
-
 PROMISE(export_file_gives_the_pages_back,
 	"what a buffer has of a file's page cache stays as long as the buffer, and no longer")
 {
 	int file = file_on_disk(CACHED), fd;
-	const char *map;
 
-	map = must(mmap(NULL, CACHED, PROT_READ, MAP_SHARED, file, 0));
 	must(fsync(file));
 	fd = must(try_get("file", (struct kexport_get) {
 		.size = CACHED,
 		.file = file,
 		.read_only = 1,
 	}));
-	check_eq(pages_that_stay(file, map), (unsigned int)(CACHED / PAGE));
+	check_eq(file_pages_that_stay(file, CACHED), CACHED / PAGE);
 	must(close(fd));
-	check_eq(pages_that_stay(file, map), 0u);
+	check_eq(file_pages_that_stay(file, CACHED), 0u);
 }
 
 PROMISE(export_file_refuses_what_it_cannot,

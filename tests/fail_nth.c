@@ -284,6 +284,33 @@ struct source {
 	int device;
 };
 
+enum { SCATTERED_PAGES = 96 };
+
+/*
+ * Memory whose neighbours came at different times, and so are none in the machine.
+ * The second part is the longer, so that the table grows in the midst of a batch.
+ */
+static struct source source_of_scattered(struct memory *mem)
+{
+	enum { FIRST = 8 * PAGE, STEP = 35 };
+	struct source s = { .device = device_open(), .nr_parts = 2 };
+	unsigned int i, runs = 1;
+
+	check_eq(mem->size, SCATTERED_PAGES * PAGE);
+	for (i = 0; i < SCATTERED_PAGES; i++)
+		mem->map[i * STEP % SCATTERED_PAGES * PAGE] = 1;
+	for (i = 1; i < SCATTERED_PAGES; i++)
+		runs += page_frame(mem->map + i * PAGE) !=
+			page_frame(mem->map + (i - 1) * PAGE) + 1;
+	note("%s: %u runs", memory_name(mem->kind), runs);
+	check_le(SCATTERED_PAGES * 3 / 4, runs);
+
+	pattern_fill(mem->map, 1, mem->id, 0, mem->size);
+	s.parts[0] = (struct part){ mem, 0, FIRST };
+	s.parts[1] = (struct part){ mem, FIRST, mem->size - FIRST };
+	return s;
+}
+
 /* Two thirds of the memory, in two parts that are not neighbours. */
 static void source_add(struct source *s, struct memory *mem)
 {
@@ -1021,15 +1048,22 @@ static void show_export(void *arg, int fd)
 	must(close(fd));
 }
 
+static int open_kexport(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), DEBUGFS "kexport/%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		skip("needs the sample module kexport");
+	return fd;
+}
+
 static void sweep_export(const char *kind, struct kexport_get get)
 {
-	struct export e = { .get = get };
-	char path[64];
+	struct export e = { .debugfs = open_kexport(kind), .get = get };
 
-	snprintf(path, sizeof(path), DEBUGFS "kexport/%s", kind);
-	e.debugfs = open(path, O_RDWR | O_CLOEXEC);
-	if (e.debugfs < 0)
-		skip("needs the sample module kexport");
 	sweep(&(struct operation){
 		.what = kind,
 		.call = call_export,
@@ -1052,6 +1086,54 @@ PROMISE(fail_exports_of_modules,
 	sweep_export("file", get);
 	get.offset = (uintptr_t)mem.map;
 	sweep_export("user", get);
+}
+
+struct peek {
+	int debugfs;
+	const struct memory *mem;
+	struct kexport_peek what;
+	char seen[SCATTERED_PAGES * PAGE];
+};
+
+static int call_peek(void *arg)
+{
+	struct peek *p = arg;
+
+	return ioctl(p->debugfs, KEXPORT_PEEK, &p->what);
+}
+
+static void compare_peek(void *arg, int result)
+{
+	struct peek *p = arg;
+
+	check_eq(result, 0);
+	check(!memcmp(p->seen, p->mem->map + p->what.offset, p->what.size));
+	memset(p->seen, 0, p->what.size);
+}
+
+PROMISE(fail_vmap_file, "a file at a kernel address survives every failure")
+{
+	struct memory mem = memory_make_holes(SHMEM_4K, SCATTERED_PAGES * PAGE);
+	struct source scattered = source_of_scattered(&mem);
+	static struct peek p;
+
+	p.mem = &mem;
+	p.debugfs = open_kexport("peek");
+	p.what = (struct kexport_peek) {
+		.size = mem.size - 2,
+		.offset = 1,
+		.to = (uintptr_t)p.seen,
+		.file = mem.fd,
+	};
+	sweep(&(struct operation){
+		.what = "dmabufx_vmap_file",
+		.call = call_peek,
+		.finish = compare_peek,
+		.arg = &p,
+		.errors = { ENOMEM, EFAULT },
+	});
+	close(p.debugfs);
+	close(scattered.device);
 }
 
 /*
@@ -1114,23 +1196,17 @@ static bool fails_with(const struct kind_of_failure *kind, int times,
 	error = errno;
 	end_failures(kind);
 	judge_call(s, times, true, result, error);
-	op->clean(op->arg);
+	if (op->clean)
+		op->clean(op->arg);
 	state_check(op->what, times, &s->before);
 	return result < 0;
 }
 
-static void create_fails_with(const struct kind_of_failure *kind,
-			      struct source *s, const int *times)
+static void operation_fails_with(const struct kind_of_failure *kind,
+				 const struct operation *op, int device,
+				 const int *times)
 {
-	struct operation op = {
-		.what = "DMABUFX_IOC_CREATE",
-		.call = call_request,
-		.finish = show_and_close,
-		.clean = untouch,
-		.arg = s,
-		.errors = { ENOMEM },
-	};
-	struct sweep sweep = { &op, -1, .before.device = s->device };
+	struct sweep sweep = { op, -1, .before.device = device };
 	const char *what;
 	bool failed;
 
@@ -1143,7 +1219,20 @@ static void create_fails_with(const struct kind_of_failure *kind,
 	check(failed);
 	what = state_differs(&sweep.before);
 	if (what)
-		fail("%s: %s", op.what, what);
+		fail("%s: %s", op->what, what);
+}
+
+static void create_fails_with(const struct kind_of_failure *kind,
+			      struct source *s, const int *times)
+{
+	operation_fails_with(kind, &(struct operation){
+		.what = "DMABUFX_IOC_CREATE",
+		.call = call_request,
+		.finish = show_and_close,
+		.clean = untouch,
+		.arg = s,
+		.errors = { ENOMEM },
+	}, s->device, times);
 }
 
 /* Only objects of one cache. */
@@ -1184,33 +1273,6 @@ static struct source source_of_pages(struct memory *mem)
 	return s;
 }
 
-enum { SCATTERED_PAGES = 96 };
-
-/*
- * Memory whose neighbours came at different times, and so are none in the machine.
- * The second part is the longer, so that the table grows in the midst of a batch.
- */
-static struct source source_of_scattered(struct memory *mem)
-{
-	enum { FIRST = 8 * PAGE, STEP = 35 };
-	struct source s = { .device = device_open(), .nr_parts = 2 };
-	unsigned int i, runs = 1;
-
-	check_eq(mem->size, SCATTERED_PAGES * PAGE);
-	for (i = 0; i < SCATTERED_PAGES; i++)
-		mem->map[i * STEP % SCATTERED_PAGES * PAGE] = 1;
-	for (i = 1; i < SCATTERED_PAGES; i++)
-		runs += page_frame(mem->map + i * PAGE) !=
-			page_frame(mem->map + (i - 1) * PAGE) + 1;
-	note("%s: %u runs", memory_name(mem->kind), runs);
-	check_le(SCATTERED_PAGES * 3 / 4, runs);
-
-	pattern_fill(mem->map, 1, mem->id, 0, mem->size);
-	s.parts[0] = (struct part){ mem, 0, FIRST };
-	s.parts[1] = (struct part){ mem, FIRST, mem->size - FIRST };
-	return s;
-}
-
 PROMISE(fail_table_of_runs,
 	"a create whose table of runs cannot be allocated, or grow, gives back all it took")
 {
@@ -1234,6 +1296,50 @@ PROMISE(fail_table_of_runs,
 	create_fails_with(&tables, &user_pages, times);
 	create_fails_with(&tables, &scattered, times);
 	create_fails_with(&tables, &user_scattered, times);
+}
+
+/* The table of a single run. */
+#define FIRST_TABLE "/sys/kernel/slab/kmalloc-cg-16/failslab"
+
+static void first_table_on(void)
+{
+	cache_on(FIRST_TABLE);
+}
+
+static void first_table_off(void)
+{
+	cache_off(FIRST_TABLE);
+}
+
+PROMISE(fail_export_of_page_cache,
+	"exports of a file's page cache survive every failure, and keep no page of it")
+{
+	static const struct kind_of_failure first_table = {
+		"failslab", first_table_on, first_table_off
+	};
+	static const int times[] = { 1, 2, -1 };
+	char data[KIB(64)];
+	struct export e = {
+		.debugfs = open_kexport("file"),
+		.get = {
+			.size = sizeof(data),
+			.file = file_on_disk(sizeof(data)),
+			.read_only = 1,
+		},
+	};
+	struct operation op = {
+		.what = "an export",
+		.call = call_export,
+		.finish = show_export,
+		.arg = &e,
+		.errors = { ENOMEM, EFAULT },
+	};
+
+	/* Or it is the file system that fails. */
+	must(pread(e.get.file, data, sizeof(data), 0));
+	sweep(&op);
+	operation_fails_with(&first_table, &op, device_open(), times);
+	check_eq(file_pages_that_stay(e.get.file, sizeof(data)), 0u);
 }
 
 #define RADIX_TREE_NODES "/sys/kernel/slab/radix_tree_node/failslab"

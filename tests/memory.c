@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -318,6 +319,22 @@ int file_on_disk(size_t size)
 	must(unlink(name));
 	must(ftruncate(fd, size));
 	return fd;
+}
+
+size_t file_pages_that_stay(int file, size_t size)
+{
+	size_t nr = size / PAGE, stay = 0, i;
+	char *map = must(mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0));
+	unsigned char *resident = malloc(nr);
+
+	check(resident);
+	check_eq(posix_fadvise(file, 0, size, POSIX_FADV_DONTNEED), 0);
+	must(mincore(map, size, resident));
+	for (i = 0; i < nr; i++)
+		stay += resident[i] & 1;
+	free(resident);
+	must(munmap(map, size));
+	return stay;
 }
 
 static sigjmp_buf after_signal;

@@ -92,6 +92,9 @@ size_t memory_populated(const struct memory *mem);
  */
 int file_on_disk(size_t size);
 
+/* How many pages of the first @size bytes of a file stay in memory though they may go. */
+size_t file_pages_that_stay(int file, size_t size);
+
 /* Reads or writes a byte; returns the signal that this ends in, or 0. */
 int touch(char *address, bool write);
 
