@@ -246,6 +246,14 @@ static int attachment_map(struct dmabufx_attachment *a,
 	return ret;
 }
 
+static void attachment_unmap(struct dmabufx_attachment *a,
+			     const struct dmabufx_buf *buf)
+{
+	lockdep_assert_held(&buf->lock);
+	dma_unmap_sgtable(a->dev, &a->sgt, a->dir, 0);
+	a->dir = DMA_NONE;
+}
+
 struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir)
 {
@@ -268,8 +276,7 @@ void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	struct dmabufx_attachment *a = attach->priv;
 
 	mutex_lock(&buf->lock);
-	dma_unmap_sgtable(a->dev, sgt, dir, 0);
-	a->dir = DMA_NONE;
+	attachment_unmap(a, buf);
 	mutex_unlock(&buf->lock);
 
 	trace_dmabufx_unmap(buf, a->dev, dir);
