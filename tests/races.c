@@ -235,16 +235,23 @@ static void sync_once(void *arg, unsigned int round)
 	sync_end(*fd, DMA_BUF_SYNC_RW);
 }
 
+/* Names are one letter, repeated, if there are any. */
 static void look_at_buffers(void *arg, unsigned int round)
 {
 	FILE *buffers = fopen("/sys/kernel/debug/dmabufx/buffers", "re");
-	char line[4096];
+	char line[4096], letter[2] = "";
+	const char *name;
 
 	(void)arg;
 	(void)round;
 	check(buffers);
-	while (fgets(line, sizeof(line), buffers))
-		;
+	while (fgets(line, sizeof(line), buffers)) {
+		name = strstr(line, " name=");
+		check(name);
+		name += strlen(" name=");
+		letter[0] = *name;
+		check_eq(name[strspn(name, letter)], ' ');
+	}
 	fclose(buffers);
 }
 
@@ -263,6 +270,27 @@ PROMISE(race_of_attachments,
 	race(runners, ARRAY_SIZE(runners));
 	/* Goes through the list. */
 	sync_once(&fd, 0);
+}
+
+static void rename_it(void *arg, unsigned int round)
+{
+	const int *fd = arg;
+
+	must(ioctl(*fd, DMA_BUF_SET_NAME_B,
+		   round % 2 ? "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" : "bbbbbbbbbbbbbbbbbbbbbbb"));
+}
+
+PROMISE(race_of_names,
+	"a buffer that is renamed while somebody looks is seen by a name that it had")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	int fd = create(&mem, 0, PAGE);
+	struct runner runners[] = {
+		{ "rename", rename_it, &fd, ENOUGH_TO_MEET },
+		{ "look", look_at_buffers, NULL, ENOUGH_TO_MEET / 16 },
+	};
+
+	race(runners, ARRAY_SIZE(runners));
 }
 
 static void create_and_close(void *arg, unsigned int round)
