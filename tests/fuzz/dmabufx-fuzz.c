@@ -229,7 +229,7 @@ static void work_fuzz(struct worker *w, unsigned int i, unsigned long round)
 		} else {
 			/* Short ones meet in what others have left. */
 			p = *any_of_corpus(&rng);
-			while (rng_below(&rng, 3))
+			while (rng_below(&rng, 6))
 				program_join(&p, any_of_corpus(&rng));
 			program_mutate(&p, any_of_corpus(&rng), &rng);
 		}

@@ -68,15 +68,14 @@ static bool counters_differ(const struct counters *now)
 bool state_is_bad(void)
 {
 	struct counters now;
-	bool bad = false;
 	unsigned int i;
+	bool bad;
 
-	for (i = 0; i < SETTLE_TRIES; i++) {
+	counters_read(&now);
+	bad = counters_differ(&now);
+	for (i = 0; bad && i < SETTLE_TRIES; i++)
 		bad = counters_settle(&before, &now) >= 0 &&
 		      counters_differ(&now);
-		if (!bad)
-			break;
-	}
 	for (i = 0; i < NR_COUNTERS; i++)
 		if (differs(i, &now))
 			printf("# %s: %ld before, %ld now\n", counter_name[i],
