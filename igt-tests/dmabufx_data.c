@@ -443,7 +443,10 @@ static void test_metadata(int device)
 	dmabufx_mem_fini(&mem);
 }
 
-/* A range that makes room for as many runs as pages, and single pages apart from each other. */
+/*
+ * A range that makes room for as many runs as pages, and its last page again and again:
+ * a page does not follow itself, so none are merged.
+ */
 static int create_in_pieces(int device, const struct dmabufx_mem *mem, uint32_t pieces)
 {
 	struct dmabufx_segment *segments = calloc(pieces, sizeof(*segments));
@@ -453,7 +456,7 @@ static int create_in_pieces(int device, const struct dmabufx_mem *mem, uint32_t 
 	igt_assert(segments);
 	segments[0] = dmabufx_segment(mem, 0, mem->size);
 	for (i = 1; i < pieces; i++)
-		segments[i] = dmabufx_segment(mem, i % 8 * 2 * PAGE, PAGE);
+		segments[i] = dmabufx_segment(mem, mem->size - PAGE, PAGE);
 	fd = dmabufx_create(device, segments, pieces, 0);
 	free(segments);
 	return fd;
