@@ -773,12 +773,12 @@ static long long cgroup_kernel_memory(void)
 }
 
 /*
- * In a cgroup of its own, where 32768 pieces are 512 KiB of runs: a page does not follow
- * itself, so none are merged.
+ * In a cgroup of its own, where 33000 pieces are more than 512 KiB of runs: a page does not
+ * follow itself, so none are merged.
  */
 static void create_in_cgroup(int device, const struct dmabufx_mem *mem)
 {
-	enum { PIECES = 32768 };
+	enum { PIECES = 33000 };
 	struct dmabufx_segment *segments = calloc(PIECES, sizeof(*segments));
 	long long before;
 	int fd, i;

@@ -346,7 +346,7 @@ static void flip(const struct display *display, const struct screen *screen)
 
 	igt_assert_eq(drmModePageFlip(display->card, display->crtc, screen->framebuffer,
 				      DRM_MODE_PAGE_FLIP_EVENT, NULL), 0);
-	igt_assert_eq(poll(&ready, 1, 10000), 1);
+	igt_assert_eq(poll(&ready, 1, 60000), 1);
 	igt_assert_eq(drmHandleEvent(display->card, &context), 0);
 }
 

@@ -311,17 +311,17 @@ struct dmabufx_counters {
 
 void dmabufx_counters_read(struct dmabufx_counters *counters);
 
-/* Waits up to two seconds, since much is freed late; then asserts. */
+/* Waits up to twenty seconds, since much is freed late; then asserts. */
 void dmabufx_counters_check(const struct dmabufx_counters *before);
 
 /* Bytes of kernel memory in use: slab, vmalloc, stacks, page tables, per-CPU. */
 long dmabufx_kernel_memory(void);
 
 /*
- * Bytes of kernel memory that @loops calls leave
- * behind: the least of some tries, for others disturb the figure.
+ * Bytes of kernel memory that @loops calls leave behind: the least of some tries, for
+ * others disturb the figure. @enough and less is taken without another try.
  */
-long dmabufx_kernel_growth(void (*call)(void *arg), void *arg, int loops);
+long dmabufx_kernel_growth(void (*call)(void *arg), void *arg, int loops, long enough);
 
 /* Asserts that they leave no more than what is counted by the page makes of nothing. */
 void dmabufx_leaves_nothing(void (*call)(void *arg), void *arg, int loops);
