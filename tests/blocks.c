@@ -2,6 +2,7 @@
 /* Memory that is taken out: see blocks.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "blocks.h"
 #include "harness.h"
@@ -71,9 +72,15 @@ size_t block_pages_of(int block, const struct memory *mem)
 
 bool block_can_go(int block)
 {
-	bool gone = set_state(block, "offline");
+	bool gone = false;
 	char number[32];
+	int tries;
 
+	/* A page may be in somebody's hands for a moment; a pinned one is for ever. */
+	for (tries = 0; !gone && tries < 10; tries++) {
+		usleep(tries * 20000);
+		gone = set_state(block, "offline");
+	}
 	if (gone)
 		check(set_state(block, "online"));
 	/* Free huge pages went with it. */

@@ -200,7 +200,10 @@ PROMISE(change_cma_areas_stay_free,
 	}
 	snprintf(number, sizeof(number), "%ld", pages / 2);
 	snprintf(path, sizeof(path), "%s/alloc", areas.gl_pathv[0]);
-	check(file_write(path, number));
+	/* A page may be in somebody's hands for a moment. */
+	for (i = 0; i < 10 && !file_write(path, number); i++)
+		usleep(100000);
+	check_le(i, 9);
 	snprintf(path, sizeof(path), "%s/free", areas.gl_pathv[0]);
 	check(file_write(path, number));
 	for (i = 0; i < 8; i++)
@@ -262,8 +265,11 @@ static struct dmabufx_segment *many_segments(const struct memory *mem)
 static void count_metadata(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = many_segments(mem);
-	/* 16 bytes a run, and an entry of 32 in the device's table. */
-	const long table = MANY * 16, list = MANY * 32;
+	/*
+	 * 16 bytes a run, and an entry of 32 in the device's table; some pages less, since
+	 * each CPU takes room for a few in advance.
+	 */
+	const long spare = 4 * PAGE, table = MANY * 16, list = MANY * 32;
 	long before, made, mapped, after;
 	int fd, importer = importer_open();
 
@@ -280,9 +286,9 @@ static void count_metadata(const struct memory *mem)
 	after = group_kernel_memory() - before;
 	note("%ld bytes for the buffer, %ld with its mapping, %ld afterwards", made,
 	     mapped, after);
-	check_le(table, made);
+	check_le(table - spare, made);
 	check_le(made, table + table / 2);
-	check_le(made + list, mapped);
+	check_le(made + list - spare, mapped);
 	check_le(after, table / 4);
 }
 

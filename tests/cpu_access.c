@@ -54,7 +54,7 @@ PROMISE(importers_bracket_access,
 
 /* A scatterlist so long, 2 MiB, that threads meet while it is made. */
 #define ITEMS 65536
-#define MOST_TRIES 3
+#define MOST_TRIES 5
 #define MOST_THREADS 8
 
 /* One thread for each CPU. They SYNC each fresh buffer at the same moment. */

@@ -505,6 +505,16 @@ static unsigned int pages_out(char *map, size_t size)
 	return nr;
 }
 
+/* What somebody else holds for a moment stays that time. */
+static void page_out(char *map, size_t size)
+{
+	int tries;
+
+	for (tries = 0; tries < 10 && pages_out(map, size) < size / PAGE / 2; tries++)
+		must(madvise(map, size, MADV_PAGEOUT));
+	check_le(size / PAGE / 2, pages_out(map, size));
+}
+
 PROMISE(export_brings_back_what_is_swapped_out,
 	"tmpfs pages in swap come back for a kernel address and for a dma-buf")
 {
@@ -514,15 +524,13 @@ PROMISE(export_brings_back_what_is_swapped_out,
 
 	check(got);
 	pattern_fill(mem.map, 1, mem.id, 0, MIB(1));
-	must(madvise(mem.map, MIB(1), MADV_PAGEOUT));
-	check_le(128, pages_out(mem.map, MIB(1)));
+	page_out(mem.map, MIB(1));
 	must(try_peek(mem.fd, 0, got, MIB(1)));
 	pattern_check(got, 1, mem.id, 0, MIB(1), "the kernel address");
 
 	/* Only what a process has mapped can be asked to leave. */
 	pattern_check(mem.map, 1, mem.id, 0, MIB(1), "the memfd");
-	must(madvise(mem.map, MIB(1), MADV_PAGEOUT));
-	check_le(128, pages_out(mem.map, MIB(1)));
+	page_out(mem.map, MIB(1));
 	fd = must(try_get("file", (struct kexport_get) { .size = MIB(1), .file = mem.fd }));
 	pattern_check(map_dma_buf(fd, 0, MIB(1)), 1, mem.id, 0, MIB(1), "the buffer");
 }

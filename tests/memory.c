@@ -272,12 +272,24 @@ static void reset_folios(void)
 	file_write(ANON_THP_2M, "inherit");
 }
 
+static struct memory make_populated(enum memory_kind kind, size_t size)
+{
+	struct memory mem;
+
+	set_folios(kind);
+	mem = memory_make_holes(kind, size);
+	populate(&mem);
+	reset_folios();
+	return mem;
+}
+
 struct memory memory_make(enum memory_kind kind, size_t size)
 {
 	size_t folio = kinds[kind].folio;
 	long pages = (size + folio - 1) / folio;
 	struct memory mem;
 	char path[128];
+	int tries;
 
 	if (kinds[kind].memfd_flags | kinds[kind].map_flags) {
 		snprintf(path, sizeof(path),
@@ -287,10 +299,14 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 			skip("needs %ld free %s", pages, kinds[kind].name);
 	}
 
-	set_folios(kind);
-	mem = memory_make_holes(kind, size);
-	populate(&mem);
-	reset_folios();
+	mem = make_populated(kind, size);
+	/* What is free may be in pieces. */
+	for (tries = 0; !has_its_folios(&mem) && tries < 3; tries++) {
+		memory_free(&mem);
+		file_write("/proc/sys/vm/drop_caches", "3");
+		file_write("/proc/sys/vm/compact_memory", "1");
+		mem = make_populated(kind, size);
+	}
 	if (!has_its_folios(&mem))
 		fail("the kernel did not give %s", kinds[kind].name);
 	return mem;

@@ -84,9 +84,12 @@ static bool had_enough(struct runner *runners, size_t nr)
 {
 	size_t i;
 
-	for (i = 0; i < nr; i++)
-		if (atomic_load(&runners[i].rounds) < runners[i].least)
+	for (i = 0; i < nr; i++) {
+		unsigned int rounds = atomic_load(&runners[i].rounds);
+
+		if (!rounds || rounds < runners[i].least)
 			return false;
+	}
 	return true;
 }
 
@@ -680,7 +683,9 @@ PROMISE(race_signals_against_all_calls,
 	"under a rain of signals that have handlers, no call fails")
 {
 	struct sigaction action = { .sa_handler = on_alarm };
-	struct itimerval rain = { { 0, 1500 }, { 0, 1500 } }, dry = {};
+	/* Where a signal takes longer, there would be time for nothing else. */
+	const int often = kernel_looks_closely() ? 15000 : 1500;
+	struct itimerval rain = { { 0, often }, { 0, often } }, dry = {};
 	long end = now_ms() + MILLISECONDS;
 	int device = device_open(), rounds = 0;
 
@@ -748,31 +753,34 @@ static int interrupted_ioctls(void)
 	return n;
 }
 
+static bool ends_early(const struct dmabufx_segment *segments, __u32 nr)
+{
+	long full = create_in_child(segments, nr, 0), killed;
+	int before = interrupted_ioctls();
+
+	watch_interrupted_ioctls("1");
+	killed = create_in_child(segments, nr, full / 10 + 1);
+	watch_interrupted_ioctls("0");
+	note("%ld ms of CPU time for all of it, %ld ms when killed early", full, killed);
+	return 0 <= killed && killed <= full * 6 / 10 && interrupted_ioctls() == before + 1;
+}
+
 static void ends_when_killed(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, KIB(64));
 	/* Seconds, on a kernel that looks closely as well. */
 	const __u32 nr = kernel_looks_closely() ? 8000 : 200000;
 	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
-	long full, killed = -1;
-	int before, tries;
+	int left = 20;
 	__u32 i;
 
 	check(segments);
 	for (i = 0; i < nr; i++)
 		segments[i] = segment(&mem, i * 7 % 16 * PAGE, PAGE);
-	full = create_in_child(segments, nr, 0);
-	before = interrupted_ioctls();
-	watch_interrupted_ioctls("1");
-	/* On a busy machine the signal may come when all is over. */
-	for (tries = 0; killed < 0 && tries < 10; tries++)
-		killed = create_in_child(segments, nr, full / 10 + 1);
-	check_le(0, killed);
-	watch_interrupted_ioctls("0");
-	check_eq(interrupted_ioctls(), before + 1);
-	note("%s: %ld ms of CPU time for all of it, %ld ms when killed early",
-	     memory_name(kind), full, killed);
-	check_le(killed, full * 6 / 10);
+	/* On a busy machine the signal may come before the call, or when all is over. */
+	while (!ends_early(segments, nr))
+		if (!--left)
+			fail("%s: no kill ends a create early", memory_name(kind));
 	free(segments);
 }
 
@@ -1004,13 +1012,15 @@ PROMISE(written_memory_survives_collapse,
 {
 	struct collapse c = { .mem = memory_make(SHMEM_4K, COLLAPSED) };
 	long end = now_ms() + 2 * MILLISECONDS;
-	unsigned int round;
+	unsigned int round, tries;
 
 	c.map = map_at_aligned_place(c.mem.fd, COLLAPSED, COLLAPSED, MAP_SHARED);
 	pthread_barrier_init(&c.start, NULL, 2);
-	/* Alone, to know how long it takes. */
-	fill_small_pages(&c);
-	collapse(&c);
+	/* Alone, to know how long it takes; others may hold a page for a moment. */
+	for (tries = 0; !c.done && tries < 20; tries++) {
+		fill_small_pages(&c);
+		collapse(&c);
+	}
 	check_eq(c.done, 1u);
 	for (round = 1; now_ms() < end || round <= 50; round++)
 		create_during_collapse(&c, round);

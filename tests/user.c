@@ -995,7 +995,7 @@ static void wait_for_fault(int uffd)
 	struct pollfd ready = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg message;
 
-	check_eq(poll(&ready, 1, 20000), 1);
+	check_eq(poll(&ready, 1, 60000), 1);
 	check_eq(read(uffd, &message, sizeof(message)), sizeof(message));
 	check_eq(message.event, UFFD_EVENT_PAGEFAULT);
 }

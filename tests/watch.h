@@ -27,7 +27,7 @@ extern const char * const counter_name[NR_COUNTERS];
 void counters_read(struct counters *now);
 
 /*
- * Waits up to two seconds for the counters to come back to @before, since
+ * Waits up to twenty seconds for the counters to come back to @before, since
  * much is freed late. Returns the first one that does not, or -1.
  */
 int counters_settle(const struct counters *before, struct counters *now);

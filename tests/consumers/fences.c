@@ -19,8 +19,13 @@
 #include "harness.h"
 #include "operations.h"
 
-/* Long enough for whoever would not wait; a fence of vgem lasts 10 s. */
+/*
+ * Milliseconds: enough for whoever would not wait; well before a fence of vgem is given up,
+ * which is after 10 s; and for who waits no more, however slow.
+ */
 #define A_WHILE 300
+#define SOON 5000
+#define LONG 60000
 
 struct fence {
 	int card;
@@ -78,14 +83,14 @@ PROMISE(fence_poll_waits,
 	check_eq(events_of(canvas.fd, POLLIN, A_WHILE), 0);
 	check_eq(events_of(canvas.fd, POLLOUT, 0), 0);
 	signal_fence(&fence);
-	check_eq(events_of(canvas.fd, POLLIN, 5000), POLLIN);
-	check_eq(events_of(canvas.fd, POLLOUT, 5000), POLLOUT);
+	check_eq(events_of(canvas.fd, POLLIN, LONG), POLLIN);
+	check_eq(events_of(canvas.fd, POLLOUT, LONG), POLLOUT);
 
 	fence = attach_fence(canvas.fd, false);
 	check_eq(events_of(canvas.fd, POLLIN, 0), POLLIN);
 	check_eq(events_of(canvas.fd, POLLOUT, A_WHILE), 0);
 	signal_fence(&fence);
-	check_eq(events_of(canvas.fd, POLLOUT, 5000), POLLOUT);
+	check_eq(events_of(canvas.fd, POLLOUT, LONG), POLLOUT);
 	canvas_free(&canvas);
 }
 
@@ -119,7 +124,7 @@ PROMISE(fence_comes_out_as_sync_file,
 	check_eq(events_of(before_reading, POLLIN, 0), POLLIN);
 	check_eq(events_of(before_writing, POLLIN, A_WHILE), 0);
 	signal_fence(&fence);
-	check_eq(events_of(before_writing, POLLIN, 5000), POLLIN);
+	check_eq(events_of(before_writing, POLLIN, LONG), POLLIN);
 	close(before_reading);
 	close(before_writing);
 	canvas_free(&canvas);
@@ -145,13 +150,13 @@ PROMISE(fence_goes_in_as_sync_file,
 
 	check_eq(events_of(canvas.fd, POLLIN, A_WHILE), 0);
 	signal_fence(&fence);
-	check_eq(events_of(canvas.fd, POLLIN, 5000), POLLIN);
+	check_eq(events_of(canvas.fd, POLLIN, LONG), POLLIN);
 
 	fence = import_fence(&other, canvas.fd, false);
 	check_eq(events_of(canvas.fd, POLLIN, 0), POLLIN);
 	check_eq(events_of(canvas.fd, POLLOUT, A_WHILE), 0);
 	signal_fence(&fence);
-	check_eq(events_of(canvas.fd, POLLOUT, 5000), POLLOUT);
+	check_eq(events_of(canvas.fd, POLLOUT, LONG), POLLOUT);
 	canvas_free(&other);
 	canvas_free(&canvas);
 }
@@ -178,7 +183,7 @@ static void expect_wait(struct canvas *canvas, struct fence *fence,
 	check_eq(events_of(process, POLLIN, A_WHILE), 0);
 	check_eq(operations_count(canvas->fd, "begin_cpu_access"), 0);
 	signal_fence(fence);
-	check_eq(events_of(process, POLLIN, 5000), POLLIN);
+	check_eq(events_of(process, POLLIN, LONG), POLLIN);
 	check_eq(operations_count(canvas->fd, "begin_cpu_access"), 1);
 	join_child(pid);
 	close(process);
@@ -200,7 +205,7 @@ PROMISE(fence_delays_cpu_access,
 	/* A CPU that reads does not disturb a device that reads. */
 	fence = attach_fence(canvas.fd, false);
 	process = start_cpu_access(canvas.fd, DMA_BUF_SYNC_READ, &pid);
-	check_eq(events_of(process, POLLIN, 5000), POLLIN);
+	check_eq(events_of(process, POLLIN, SOON), POLLIN);
 	join_child(pid);
 	close(process);
 	signal_fence(&fence);
@@ -226,7 +231,7 @@ PROMISE(bounced_data_waits_for_fence,
 		       canvas.size);
 	check(!memcmp(canvas.mem.map, canvas.want, PAGE));
 	signal_fence(&fence);
-	check_eq(events_of(process, POLLIN, 5000), POLLIN);
+	check_eq(events_of(process, POLLIN, LONG), POLLIN);
 	join_child(pid);
 	close(process);
 	memcpy(canvas.want, other.want, canvas.size);

@@ -126,7 +126,7 @@ static void flip_to(const struct display *display, const struct screen *screen)
 	if (drmModePageFlip(display->fd, display->crtc, screen->framebuffer,
 			    DRM_MODE_PAGE_FLIP_EVENT, NULL))
 		fail("PageFlip: %s", errno_name(errno));
-	check_eq(poll(&ready, 1, 10000), 1);
+	check_eq(poll(&ready, 1, 60000), 1);
 	drmHandleEvent(display->fd, &context);
 }
 
