@@ -762,7 +762,7 @@ static bool ends_early(const struct dmabufx_segment *segments, __u32 nr)
 	killed = create_in_child(segments, nr, full / 10 + 1);
 	watch_interrupted_ioctls("0");
 	note("%ld ms of CPU time for all of it, %ld ms when killed early", full, killed);
-	return 0 <= killed && killed <= full * 6 / 10 && interrupted_ioctls() == before + 1;
+	return killed >= 0 && killed <= full * 6 / 10 && interrupted_ioctls() == before + 1;
 }
 
 static void ends_when_killed(enum memory_kind kind)
