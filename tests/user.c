@@ -1172,7 +1172,7 @@ PROMISE(user_memory_changes_during_creates,
 	"a thread that unmaps, protects and forks meanwhile makes creates fail at most")
 {
 	struct player p = { .mem = memory_make(ANON_4K, KIB(256)) };
-	int device = device_open(), made = 0, rounds = 1500, i;
+	int device = device_open(), made = 0, rounds = repeats(1500), i;
 	struct dmabufx_segment seg = segment(&p.mem, 0, KIB(256));
 	pthread_t thread;
 
