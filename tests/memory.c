@@ -289,7 +289,7 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 	long pages = (size + folio - 1) / folio;
 	struct memory mem;
 	char path[128];
-	int tries;
+	int left = 3;
 
 	if (kinds[kind].memfd_flags | kinds[kind].map_flags) {
 		snprintf(path, sizeof(path),
@@ -300,15 +300,15 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 	}
 
 	mem = make_populated(kind, size);
-	/* What is free may be in pieces. */
-	for (tries = 0; !has_its_folios(&mem) && tries < 3; tries++) {
+	while (!has_its_folios(&mem)) {
+		if (!left--)
+			fail("the kernel did not give %s", kinds[kind].name);
+		/* What is free may be in pieces. */
 		memory_free(&mem);
 		file_write("/proc/sys/vm/drop_caches", "3");
 		file_write("/proc/sys/vm/compact_memory", "1");
 		mem = make_populated(kind, size);
 	}
-	if (!has_its_folios(&mem))
-		fail("the kernel did not give %s", kinds[kind].name);
 	return mem;
 }
 

@@ -112,9 +112,8 @@ static void set_control(int fd, const char *name_end, int value)
 		must(ioctl(fd, VIDIOC_G_CTRL, &control));
 		stayed = control.value == value ? stayed + 1 : 0;
 	}
-	if (stayed)
-		return;
-	fail("vivid takes back %s", name_end);
+	if (stayed < 4)
+		fail("vivid takes back %s", name_end);
 }
 
 static void set_format(struct video *video)
