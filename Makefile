@@ -34,6 +34,7 @@ help:
 	@echo '  make guest      a shell in the guest, module loaded'
 	@echo '  make build      modules for every kernel, and programs, into build/'
 	@echo '  make deb        Debian packages, into build/deb'
+	@echo '  make configs    modules for Linux configured in many ways, before a release'
 	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
 	@echo '  make lab-clean  remove the lab'\''s cache'
 	@echo
@@ -98,6 +99,9 @@ stress:
 deb:
 	@packaging/deb
 
+configs:
+	@lab/lab configs
+
 lint:
 	@lab/lint
 
@@ -158,6 +162,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
-	igt-mutations mutations fuzz stress bench bench-docs guest build deb lint lab-clean \
-	modules modules_install install install-programs install-rules install-dkms-source dkms \
+	igt-mutations mutations fuzz stress bench bench-docs guest build deb configs lint \
+	lab-clean modules modules_install install install-programs install-rules install-dkms-source dkms \
 	uninstall uninstall-dkms uninstall-rules clean

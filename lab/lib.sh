@@ -116,3 +116,18 @@ files_compiled() {
 igt_dir() {
 	echo "/opt/igt-$(sha256sum <"$lab/make-igt" | cut -c 1-8)"
 }
+
+# link_sources TREE: links in TREE to the sources of the checkout that we are in, which
+# is at /src, so that every kernel has its own objects, and none that somebody's make
+# modules left there.
+link_sources() {
+	local tree=$1 file
+
+	find Kbuild bench/kernel drivers examples/kexport include uapi -type f \
+		\( -name '*.[chS]' -o -name Kbuild \) ! -name '*.mod.c' |
+	while read -r file; do
+		mkdir -p "$tree/$(dirname "$file")"
+		ln -sf "/src/$file" "$tree/$file"
+	done
+	find "$tree" -xtype l -delete
+}
