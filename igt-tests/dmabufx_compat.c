@@ -120,10 +120,25 @@ static void test_cloexec(int device)
 
 /**
  * SUBTEST: access-mode
- * Description: The descriptor is for reading and writing, as the memfd's own mode is not
- *	asked for
+ * Description: The descriptor is for reading and writing
  */
 static void test_access_mode(int device)
+{
+	int memfd = dmabufx_memfd(SIZE, F_SEAL_SHRINK), fd;
+
+	fd = __udmabuf_create(device, memfd, 0, SIZE, UDMABUF_FLAGS_CLOEXEC);
+	igt_assert_lte(0, fd);
+	igt_assert_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+	close(fd);
+	close(memfd);
+}
+
+/**
+ * SUBTEST: open-mode
+ * Description: A memfd opened read-only makes a descriptor that is read-only, and one
+ *	opened write-only makes none
+ */
+static void test_open_mode(int device)
 {
 	int memfd = dmabufx_memfd(SIZE, F_SEAL_SHRINK), only, fd;
 	char path[64];
@@ -133,8 +148,14 @@ static void test_access_mode(int device)
 	igt_assert_lte(0, only);
 	fd = __udmabuf_create(device, only, 0, SIZE, UDMABUF_FLAGS_CLOEXEC);
 	igt_assert_lte(0, fd);
-	igt_assert_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+	igt_assert_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	igt_assert_eq(__dmabufx_mmap(fd, PROT_WRITE, MAP_SHARED, 0, PAGE), -EACCES);
 	close(fd);
+	close(only);
+
+	only = open(path, O_WRONLY | O_CLOEXEC);
+	igt_assert_lte(0, only);
+	igt_assert_eq(__udmabuf_create(device, only, 0, SIZE, 0), -EACCES);
 	close(only);
 	close(memfd);
 }
@@ -537,6 +558,7 @@ static const struct dmabufx_subtest subtests[] = {
 	{ "create-list", "Check that ranges are strung together in order", test_create_list },
 	{ "cloexec", "Check what flags mean", test_cloexec },
 	{ "access-mode", "Check that buffers can be written", test_access_mode },
+	{ "open-mode", "Check that a memfd's mode is the buffer's", test_open_mode },
 	{ "exporter-name", "Check the name that compositors look for", test_exporter_name },
 	{ "unaligned", "Check that buffers consist of whole pages", test_unaligned },
 	{ "empty", "Check that nothing makes no buffer", test_empty },

@@ -128,6 +128,46 @@ PROMISE(abi_fd_is_read_write, "the dma-buf's access mode is O_RDWR")
 	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
 }
 
+/* The same memory by another open file. */
+static int reopened(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return must(open(path, flags | O_CLOEXEC));
+}
+
+/* Nobody can write through this one. */
+static void is_read_only(int fd, const struct memory *mem)
+{
+	char *map;
+
+	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDONLY);
+	must_fail(EACCES, mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	map = must(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0));
+	pattern_check(map, 1, mem->id, 0, PAGE, "mmap");
+	must_fail(EACCES, mprotect(map, PAGE, PROT_READ | PROT_WRITE));
+	must(munmap(map, PAGE));
+	must(close(fd));
+}
+
+PROMISE(abi_read_only_memfd_makes_a_read_only_buffer,
+	"who may only read a memfd, or one of several, gets a buffer that nobody can write")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item read_only = item(&mem, 0, PAGE);
+	struct udmabuf_create_item first[] = { read_only, item(&mem, PAGE, PAGE) };
+	struct udmabuf_create_item last[] = { item(&mem, 0, PAGE), read_only };
+	int device = device_open();
+
+	read_only.memfd = reopened(mem.fd, O_RDONLY);
+	first[0].memfd = read_only.memfd;
+	last[1].memfd = read_only.memfd;
+	is_read_only(must(try_create(device, read_only, 0)), &mem);
+	is_read_only(must(try_create_list(device, first, 2, 0)), &mem);
+	is_read_only(must(try_create_list(device, last, 2, 0)), &mem);
+}
+
 PROMISE(abi_fdinfo_names_udmabuf,
 	"fdinfo says 'exp_name: udmabuf', by which compositors know such buffers")
 {
@@ -417,6 +457,35 @@ PROMISE(abi_refuses_hugetlbfs_file,
 	refuses_fd(EINVAL, file_in("hugetlbfs", MIB(2)));
 }
 
+PROMISE(abi_refuses_write_only_memfd,
+	"a memfd opened write-only is EACCES: the dma-buf could be read")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	refuses_fd(EACCES, reopened(mem.fd, O_WRONLY));
+}
+
+PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
+	"a memfd that ends inside of a page is taken to the page's end, as KWin wants, not beyond")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
+	struct udmabuf_create_item all = item(&mem, 0, KIB(68));
+	char *map, *zeros = calloc(1, PAGE);
+	int device = device_open();
+
+	must(ftruncate(mem.fd, KIB(64) + 100));
+	all.size = KIB(72);
+	must_fail(EINVAL, try_create(device, all, 0));
+	all.size = KIB(68);
+	map = map_dma_buf(must(try_create(device, all, 0)), 0, KIB(68));
+	pattern_check(map, 1, mem.id, 0, KIB(64), "mmap");
+	check(zeros);
+	check(!memcmp(map + KIB(64), zeros, PAGE));
+	map_dma_buf(must(try_create_list(device, &all, 1, 0)), 0, KIB(68))[KIB(64)] = 1;
+	check_eq(map[KIB(64)], 1);
+	free(zeros);
+}
+
 static int memfd_with_seals(int seals)
 {
 	int fd = must(memfd_create("dmabufx-tests",
@@ -446,7 +515,10 @@ PROMISE(abi_refuses_memfd_without_sealing,
 PROMISE(abi_refuses_write_sealed_memfd,
 	"a memfd with F_SEAL_WRITE is EINVAL: the dma-buf would be writable")
 {
-	refuses_fd(EINVAL, memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE));
+	int fd = memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE);
+
+	refuses_fd(EINVAL, fd);
+	refuses_fd(EINVAL, reopened(fd, O_RDONLY));
 }
 
 PROMISE(abi_refuses_future_write_sealed_memfd,

@@ -11,6 +11,7 @@
 
 #include "buffer.h"
 #include "harness.h"
+#include "watch.h"
 
 #define CHUNK KIB(64)
 
@@ -52,6 +53,48 @@ int try_create_list(int device, const struct udmabuf_create_item *items,
 	free(list);
 	errno = error;
 	return fd;
+}
+
+int kernel_mappings(__u64 pages)
+{
+	FILE *info = fopen("/proc/vmallocinfo", "re");
+	unsigned long from, to, size;
+	char line[512];
+	int n = 0;
+
+	check(info);
+	while (fgets(line, sizeof(line), info)) {
+		if (!strstr(line, "[dmabufx]") || !strstr(line, " vmap"))
+			continue;
+		if (sscanf(line, "0x%lx-0x%lx %lu", &from, &to, &size) != 3)
+			fail("what is %s", line);
+		/* A page that nothing may be in belongs to it. */
+		n += !pages || size == (pages + 1) * PAGE;
+	}
+	fclose(info);
+	return n;
+}
+
+int importer_that_leaves(__u64 pages)
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
+	__u64 size = file_number("/proc/meminfo", "MemTotal:") * KIB(1) - pages * PAGE;
+	unsigned int nr = (size + MIB(2) - 1) / MIB(2), i;
+	struct udmabuf_create_item *items = calloc(nr, sizeof(*items));
+	int importer = importer_open(), device = device_open(), fd;
+
+	check(items);
+	/* Backwards, so that they stay apart. */
+	for (i = 0; i < nr; i++, size -= MIB(2))
+		items[i] = item(&mem, i % 2 ? 0 : MIB(2), size < MIB(2) ? size : MIB(2));
+	fd = must(try_create_list(device, items, nr, UDMABUF_FLAGS_CLOEXEC));
+	importer_attach(importer, fd);
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	must(close(fd));
+	must(close(device));
+	memory_free(&mem);
+	free(items);
+	return importer;
 }
 
 struct udmabuf_create_item item(const struct memory *mem, __u64 offset,

@@ -122,6 +122,15 @@ void importer_read(int importer, __u32 via, __u64 offset, void *to,
 void importer_write(int importer, __u32 via, __u64 offset,
 		    const void *from, size_t len);
 
+/* Kernel mappings that dmabufx has: of this many pages, or all for 0. */
+int kernel_mappings(__u64 pages);
+
+/*
+ * An importer with a kernel mapping of so many pages of a little memory that beside it
+ * there is room for @pages of others.
+ */
+int importer_that_leaves(__u64 pages);
+
 /**
  * struct way - a way into a buffer's memory
  * @name: for messages

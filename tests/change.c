@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/memfd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,26 +122,184 @@ PROMISE(change_page_of_a_folio_breaks_under_a_buffer,
 	breaks_under_a_buffer(ANON_2M, MIB(2));
 }
 
-PROMISE(change_broken_page_is_exported_and_not_mapped,
-	"a buffer of a memfd with a broken page is SIGBUS there, and whole elsewhere")
-{
-	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(2));
-	const __u64 bad = MIB(1);
-	__u64 frame = page_frame(mem.map + bad);
-	int signals[4] = {}, fd, i;
-	char *map;
+/* Kinds of which a page can break, with and without a memfd. */
+static const enum memory_kind breakable[] = {
+	SHMEM_4K, SHMEM_64K, SHMEM_2M, HUGETLB_2M,
+	ANON_4K, ANON_64K, ANON_2M, ANON_HUGETLB_2M,
+};
 
-	memory_unmap(&mem);
+static bool is_hugetlb(enum memory_kind kind)
+{
+	return kind == HUGETLB_2M || kind == ANON_HUGETLB_2M;
+}
+
+/* Where the page that shall break is, from @start: it is the first of a huge page. */
+static __u64 bad_page(enum memory_kind kind, __u64 start)
+{
+	return start + (is_hugetlb(kind) ? 0 : 21 * PAGE);
+}
+
+/* What came of a request: 0, or the error and what it says. */
+struct answer {
+	int error;
+	__u32 reason;
+	__u32 segment;
+};
+
+static struct answer ask(const struct dmabufx_segment *segments, __u32 nr, __u32 flags)
+{
+	struct dmabufx_create req = request(segments, nr, flags);
+	int device = device_open(), fd = try_request(device, &req);
+	struct answer answer = { fd < 0 ? errno : 0, req.reason, req.failed_segment };
+
+	if (fd >= 0)
+		must(close(fd));
+	must(close(device));
+	return answer;
+}
+
+static void is_refused(struct answer answer, __u32 segment)
+{
+	check_eq(answer.error, EHWPOISON);
+	check_eq(answer.reason, DMABUFX_REASON_POISONED);
+	check_eq(answer.segment, segment);
+}
+
+static int error_of_udmabuf(const struct memory *mem)
+{
+	int device = device_open(), error = EHWPOISON;
+
+	if (mem->fd >= 0) {
+		int fd = try_create(device, item(mem, 0, mem->size), 0);
+
+		error = fd < 0 ? errno : 0;
+		if (fd >= 0)
+			must(close(fd));
+	}
+	must(close(device));
+	return error;
+}
+
+/* @held: while another buffer has it, so that its folio stays whole. */
+static void broken_makes_no_buffer(enum memory_kind kind, bool held)
+{
+	struct memory mem = memory_make_patterned(kind, MIB(4));
+	const __u64 bad = bad_page(kind, MIB(2)), frame = page_frame(mem.map + bad);
+	struct dmabufx_segment halves[] = {
+		segment(&mem, 0, MIB(2)), segment(&mem, MIB(2), MIB(2)),
+	};
+	struct dmabufx_segment beside[] = {
+		segment(&mem, bad + PAGE, PAGE), segment(&mem, MIB(4) - PAGE, PAGE),
+	};
+	struct answer writable, read_only, good, neighbours;
+	int fd = held ? create_of(halves, 2) : -1, old;
+
+	note("%s%s", memory_name(kind), held ? ", held" : "");
+	if (mem.fd >= 0)
+		memory_unmap(&mem);
 	page_poison(frame);
-	fd = create(&mem, 0, mem.size);
-	map = map_dma_buf(fd, 0, mem.size);
-	judge_broken(fd, map, &mem, bad, signals);
-	must(munmap(map, mem.size));
-	must(close(fd));
+	writable = ask(halves, 2, 0);
+	read_only = ask(halves, 2, DMABUFX_CREATE_READ_ONLY);
+	good = ask(halves, 1, 0);
+	neighbours = ask(beside, 2, 0);
+	old = error_of_udmabuf(&mem);
+
+	/* Judged when all is well again, for those who come after us. */
+	if (held)
+		must(close(fd));
 	memory_free(&mem);
 	page_unpoison(frame);
-	for (i = 0; i < 4; i++)
-		check_eq(signals[i], SIGBUS);
+	is_refused(writable, 1);
+	is_refused(read_only, 1);
+	check_eq(good.error, 0);
+	check_eq(old, EHWPOISON);
+	/* Huge pages of hugetlb break as a whole. */
+	if (is_hugetlb(kind))
+		is_refused(neighbours, 0);
+	else
+		check_eq(neighbours.error, 0);
+}
+
+PROMISE(change_broken_memory_makes_no_buffer,
+	"a request with a broken page is EHWPOISON and says where; pages beside it are good")
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(breakable); i++) {
+		/* The kernel would take such a page out of the pool for good. */
+		if (breakable[i] != ANON_HUGETLB_2M)
+			broken_makes_no_buffer(breakable[i], false);
+		broken_makes_no_buffer(breakable[i], true);
+	}
+}
+
+static int error_of_map(int importer)
+{
+	struct dmabufx_importer_map map = { .dir = DMABUFX_IMPORTER_TO_DEVICE };
+
+	return try_importer_map(importer, &map) ? errno : 0;
+}
+
+static int error_of_vmap(int importer)
+{
+	return ioctl(importer, DMABUFX_IMPORTER_VMAP, 0) ? errno : 0;
+}
+
+static void broken_is_mapped_no_more(enum memory_kind kind)
+{
+	struct memory mem = memory_make_patterned(kind, MIB(4));
+	struct memory other = memory_make_patterned(kind, MIB(4));
+	const __u64 frame = page_frame(mem.map + bad_page(kind, 0));
+	struct dmabufx_segment halves[] = {
+		segment(&mem, MIB(2), MIB(2)), segment(&mem, 0, MIB(2)),
+	};
+	struct dmabufx_segment whole = segment(&other, 0, MIB(4));
+	int fd = create_of(halves, 2), fine = create_of(&whole, 1);
+	int fresh = importer_open(), used = importer_open();
+	int errors[5], i, kept;
+
+	note("%s", memory_name(kind));
+	importer_attach(fresh, fd);
+	importer_attach(used, fd);
+	importer_do(used, DMABUFX_IMPORTER_VMAP, 0);
+	importer_do(used, DMABUFX_IMPORTER_VUNMAP, 0);
+	importer_map(used, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	importer_do(used, DMABUFX_IMPORTER_UNMAP, 0);
+	check_eq(kernel_mappings(1024), 1);
+	if (mem.fd >= 0)
+		memory_unmap(&mem);
+	page_poison(frame);
+	errors[0] = error_of_map(fresh);
+	errors[1] = error_of_vmap(fresh);
+	kept = kernel_mappings(1024);
+	errors[2] = error_of_map(used);
+	errors[3] = error_of_vmap(used);
+	errors[4] = error_of_map(fresh);
+	/* What is well stays so. */
+	shown(fine, &other, 0, MIB(4));
+
+	/* Judged when all is well again, for those who come after us. */
+	must(close(fresh));
+	must(close(used));
+	must(close(fd));
+	must(close(fine));
+	memory_free(&other);
+	memory_free(&mem);
+	page_unpoison(frame);
+	for (i = 0; i < 5; i++)
+		check_eq(errors[i], EHWPOISON);
+	check_eq(kept, 0);
+}
+
+PROMISE(change_broken_memory_is_mapped_no_more,
+	"a buffer with a page that broke is mapped for no device and not for the kernel")
+{
+	size_t i;
+
+	/* The core does so whenever an exporter says no. */
+	expect_report(" dma_buf_vmap+");
+	for (i = 0; i < ARRAY_SIZE(breakable); i++)
+		broken_is_mapped_no_more(breakable[i]);
 }
 
 /* Memory that others want at this very place. */
@@ -310,6 +469,33 @@ PROMISE(change_metadata_is_charged,
 	group_remove();
 }
 
+PROMISE(change_lists_are_charged,
+	"the kernel's copy of a list of segments counts for the caller's memory cgroup")
+{
+	const size_t size = LIST_LIMIT * sizeof(struct dmabufx_segment);
+	struct dmabufx_segment *list = must(mmap(NULL, size, PROT_READ | PROT_WRITE,
+						 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE,
+						 -1, 0));
+	int device = device_open(), child;
+	long before;
+
+	group_make();
+	if (access(GROUP "/memory.peak", R_OK))
+		skip("needs memory.peak");
+	child = must(fork());
+	if (!child) {
+		struct dmabufx_create req = request(list, LIST_LIMIT, 0);
+
+		group_set("cgroup.procs", "0");
+		before = file_number(GROUP "/memory.peak", "");
+		refused(EINVAL, DMABUFX_REASON_EMPTY, LIST_LIMIT, device, &req);
+		check_le(before + (long)size, file_number(GROUP "/memory.peak", ""));
+		_exit(0);
+	}
+	join_child(child);
+	group_remove();
+}
+
 static void refused_for_memory(const struct dmabufx_segment *segments, __u32 nr)
 {
 	struct dmabufx_create req = request(segments, nr, 0);
@@ -363,6 +549,66 @@ PROMISE(change_full_cgroup_is_enomem,
 	join_child(child);
 	shown(fd, &mem, 0, KIB(64));
 	shown(create(&mem, 0, KIB(64)), &mem, 0, KIB(64));
+	group_remove();
+}
+
+static struct memory unmapped_hugetlb(size_t size)
+{
+	struct memory mem = { .kind = HUGETLB_2M, .folio = MIB(2), .size = size };
+
+	mem.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+						    MFD_HUGETLB | MFD_HUGE_2MB));
+	must(ftruncate(mem.fd, size));
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	return mem;
+}
+
+/* In a group that may have two huge pages, then that may reserve none. */
+static void fill_hugetlb_in_group(void)
+{
+	struct memory mem = unmapped_hugetlb(MIB(8));
+	struct dmabufx_segment all = segment(&mem, 0, MIB(8)), half = segment(&mem, 0, MIB(4));
+	struct dmabufx_create req = request(&all, 1, 0);
+	int device = device_open();
+
+	group_set("cgroup.procs", "0");
+	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 0, device, &req);
+	check_le(memory_populated(&mem), MIB(4));
+	memory_punch(&mem, 0, MIB(8));
+	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), 0);
+	must(close(create_of(&half, 1)));
+	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), MIB(4));
+	must(close(mem.fd));
+	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), 0);
+
+	group_set("hugetlb.2MB.rsvd.max", "0");
+	mem = unmapped_hugetlb(MIB(8));
+	all.fd = mem.fd;
+	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 0, device, &req);
+	check_eq(memory_populated(&mem), 0);
+	group_set("hugetlb.2MB.rsvd.max", "max");
+	group_set("hugetlb.2MB.max", "0");
+	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 0, device, &req);
+	check_eq(memory_populated(&mem), 0);
+	must(close(mem.fd));
+}
+
+PROMISE(change_hugetlb_cgroup_limits_holes,
+	"holes of hugetlb that a create fills count for its maker's hugetlb cgroup, and stop there")
+{
+	int child;
+
+	file_write(CGROUPS "cgroup.subtree_control", "+hugetlb");
+	group_make();
+	if (access(GROUP "/hugetlb.2MB.rsvd.max", W_OK))
+		skip("needs hugetlb cgroups");
+	group_set("hugetlb.2MB.max", "4M");
+	child = must(fork());
+	if (!child) {
+		fill_hugetlb_in_group();
+		_exit(0);
+	}
+	join_child(child);
 	group_remove();
 }
 

@@ -223,3 +223,53 @@ PROMISE(sync_while_devices_come_and_go,
 	for (i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 }
+
+/* Two processes, so that one has no record of its own in the buffer; one dies. */
+static void write_and_die(void *arg)
+{
+	int fd = create(arg, 0, PAGE), pid;
+
+	sync_start(fd, DMA_BUF_SYNC_WRITE);
+	pid = must(fork());
+	if (!pid) {
+		sync_start(fd, DMA_BUF_SYNC_WRITE);
+		_exit(0);
+	}
+	join_child(pid);
+	sync_start(fd, DMA_BUF_SYNC_WRITE);
+	must(close(fd));
+}
+
+PROMISE(sync_of_the_dead_leaves_nothing,
+	"brackets that nobody ended, and processes that died in them, leave no memory behind")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+
+	leaves_nothing(write_and_die, &mem, 60);
+}
+
+static void end_what_nobody_began(void *arg)
+{
+	int fd = create(arg, 0, PAGE), pid, i;
+
+	for (i = 0; i < 3; i++)
+		sync_end(fd, DMA_BUF_SYNC_RW);
+	pid = must(fork());
+	if (!pid) {
+		for (i = 0; i < 3; i++)
+			sync_start(fd, DMA_BUF_SYNC_WRITE);
+		_exit(0);
+	}
+	join_child(pid);
+	for (i = 0; i < 5; i++)
+		sync_end(fd, DMA_BUF_SYNC_WRITE);
+	must(close(fd));
+}
+
+PROMISE(sync_ends_without_begin,
+	"more ends than begins, of brackets of one's own and of others', do no harm")
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+
+	leaves_nothing(end_what_nobody_began, &mem, 40);
+}

@@ -763,12 +763,14 @@ PROMISE(create_rounds_the_ends_to_pages,
 }
 
 PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
-	"a memfd whose size is no multiple of a page can be taken to its end")
+	"a memfd whose size is no multiple of a page can be taken to its end, and its page's")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct dmabufx_segment all = segment(&mem, 0, KIB(64) + 800);
-	struct dmabufx_segment more = segment(&mem, 0, KIB(64) + 801);
+	struct dmabufx_segment page = segment(&mem, 0, KIB(68));
+	struct dmabufx_segment more = segment(&mem, 0, KIB(68) + 1);
 	struct dmabufx_create req;
+	char *zeros = calloc(1, PAGE);
 	int device = device_open();
 
 	must(ftruncate(mem.fd, KIB(64) + 800));
@@ -776,6 +778,11 @@ PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 	req = request(&more, 1, 0);
 	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
 	shows_at(create_of(&all, 1), 0, &mem, 0, mem.size);
+	/* The page exists as a whole, and so it is the buffer's either way. */
+	shows_at(create_of(&page, 1), 0, &mem, 0, mem.size);
+	check(zeros);
+	check(!memcmp(map_dma_buf(create_of(&page, 1), 0, KIB(68)) + KIB(64), zeros, PAGE));
+	free(zeros);
 }
 
 PROMISE(create_mixes_all_memory,

@@ -14,7 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <dmabufx.h>
+
 #include "../examples/kexport/kexport.h"
+#include "blocks.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -88,6 +91,28 @@ PROMISE(export_slab_is_not_for_processes,
 	shows_on_all_ways("kvmalloc", PAGE, false);
 }
 
+static void slab_is_seen_by_vmap(__u64 size)
+{
+	struct memory mem = { .folio = PAGE, .fd = -1, .size = size, .id = 78 };
+	const int before = kernel_mappings(size / PAGE);
+	struct part part;
+	struct buffer buf = get_buffer("kvmalloc", &mem, &part);
+
+	buffer_write(&buf, &way_device, 1);
+	buffer_verify(&buf, &way_vmap, 1);
+	check_eq(kernel_mappings(size / PAGE), before + 1);
+	buffer_free(&buf);
+	check_eq(kernel_mappings(size / PAGE), before);
+}
+
+/* There, copies to processes across the end of an object are fatal. */
+PROMISE(export_slab_is_not_seen_in_the_direct_map,
+	"memory of the slab allocator has a kernel mapping of its own, where objects do not end")
+{
+	slab_is_seen_by_vmap(PAGE);
+	slab_is_seen_by_vmap(2 * PAGE);
+}
+
 PROMISE(export_vmalloc, "memory of vmalloc() shows the same data on every way")
 {
 	shows_on_all_ways("vmalloc", PAGE, true);
@@ -100,6 +125,63 @@ PROMISE(export_pages, "pages of a bvec show the same data on every way")
 	shows_on_all_ways("pages", MIB(3) + 3 * PAGE, true);
 }
 
+static bool is_write_combined(int importer, const char *address)
+{
+	struct dmabufx_importer_entry entry = { .addr = (uintptr_t)address };
+
+	importer_do(importer, DMABUFX_IMPORTER_ENTRY, (uintptr_t)&entry);
+	return entry.write_combined;
+}
+
+static void is_mapped_as(const char *kind, bool write_combined)
+{
+	const size_t size = 20 * PAGE;
+	int importer = importer_open(), fd;
+	char *map;
+	size_t at;
+
+	fd = must(try_get(kind, (struct kexport_get) { .size = size }));
+	map = map_dma_buf(fd, 0, size);
+	/* One fault maps all of it. */
+	check_eq(map[7 * PAGE], 0);
+	for (at = 0; at < size; at += PAGE)
+		check_eq(is_write_combined(importer, map + at), write_combined);
+	must(munmap(map, size));
+	must(close(fd));
+}
+
+PROMISE(export_memory_keeps_its_type,
+	"processes map write-combined memory as the kernel does, page for page")
+{
+#ifdef __x86_64__
+	is_mapped_as("wc", true);
+	is_mapped_as("pages", false);
+	shows_on_all_ways("wc", MIB(1), true);
+#else
+	skip("memory of a type of its own is x86's");
+#endif
+}
+
+/* Pages of another type may be anywhere in there: an entry has one type. */
+PROMISE(export_memory_is_mapped_page_by_page,
+	"what a module lends is not mapped by huge entries where types are tracked")
+{
+#ifdef __x86_64__
+	int fd = must(try_get("kvmalloc", (struct kexport_get) { .size = MIB(4) }));
+	char *map;
+	size_t at;
+
+	trace_faults();
+	check_eq(dmabufx_map(fd, 0, MIB(4), PROT_READ, (void **)&map), 0);
+	for (at = 0; at < MIB(4); at += PAGE)
+		check_eq(map[at], 0);
+	check_eq(faults_mapped(PMD), 0);
+	check_eq(faults_mapped(PTE), 2);
+#else
+	skip("memory of a type of its own is x86's");
+#endif
+}
+
 static struct kexport_get memory_of_ours(const struct memory *mem)
 {
 	return (struct kexport_get) {
@@ -108,13 +190,14 @@ static struct kexport_get memory_of_ours(const struct memory *mem)
 	};
 }
 
-static __u64 user_locked(void)
+/* What counts for the user: private memory, and shared memory. */
+static __u64 user_pinned(void)
 {
 	int device = device_open();
-	__u64 locked = query(device).user_locked;
+	struct dmabufx_query q = query(device);
 
 	must(close(device));
-	return locked;
+	return q.user_locked + q.memfd_pinned;
 }
 
 static void shows_our_memory(enum memory_kind kind, __u64 size)
@@ -122,17 +205,17 @@ static void shows_our_memory(enum memory_kind kind, __u64 size)
 	struct memory mem = memory_make_patterned(kind, size);
 	struct part part = { .mem = &mem, .size = mem.size };
 	struct buffer buf = { .parts = &part, .nr_parts = 1, .size = mem.size, .importer = -1 };
-	__u64 locked = user_locked();
+	__u64 pinned = user_pinned();
 
 	buf.fd = must(try_get("user", memory_of_ours(&mem)));
-	check_eq(user_locked(), locked + mem.size);
+	check_eq(user_pinned(), pinned + mem.size);
 	buffer_verify(&buf, &way_mmap, 1);
 	buffer_verify(&buf, &way_device, 1);
 	pattern_fill(buf.map, 2, mem.id, 0, mem.size);
 	buffer_verify(&buf, &way_vmap, 2);
 	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the owner");
 	buffer_free(&buf);
-	check_eq(user_locked(), locked);
+	check_eq(user_pinned(), pinned);
 	memory_free(&mem);
 }
 
@@ -150,7 +233,7 @@ PROMISE(export_user_memory_is_refused,
 {
 	struct memory mem = memory_make_patterned(ANON_4K, MIB(1));
 	struct kexport_get get = memory_of_ours(&mem);
-	__u64 locked = user_locked();
+	__u64 pinned = user_pinned();
 	int fd;
 
 	get.size -= PAGE;
@@ -169,7 +252,7 @@ PROMISE(export_user_memory_is_refused,
 	must_fail(EFAULT, try_get("user", get));
 	get.offset = -MIB(1);
 	must_fail(EFAULT, try_get("user", get));
-	check_eq(user_locked(), locked);
+	check_eq(user_pinned(), pinned);
 }
 
 PROMISE(export_outlives_the_descriptor,
@@ -199,9 +282,11 @@ static void get_too_much(void *kind)
 	must_fail(ENOMEM, try_get(kind, (struct kexport_get) { .size = 1ULL << 42 }));
 }
 
-PROMISE(export_leaves_nothing, "a thousand exports, good and bad, leave no memory behind")
+PROMISE(export_leaves_nothing,
+	"a thousand exports, good and bad, leave no memory behind, and nobody holds the module")
 {
 	static char * const kinds[] = { "kvmalloc", "vmalloc", "pages" };
+	long holders = file_number("/sys/module/kexport/refcnt", "");
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -210,7 +295,13 @@ PROMISE(export_leaves_nothing, "a thousand exports, good and bad, leave no memor
 		check_le(kernel_memory_growth(get_too_much, kinds[i], 30, KIB(64)),
 			 KIB(64));
 	}
+	must_fail(EINVAL, try_get("file", (struct kexport_get) {
+		.size = PAGE,
+		.offset = 1ULL << 63,
+		.file = must(memfd_create("", MFD_CLOEXEC)),
+	}));
 	check_eq(file_number(FOLDER "live", ""), 0);
+	check_eq(file_number("/sys/module/kexport/refcnt", ""), holders);
 }
 
 static void writable_by_nobody(int fd, __u64 size)
@@ -221,18 +312,17 @@ static void writable_by_nobody(int fd, __u64 size)
 	must_fail(EACCES, mmap(NULL, size, PROT_WRITE, MAP_SHARED, fd, 0));
 	importer_attach(importer, fd);
 	must_fail(EACCES, try_importer_map(importer, &map));
+	must_fail(EINVAL, ioctl(importer, DMABUFX_IMPORTER_VMAP, 0));
 	must(close(importer));
 }
 
-/* What a descriptor that can be read only shows to devices and the kernel. */
+/* What a descriptor that can be read only shows to devices. */
 static void read_by_importer(int fd, void *to, size_t size, __u32 via)
 {
 	int importer = importer_open();
 
 	importer_attach(importer, fd);
 	importer_map(importer, DMABUFX_IMPORTER_TO_DEVICE);
-	if (via == DMABUFX_VIA_VMAP)
-		importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_read(importer, via, 0, to, size);
 	must(close(importer));
 }
@@ -267,7 +357,7 @@ PROMISE(export_file_shows_the_file,
 	check(!memcmp(map, want, size));
 	read_by_importer(fd, got, size, DMABUFX_VIA_SG);
 	check(!memcmp(got, want, size));
-	read_by_importer(fd, got, size, DMABUFX_VIA_VMAP);
+	read_by_importer(fd, got, size, DMABUFX_VIA_DEVICE);
 	check(!memcmp(got, want, size));
 	writable_by_nobody(fd, size);
 }
@@ -288,6 +378,43 @@ PROMISE(export_file_gives_the_pages_back,
 	check_eq(file_pages_that_stay(file, CACHED), CACHED / PAGE);
 	must(close(fd));
 	check_eq(file_pages_that_stay(file, CACHED), 0u);
+}
+
+/* Reads the file into the page cache; how many pages of it lie in the block. */
+static size_t cached_in_block(int file, size_t size, int block)
+{
+	char *map = must(mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0));
+	struct memory cached = memory_at(map, size);
+	size_t at, n;
+
+	for (at = 0; at < size; at += PAGE)
+		((volatile char *)map)[at];
+	n = block_pages_of(block, &cached);
+	must(munmap(map, size));
+	return n;
+}
+
+PROMISE(export_file_is_read_where_it_may_stay,
+	"a file that is read for a buffer is read to where no memory has to be movable")
+{
+	const size_t size = block_sample_size();
+	int file = file_on_disk(size), block, fd;
+	size_t before;
+
+	must(fsync(file));
+	block = block_make_movable();
+	before = cached_in_block(file, size, block);
+	check_eq(file_pages_that_stay(file, size), 0u);
+	fd = must(try_get("file", (struct kexport_get) {
+		.size = size,
+		.file = file,
+		.read_only = 1,
+	}));
+	check_eq(cached_in_block(file, size, block), 0);
+	check(block_can_go(block));
+	must(close(fd));
+	note("read by a program, %zu pages lie in the movable block", before);
+	check_le(1, before);
 }
 
 PROMISE(export_file_refuses_what_it_cannot,
@@ -353,6 +480,53 @@ PROMISE(export_file_of_memory, "shmem and hugetlb files can be written, too")
 	file_of_memory(HUGETLB_2M, MIB(4));
 }
 
+static int try_peek(int file, __u64 offset, void *to, __u64 size)
+{
+	int debugfs = open_kind("peek");
+	struct kexport_peek peek = {
+		.size = size,
+		.offset = offset,
+		.to = (uintptr_t)to,
+		.file = file,
+	};
+	int ret = ioctl(debugfs, KEXPORT_PEEK, &peek);
+	int error = errno;
+
+	close(debugfs);
+	errno = error;
+	return ret;
+}
+
+PROMISE(export_broken_memory_is_refused,
+	"a file with a broken page becomes no dma-buf and has no kernel address")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
+	struct kexport_get get = { .size = MIB(1), .file = mem.fd };
+	__u64 frame = page_frame(mem.map + KIB(512));
+	int fd = try_get("file", get), errors[3];
+	char *text = malloc(MIB(1));
+
+	must(fd);
+	check(text);
+	memory_unmap(&mem);
+	page_poison(frame);
+	errors[0] = try_get("file", get) < 0 ? errno : 0;
+	get.read_only = 1;
+	errors[1] = try_get("file", get) < 0 ? errno : 0;
+	errors[2] = try_peek(mem.fd, KIB(512) - 1, text, 2) < 0 ? errno : 0;
+	must(try_peek(mem.fd, 0, text, KIB(512)));
+	pattern_check(text, 1, mem.id, 0, KIB(512), "the kernel");
+
+	/* Judged when all is well again, for those who come after us. */
+	must(close(fd));
+	memory_free(&mem);
+	page_unpoison(frame);
+	check_eq(errors[0], EHWPOISON);
+	check_eq(errors[1], EHWPOISON);
+	check_eq(errors[2], EHWPOISON);
+	free(text);
+}
+
 PROMISE(export_file_keeps_what_is_cut_off,
 	"what is punched out of a file, or cut off it, stays in the buffer")
 {
@@ -386,23 +560,6 @@ PROMISE(export_file_respects_seals, "what is sealed against writing is exported 
 	map = must(mmap(NULL, MIB(1), PROT_READ, MAP_SHARED, fd, 0));
 	pattern_check(map, 1, mem.id, 0, MIB(1), "the buffer");
 	writable_by_nobody(fd, MIB(1));
-}
-
-static int try_peek(int file, __u64 offset, void *to, __u64 size)
-{
-	int debugfs = open_kind("peek");
-	struct kexport_peek peek = {
-		.size = size,
-		.offset = offset,
-		.to = (uintptr_t)to,
-		.file = file,
-	};
-	int ret = ioctl(debugfs, KEXPORT_PEEK, &peek);
-	int error = errno;
-
-	close(debugfs);
-	errno = error;
-	return ret;
 }
 
 /* Every pair of borders around pages and folios, from one byte on. */
@@ -488,6 +645,23 @@ PROMISE(export_takes_a_file_to_its_end,
 	fd = must(try_get("file", get));
 	check(!memcmp(map_dma_buf(fd, 0, 2 * PAGE), want, 2 * PAGE));
 	get.size = 3 * PAGE;
+	must_fail(ERANGE, try_get("file", get));
+}
+
+PROMISE(export_takes_a_file_of_any_size,
+	"a file as large as files can be has a beginning, and no page behind its last one")
+{
+	struct kexport_get get = { .size = PAGE, .file = memfd_create("huge", MFD_CLOEXEC) };
+	char got[8];
+
+	must(get.file);
+	must(ftruncate(get.file, INT64_MAX));
+	must(close(must(try_get("file", get))));
+	must(try_peek(get.file, 0, got, 8));
+	get.offset = 1ULL << 63;
+	must_fail(EINVAL, try_get("file", get));
+	get.offset = (1ULL << 63) - PAGE;
+	get.size = 2 * PAGE;
 	must_fail(ERANGE, try_get("file", get));
 }
 

@@ -17,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../examples/kexport/kexport.h"
@@ -807,7 +809,7 @@ PROMISE(fail_map, "mapping for a device survives every failure; unmapping never 
  */
 PROMISE(fail_vmap, "mapping for the kernel survives every failure; unmapping never fails")
 {
-	expect_report("at dma_buf_vmap+");
+	expect_report(" dma_buf_vmap+");
 	sweep_importer("vmap", subject_attach, call_vmap, vmapped_right, ENOMEM);
 	sweep_importer("vunmap", subject_vmap, call_vunmap, NULL, 0);
 }
@@ -1383,19 +1385,15 @@ static void insertion_off(void)
 	set("fail_function/inject", "!" INSERTION);
 }
 
-/*
- * Linux has a fault of its own here, up to 7.3 at least: memfd_alloc_folio() gives
- * back one reservation twice. HugePages_Rsvd is one too low from then on, for each
- * such failure, and filling holes of hugetlb may be ENOMEM. So this comes last, and
- * only as often as needed.
- */
 PROMISE(fail_insertion_of_huge_page,
-	"a create that fills a hole of hugetlb survives it if the page cache refuses the page")
+	"if the page cache refuses a page for a hole of hugetlb, the pool keeps its count")
 {
 	static const struct kind_of_failure insertion = {
 		"fail_function", insertion_on, insertion_off
 	};
-	static const int times[] = { 1, -1 };
+	static const int times[] = { 1, 2, -1 };
+	const char *reserved = "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages";
+	long before = file_number(reserved, "");
 	struct memory mem = memory_make_holes(HUGETLB_2M, MIB(4));
 	struct source s = { .device = device_open(), .nr_parts = 1,
 			    .untouched = true };
@@ -1405,4 +1403,110 @@ PROMISE(fail_insertion_of_huge_page,
 	memory_unmap(&mem);
 	s.parts[0] = (struct part){ .mem = &mem, .offset = MIB(1), .size = MIB(2) };
 	create_fails_with(&insertion, &s, times);
+	must(close(mem.fd));
+	check_eq(file_number(reserved, ""), before);
+}
+
+/* Loading, which somebody may already use who has seen a node. */
+
+#define NR_KINDS 3
+
+static void fail_between(const char *start, const char *end)
+{
+	static const char * const kinds[NR_KINDS] = {
+		DEBUGFS "failslab", DEBUGFS "fail_page_alloc", DEBUGFS "fail_usercopy",
+	};
+	size_t i;
+
+	for (i = 0; i < NR_KINDS; i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/require-start", kinds[i]);
+		check(file_write(path, start));
+		snprintf(path, sizeof(path), "%s/require-end", kinds[i]);
+		check(file_write(path, end));
+	}
+}
+
+/* From here on only what this function of the kernel's calls, or those that it calls, fails. */
+static void fail_only_in(const char *function)
+{
+	FILE *symbols = fopen("/proc/kallsyms", "re");
+	unsigned long long address, start = 0, end = ~0ULL;
+	char line[512], name[256], from[32], to[32];
+
+	check(symbols);
+	while (fgets(line, sizeof(line), symbols))
+		if (sscanf(line, "%llx %*c %255s", &address, name) == 2 &&
+		    !strcmp(name, function))
+			start = address;
+	check_eq(fseek(symbols, 0, SEEK_SET), 0);
+	while (fgets(line, sizeof(line), symbols)) {
+		address = strtoull(line, NULL, 16);
+		if (address > start && address < end)
+			end = address;
+	}
+	fclose(symbols);
+	check(start);
+	snprintf(from, sizeof(from), "%#llx", start);
+	snprintf(to, sizeof(to), "%#llx", end);
+	fail_between(from, to);
+}
+
+/* Whether a node of ours has come into being since the last look. */
+static bool node_was_seen(int watch)
+{
+	char events[4096] __attribute__((aligned(8)));
+	bool seen = false;
+	ssize_t size, at;
+
+	while ((size = read(watch, events, sizeof(events))) > 0) {
+		for (at = 0; at < size;) {
+			struct inotify_event *event = (void *)(events + at);
+
+			seen |= !strcmp(event->name, "dmabufx");
+			at += sizeof(*event) + event->len;
+		}
+	}
+	return seen;
+}
+
+static void load_works(void)
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+
+	close(create(&mem, 0, mem.size));
+	memory_free(&mem);
+	must(module_try_unload());
+}
+
+PROMISE(fail_loading_leaves_nobody_behind,
+	"the module is loaded, or fails to before anybody can have opened a node of it")
+{
+	int fail_nth = fail_nth_open(), watch, file, n, loaded = 0, failed = 0, ret;
+	bool happened = true;
+
+	if (!settings.module)
+		skip("needs --module");
+	file = must(open(settings.module, O_RDONLY | O_CLOEXEC));
+	watch = must(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+	must(inotify_add_watch(watch, "/dev", IN_CREATE));
+	must(module_try_unload());
+	fail_only_in("misc_register");
+	for (n = 1; happened && n < ENDLESS; n++) {
+		inject(fail_nth, n);
+		ret = syscall(SYS_finit_module, file, "serve_udmabuf=1", 0);
+		happened = injected(fail_nth);
+		if (node_was_seen(watch) && ret)
+			fail("failure %d came when there was a node", n);
+		if (!ret)
+			load_works();
+		loaded += !ret;
+		failed += !!ret;
+	}
+	fail_between("0", "0xffffffffffffffff");
+	check_le(n, ENDLESS - 1);
+	note("%d failures end the loading, %d do not", failed, loaded - 1);
+	check_le(1, failed);
+	module_load();
 }

@@ -25,7 +25,7 @@
 #define TEST_SECONDS 240
 
 /* How often --only and --without may be given. */
-#define MAX_PATTERNS 16
+#define MAX_PATTERNS 32
 
 enum {
 	EXIT_FAIL = 1,

@@ -2,6 +2,7 @@
 /* What the driver tells about itself and about a dma-buf. */
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -98,22 +99,25 @@ PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are tho
 {
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct memory small = memory_make(SHMEM_4K, MIB(1));
+	struct memory own = memory_make(ANON_4K, MIB(1));
 	const struct dmabufx_segment segments[] = {
 		segment(&huge, 0, MIB(2)),
 		user_segment(huge.map + MIB(2), MIB(1)),
 		segment(&small, 0, PAGE),
+		user_segment(own.map, KIB(512)),
 	};
-	struct dmabufx_create req = request(segments, 3, DMABUFX_CREATE_READ_ONLY);
+	struct dmabufx_create req = request(segments, 4, DMABUFX_CREATE_READ_ONLY);
 	struct dmabufx_info i = info(must(try_request(device_open(), &req)));
 
 	check_eq(i.flags, DMABUFX_INFO_READ_ONLY | DMABUFX_INFO_MEMFD | DMABUFX_INFO_USER);
-	check_eq(i.bytes, MIB(3) + PAGE);
+	check_eq(i.bytes, MIB(3) + KIB(512) + PAGE);
 	check_eq(i.smallest_folio, PAGE);
 	check_eq(i.largest_folio, MIB(2));
-	check_eq(i.memfd_bytes, MIB(2) + PAGE);
-	check_eq(i.user_bytes, MIB(1));
+	/* A memfd's memory is that, though it was named by address. */
+	check_eq(i.memfd_bytes, MIB(3) + PAGE);
+	check_eq(i.user_bytes, KIB(512));
 	check_le(2, i.runs);
-	check_le(i.runs, 3);
+	check_le(i.runs, 3 + KIB(512) / PAGE);
 	check_le(MIB(2), i.longest_run);
 }
 
@@ -126,6 +130,46 @@ PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driv
 	check_eq(i.runs, 1);
 	check_eq(i.longest_run, MIB(1));
 	check_eq(i.largest_folio, MIB(2));
+}
+
+/* Becomes somebody with nothing, or with all capabilities in a namespace of its own. */
+static void become_nobody(bool root_of_a_namespace)
+{
+	must(setresgid(65534, 65534, 65534));
+	must(setresuid(65534, 65534, 65534));
+	if (root_of_a_namespace)
+		must(unshare(CLONE_NEWUSER));
+}
+
+static void info_for_nobody(int device, int fd, bool root_of_a_namespace)
+{
+	struct dmabufx_info i = { .size = sizeof(i), .fd = fd, .runs = 9, .longest_run = 9 };
+	int child = must(fork());
+
+	if (!child) {
+		become_nobody(root_of_a_namespace);
+		must(ioctl(device, DMABUFX_IOC_INFO, &i));
+		check_eq(i.runs, 0);
+		check_eq(i.longest_run, 0);
+		/* What its owner knows anyway. */
+		check_eq(i.bytes, MIB(2));
+		check_eq(i.smallest_folio, MIB(2));
+		check_eq(i.largest_folio, MIB(2));
+		_exit(0);
+	}
+	join_child(child);
+}
+
+PROMISE(info_keeps_the_layout_to_itself,
+	"which pages are neighbours in memory is told to an administrator alone")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+	int device = device_open(), fd = create(&mem, 0, MIB(2));
+
+	check_eq(info(fd).runs, 1);
+	check_eq(info(fd).longest_run, MIB(2));
+	info_for_nobody(device, fd, false);
+	info_for_nobody(device, fd, true);
 }
 
 PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refused")

@@ -596,7 +596,7 @@ PROMISE(library_explains_limits, "of users and of memory")
 	must(file_write(limit_mib, before) ? 0 : -1);
 	bad(EDQUOT, ret);
 	told(&request, EDQUOT, 1,
-	     "this user would pin more of memfds than the driver's parameter memfd_limit_mib allows");
+	     "this user would pin more shared memory than the driver's parameter memfd_limit_mib allows");
 
 	must(seteuid(NOBODY));
 	limit(RLIMIT_MEMLOCK, KIB(512));

@@ -159,6 +159,38 @@ PROMISE(punched_hole_does_no_harm,
 	still_shows(fd, 1, mem.id);
 }
 
+/* Where a large folio is cut into, it stays the memfd's and the buffer's. */
+static void hole_in_a_folio_is_shared(enum memory_kind kind)
+{
+	struct memory mem = memory_make_patterned(kind, MIB(2));
+	const size_t hole = mem.folio / 2, size = PAGE;
+	char *zeros = calloc(1, PAGE), *map;
+	int fd = create(&mem, 0, mem.size);
+
+	check(zeros);
+	memory_punch(&mem, hole, size);
+	map = map_dma_buf(fd, 0, mem.size);
+	check(!memcmp(map + hole, zeros, size));
+	pattern_check(map, 1, mem.id, 0, hole, "mmap");
+	pattern_check(map + hole + size, 1, mem.id, hole + size, mem.size - hole - size,
+		      "mmap");
+	/* Whoever writes now, the other sees it. */
+	pattern_fill(map, 2, mem.id, 0, mem.size);
+	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the memfd");
+	must(munmap(map, mem.size));
+	must(close(fd));
+	memory_free(&mem);
+	free(zeros);
+}
+
+PROMISE(punched_hole_in_a_folio_is_zeros,
+	"a hole punched into a large folio becomes zeros in the buffer, which it stays shared with")
+{
+	hole_in_a_folio_is_shared(SHMEM_64K);
+	hole_in_a_folio_is_shared(SHMEM_2M);
+	hole_in_a_folio_is_shared(HUGETLB_2M);
+}
+
 static void write_seal_is_busy(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
@@ -524,6 +556,28 @@ PROMISE(module_stays_while_it_is_used,
 	check(access(settings.device, F_OK));
 	module_load();
 	close(create(&mem, 0, SIZE));
+}
+
+PROMISE(module_stays_while_a_stranger_exports,
+	"a dma-buf keeps both modules, also where its maker is not linked to this one")
+{
+	int importer, fd;
+	char *map;
+
+	if (!settings.module)
+		skip("needs --module");
+	importer = importer_open();
+	fd = must(ioctl(importer, DMABUFX_IMPORTER_EXPORT));
+	must(close(importer));
+	must_fail(EWOULDBLOCK, module_try_unload());
+	must_fail(EWOULDBLOCK, syscall(SYS_delete_module, "dmabufx_importer", O_NONBLOCK));
+	map = map_dma_buf(fd, 0, PAGE);
+	must(close(fd));
+	must_fail(EWOULDBLOCK, module_try_unload());
+	*map = 1;
+	must(munmap(map, PAGE));
+	must(module_try_unload());
+	module_load();
 }
 
 static void reload(void *unused)

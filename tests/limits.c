@@ -5,8 +5,10 @@
  * another uid and no capabilities.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/capability.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,7 +34,9 @@
 #define ALICE 4001
 #define BOB 4002
 
-#define PARAMETER "/sys/module/dmabufx/parameters/memfd_limit_mib"
+#define PARAMETERS "/sys/module/dmabufx/parameters/"
+#define PARAMETER PARAMETERS "memfd_limit_mib"
+#define TOTAL PARAMETERS "total_limit_mib"
 
 /* What a limited process works with: opened while root. */
 struct world {
@@ -45,7 +49,7 @@ static struct world make_world(void)
 {
 	return (struct world) {
 		.device = device_open(),
-		.memfd = memory_make(SHMEM_2M, MIB(8)),
+		.memfd = memory_make(SHMEM_4K, MIB(8)),
 		.own = memory_make(ANON_4K, MIB(8)),
 	};
 }
@@ -325,7 +329,7 @@ static void call_that_fails(void *arg)
 	struct fails *f = arg;
 	struct dmabufx_create req = request(f->segments, 3, 0);
 
-	refused(EBADF, DMABUFX_REASON_NOT_OPEN, 2, f->w.device, &req);
+	refused(EFAULT, DMABUFX_REASON_UNPINNABLE, 2, f->w.device, &req);
 }
 
 PROMISE(limit_failed_creates_charge_nothing,
@@ -335,7 +339,10 @@ PROMISE(limit_failed_creates_charge_nothing,
 
 	f.segments[0] = segment(&f.w.own, 0, KIB(64));
 	f.segments[1] = segment(&f.w.memfd, 0, KIB(64));
-	f.segments[2] = (struct dmabufx_segment){ .fd = -1, .size = PAGE };
+	/* All that can be seen before is, but not that a file has no such page. */
+	f.segments[2] = user_segment(must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+					       MAP_SHARED, memory_make(SHMEM_4K, PAGE).fd,
+					       0)) + PAGE, PAGE);
 	leaves_nothing(call_that_fails, &f, 1000);
 	run_as(ALICE, KIB(64)) {
 		int i;
@@ -458,23 +465,27 @@ PROMISE(limit_forgets_who_is_gone,
 /* memfd_limit_mib */
 
 /* Runs @run with the parameter set, and sets it back however that ends. */
-static void with_limit(const char *mib, void (*run)(struct world *w))
+static void with_parameter(const char *parameter, const char *mib,
+			   void (*run)(struct world *w))
 {
 	struct world w = make_world();
 	int child, status;
-	char before[32];
 
-	snprintf(before, sizeof(before), "%ld", file_number(PARAMETER, ""));
-	check(file_write(PARAMETER, mib));
+	check(file_write(parameter, mib));
 	child = must(fork());
 	if (!child) {
 		run(&w);
 		_exit(0);
 	}
 	must(waitpid(child, &status, 0));
-	check(file_write(PARAMETER, before));
+	check(file_write(parameter, "default"));
 	if (status)
 		fail("a child ended with status %#x", status);
+}
+
+static void with_limit(const char *mib, void (*run)(struct world *w))
+{
+	with_parameter(PARAMETER, mib, run);
 }
 
 static void by_all_calls(struct world *w)
@@ -606,13 +617,421 @@ PROMISE(limit_of_memfds_may_be_any_number,
 }
 
 PROMISE(limit_of_memfds_is_half_of_memory,
-	"the default is half of the machine's memory, and can be read")
+	"the default is half of the machine's memory, for all users three quarters; it can be read")
 {
-	long half = file_number("/proc/meminfo", "MemTotal:") / 2048;
-	long mib = file_number(PARAMETER, "");
+	long quarter = file_number("/proc/meminfo", "MemTotal:") / 4096;
 
-	check_le(half - half / 10, mib);
-	check_le(mib, half + half / 10);
+	/* In whole MiB. */
+	check_le(2 * quarter - 2, file_number(PARAMETER, ""));
+	check_le(file_number(PARAMETER, ""), 2 * quarter + 2);
+	check_le(3 * quarter - 3, file_number(TOTAL, ""));
+	check_le(file_number(TOTAL, ""), 3 * quarter + 3);
+}
+
+/* Takes some of the machine's memory away. Returns what brings it back, or -1. */
+static int take_memory_away(void)
+{
+	glob_t blocks;
+	int state = -1;
+	size_t i;
+
+	if (glob("/sys/devices/system/memory/memory*/state", 0, NULL, &blocks))
+		return -1;
+	/* What was used last is least likely to be there at the end. */
+	for (i = blocks.gl_pathc; state < 0 && i--;)
+		if (file_write(blocks.gl_pathv[i], "offline"))
+			state = must(open(blocks.gl_pathv[i], O_WRONLY));
+	globfree(&blocks);
+	return state;
+}
+
+PROMISE(limit_by_default_follows_the_memory,
+	"memory that is plugged in or out moves the limits that nobody has set")
+{
+	long memory, before = file_number(PARAMETER, ""), after, all;
+	int state;
+
+	state = take_memory_away();
+	if (state < 0)
+		skip("no memory can be taken offline");
+	memory = file_number("/proc/meminfo", "MemTotal:");
+	after = file_number(PARAMETER, "");
+	all = file_number(TOTAL, "");
+	must(write(state, "online", 6));
+	check_le(after, before - 1);
+	check_le(after, memory / 2048);
+	check_le(memory / 2048 - 2, after);
+	check_le(memory / 4096 * 3 - 3, all);
+	check_le(all, memory / 4096 * 3 + 3);
+	check_eq(file_number(PARAMETER, ""), before);
+}
+
+static void by_many_users(struct world *w)
+{
+	int alice = holder(w, ALICE, 0, NOTHING, &w->memfd, MIB(3)), bob;
+
+	run_as(BOB, 0) {
+		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, MIB(3) + PAGE);
+		must_fail(EDQUOT, try_create(w->device, item(&w->memfd, 0, MIB(4)), 0));
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+	bob = holder(w, BOB, 0, NOTHING, &w->memfd, MIB(3));
+	run_as(BOB + 1, 0)
+		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, PAGE);
+	/* Root is exempt, and counted. */
+	must(close(pin(w, &w->memfd, MIB(8))));
+	let_go(alice);
+	run_as(BOB + 1, 0) {
+		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, MIB(3) + PAGE);
+		pin(w, &w->memfd, MIB(3));
+	}
+	let_go(bob);
+}
+
+PROMISE(limit_of_all_users_together,
+	"users who each are within their limit cannot pin more than total_limit_mib together")
+{
+	with_parameter(TOTAL, "6", by_many_users);
+}
+
+/* Large folios of which a page or two are in buffers. */
+
+/* A request for the page at @offset of each of the first folios of @mem. */
+static struct dmabufx_create pages_of_folios(const struct memory *mem, __u64 offset,
+					     __u32 nr)
+{
+	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
+	__u32 i;
+
+	check(segments);
+	for (i = 0; i < nr; i++)
+		segments[i] = segment(mem, i * mem->folio + offset, PAGE);
+	return request(segments, nr, 0);
+}
+
+#define FOLIOS 8
+
+static void hold_folios(const struct world *w, const struct memory *mem, int error,
+			__u32 reason)
+{
+	struct dmabufx_create four = pages_of_folios(mem, KIB(64), 4);
+	struct dmabufx_create five = pages_of_folios(mem, KIB(64), 5);
+	struct dmabufx_create others = pages_of_folios(mem, KIB(68), 4);
+	int first, second;
+
+	refused(error, reason, 5, w->device, &five);
+	first = must(try_request(w->device, &four));
+	/* No page of another folio; any number of these folios'. */
+	refused(error, reason, 5, w->device, &five);
+	second = must(try_request(w->device, &others));
+	must(close(first));
+	refused(error, reason, 5, w->device, &five);
+	must(close(must(try_request(w->device, &four))));
+	must(close(second));
+	must(close(must(try_request(w->device, &four))));
+}
+
+static void hold_memfds(struct world *w)
+{
+	const struct memory *mem = &w->memfd;
+
+	run_as(ALICE, 0) {
+		hold_folios(w, mem, EDQUOT, DMABUFX_REASON_MEMFD_LIMIT);
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+}
+
+/* As with_limit(), of this memory. */
+static void with_limit_and(enum memory_kind kind, const char *mib,
+			   void (*run)(struct world *w))
+{
+	struct memory mem = memory_make(kind, FOLIOS * memory_folio(kind));
+	struct world w = { .device = device_open(), .memfd = mem, .own = mem };
+	int child, status;
+
+	check(file_write(PARAMETER, mib));
+	child = must(fork());
+	if (!child) {
+		run(&w);
+		_exit(0);
+	}
+	must(waitpid(child, &status, 0));
+	check(file_write(PARAMETER, "default"));
+	if (status)
+		fail("a child ended with status %#x", status);
+	memory_free(&mem);
+}
+
+PROMISE(limit_counts_whole_folios_of_memfds,
+	"a page of a huge page keeps all of it, which counts besides, once for each user")
+{
+	with_limit_and(SHMEM_2M, "9", hold_memfds);
+	with_limit_and(HUGETLB_2M, "9", hold_memfds);
+}
+
+static void hold_own_folios(enum memory_kind kind)
+{
+	/* Made by who pins it: a child has none of its parent's own pages. */
+	struct memory mem = memory_make(kind, FOLIOS * MIB(2));
+	struct world w = { .device = device_open() };
+	struct dmabufx_create four = pages_of_folios(&mem, 0, 4);
+	int fd;
+
+	become(ALICE, MIB(9));
+	hold_folios(&w, &mem, ENOMEM, DMABUFX_REASON_MEMLOCK);
+	check_eq(query(w.device).user_locked, 0);
+	fd = must(try_request(w.device, &four));
+	memory_free(&mem);
+	check_eq(query(w.device).user_locked, MIB(8) + 4 * PAGE);
+	check_eq(pinned_kib(), 4 * PAGE / 1024);
+	must(close(fd));
+	check_eq(query(w.device).user_locked, 0);
+}
+
+PROMISE(limit_counts_whole_folios_of_own_memory,
+	"so does a page of a program's own huge page, which munmap() would free")
+{
+	enum memory_kind kinds[] = { ANON_2M, ANON_HUGETLB_2M };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int child = must(fork());
+
+		if (!child) {
+			hold_own_folios(kinds[i]);
+			_exit(0);
+		}
+		join_child(child);
+	}
+}
+
+static void parts_of_a_gigabyte(struct world *w)
+{
+	run_as(ALICE, 0) {
+		struct dmabufx_segment seg = segment(&w->memfd, MIB(512), PAGE);
+		struct dmabufx_create req = request(&seg, 1, 0);
+
+		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 1, w->device, &req);
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+}
+
+PROMISE(limit_counts_a_gigabyte_for_its_page,
+	"a page of a page of 1 GiB counts 1 GiB")
+{
+	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
+	struct world w = { .device = device_open(), .memfd = mem };
+
+	check(file_write(PARAMETER, "1023"));
+	parts_of_a_gigabyte(&w);
+	check(file_write(PARAMETER, "1025"));
+	run_as(ALICE, 0) {
+		struct dmabufx_segment seg = segment(&mem, MIB(512), PAGE);
+		struct dmabufx_create req = request(&seg, 1, 0);
+		int first = must(try_request(w.device, &req));
+
+		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+		must(try_request(w.device, &req));
+		check_eq(query(w.device).memfd_pinned, GIB(1) + 2 * PAGE);
+		must(close(first));
+		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+	}
+	check(file_write(PARAMETER, "default"));
+}
+
+static void scattered_in_folios(struct world *w)
+{
+	/* Pages 0, 2, 4, ... of two folios, and then the others. */
+	enum { NR = MIB(4) / PAGE };
+	struct dmabufx_segment *segments = calloc(NR, sizeof(*segments));
+	struct dmabufx_create half = request(segments, NR / 2, 0);
+	struct dmabufx_create all = request(segments, NR, 0);
+	__u32 i;
+
+	check(segments);
+	for (i = 0; i < NR; i++)
+		segments[i] = segment(&w->memfd, i * 2 % NR * PAGE + i / (NR / 2) * PAGE,
+				      PAGE);
+	run_as(ALICE, 0) {
+		int first = must(try_request(w->device, &half)), second;
+
+		/* The two folios, and what of them is in buffers. */
+		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(2));
+		second = must(try_request(w->device, &all));
+		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(2) + MIB(4));
+		must(close(first));
+		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(4));
+		must(close(second));
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+}
+
+PROMISE(limit_counts_scattered_folios_once,
+	"a framebuffer that is scattered over huge pages counts each of them once, and its pages")
+{
+	with_limit_and(SHMEM_2M, "12", scattered_in_folios);
+	with_limit_and(HUGETLB_2M, "12", scattered_in_folios);
+}
+
+static void pieces_that_follow(struct world *w)
+{
+	/* Two folios in pieces of 64 KiB, in order; and pages around their border. */
+	enum { NR = 64 };
+	struct dmabufx_segment pieces[NR], border = segment(&w->memfd, MIB(2) - PAGE,
+							    2 * PAGE);
+	struct dmabufx_create req = request(pieces, NR, 0), two = request(&border, 1, 0);
+	int i;
+
+	for (i = 0; i < NR; i++)
+		pieces[i] = segment(&w->memfd, i * KIB(64), KIB(64));
+	run_as(ALICE, 0) {
+		int first = must(try_request(w->device, &req)), second;
+
+		check_eq(query(w->device).memfd_pinned, MIB(4));
+		second = must(try_request(w->device, &two));
+		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(4) + 2 * PAGE);
+		must(close(first));
+		check_eq(query(w->device).memfd_pinned, MIB(4) + 2 * PAGE);
+		must(close(second));
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+}
+
+PROMISE(limit_counts_pieces_that_make_a_folio_as_pages,
+	"pieces that follow one another to a folio's end are charged by page, as one segment is")
+{
+	with_limit_and(SHMEM_2M, "16", pieces_that_follow);
+	with_limit_and(HUGETLB_2M, "16", pieces_that_follow);
+}
+
+static void shared_by_address(struct world *w)
+{
+	struct memory user = memory_as_user(&w->memfd);
+	struct memory sealed = memory_make(SHMEM_4K, MIB(1));
+	char *readable = must(mmap(NULL, MIB(1), PROT_READ, MAP_SHARED, sealed.fd, 0));
+	struct dmabufx_segment mixed[] = {
+		segment(&user, MIB(4), MIB(1)),
+		user_segment(w->own.map, MIB(1)),
+		user_segment(readable, MIB(1)),
+	};
+	struct dmabufx_create req = request(mixed, 3, DMABUFX_CREATE_READ_ONLY);
+
+	run_as(ALICE, 0) {
+		int fd = pin(w, &user, MIB(4));
+
+		check_eq(query(w->device).memfd_pinned, MIB(4));
+		check_eq(query(w->device).user_locked, 0);
+		check_eq(pinned_kib(), 0);
+		is_over(EDQUOT, MEMFD_LIMIT, w, &user, PAGE);
+		must(close(fd));
+		check_eq(query(w->device).memfd_pinned, 0);
+	}
+	run_as(ALICE, MIB(1)) {
+		must(try_request(w->device, &req));
+		check_eq(query(w->device).memfd_pinned, MIB(2));
+		check_eq(query(w->device).user_locked, MIB(1));
+		check_eq(pinned_kib(), 1024);
+	}
+}
+
+PROMISE(limit_of_memfds_binds_their_addresses,
+	"shared memory that is named by address counts as the memfd that it is")
+{
+	with_limit("4", shared_by_address);
+}
+
+/* Another thread maps the one over the other all the time. */
+struct changing {
+	char *place;
+	const struct memory *memfd;
+	atomic_bool end;
+};
+
+static void *change_kind(void *arg)
+{
+	struct changing *c = arg;
+
+	while (!atomic_load(&c->end)) {
+		must(mmap(c->place, MIB(1), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+		must(mmap(c->place, MIB(1), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_FIXED, c->memfd->fd, 0));
+	}
+	return NULL;
+}
+
+static void kinds_that_change(struct world *w)
+{
+	struct changing c = { .memfd = &w->memfd };
+	struct dmabufx_segment seg = {};
+	struct dmabufx_create req = request(&seg, 1, 0);
+	int made = 0, tries, fd;
+	pthread_t thread;
+
+	run_as(ALICE, MIB(1)) {
+		c.place = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+		seg = user_segment(c.place, MIB(1));
+		check_eq(pthread_create(&thread, NULL, change_kind, &c), 0);
+		for (tries = 0; tries < repeats(1000); tries++) {
+			fd = try_request(w->device, &req);
+			made += fd >= 0;
+			if (fd >= 0)
+				must(close(fd));
+		}
+		atomic_store(&c.end, true);
+		pthread_join(thread, NULL);
+		note("%d of %d made", made, tries);
+		check_eq(query(w->device).user_locked, 0);
+		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(pinned_kib(), 0);
+	}
+}
+
+PROMISE(limit_is_right_while_mappings_change,
+	"memory that becomes shared or private while it is pinned counts for what it is")
+{
+	with_limit("1", kinds_that_change);
+}
+
+#define RIGHT_WAS_USED 0x100	/* PF_SUPERPRIV */
+
+static long own_flags(void)
+{
+	char stat[512], *at;
+	long flags = 0;
+	int fd = must(open("/proc/self/stat", O_RDONLY));
+	ssize_t len = must(read(fd, stat, sizeof(stat) - 1));
+
+	must(close(fd));
+	stat[len] = 0;
+	at = strrchr(stat, ')');
+	check(at);
+	if (sscanf(at, ") %*c %*d %*d %*d %*d %*d %ld", &flags) != 1)
+		fail("what is %s", stat);
+	return flags;
+}
+
+static void uses_no_right(struct world *w)
+{
+	int child = must(fork());
+
+	if (!child) {
+		pin(w, &w->memfd, MIB(1));
+		pin(w, &w->own, PAGE);
+		check_eq(own_flags() & RIGHT_WAS_USED, 0);
+		pin(w, &w->memfd, MIB(4));
+		check_eq(own_flags() & RIGHT_WAS_USED, RIGHT_WAS_USED);
+		_exit(0);
+	}
+	join_child(child);
+}
+
+PROMISE(limit_asks_for_rights_only_when_it_is_hit,
+	"who stays within the limits is not noted to have used CAP_IPC_LOCK")
+{
+	set_memlock(MIB(1));
+	with_limit("4", uses_no_right);
 }
 
 /* Processes of a user that take and give back as fast as they can. */
@@ -688,6 +1107,35 @@ static void races_for_memfds(struct world *w)
 	int rounds = kernel_looks_closely() ? 50 : 200;
 
 	races(w, (struct race){ &w->memfd, KIB(512), rounds, EDQUOT });
+}
+
+static void races_for_folios(struct world *w)
+{
+	int rounds = kernel_looks_closely() ? 50 : 200, children[RACERS], i, k, fd;
+	struct dmabufx_create req = pages_of_folios(&w->memfd, 0, FOLIOS);
+
+	for (i = 0; i < RACERS; i++) {
+		children[i] = must(fork());
+		if (children[i])
+			continue;
+		become(ALICE, 0);
+		for (k = 0; k < rounds; k++) {
+			fd = must(try_request(w->device, &req));
+			check_le(FOLIOS * MIB(2), query(w->device).memfd_pinned);
+			must(close(fd));
+		}
+		_exit(0);
+	}
+	for (i = 0; i < RACERS; i++)
+		join_child(children[i]);
+	run_as(ALICE, 0)
+		check_eq(query(w->device).memfd_pinned, 0);
+}
+
+PROMISE(limit_holds_when_processes_share_folios,
+	"four processes of a user that take and give back pages of the same huge pages lose none")
+{
+	with_limit_and(SHMEM_2M, "64", races_for_folios);
 }
 
 static void races_for_memory(struct world *w)

@@ -2,9 +2,12 @@
 /* What a process may do with a mapping of a buffer, and what it may not. */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -227,12 +230,105 @@ PROMISE(mlock_and_advice_do_no_harm,
 	shows(map, &mem, 0, SIZE);
 }
 
+/* This process, as a debugger accesses it. */
+static int process_memory(void)
+{
+	return must(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
+}
+
+PROMISE(debuggers_see_mappings,
+	"/proc/PID/mem reads and writes a mapping, from anywhere to anywhere")
+{
+	struct memory one = memory_make_patterned(SHMEM_4K, MIB(1));
+	struct memory two = memory_make_patterned(HUGETLB_2M, MIB(2));
+	struct udmabuf_create_item list[] = {
+		item(&one, PAGE, PAGE), item(&two, MIB(1), 2 * PAGE), item(&one, 0, PAGE),
+	};
+	char *map = map_dma_buf(must(try_create_list(device_open(), list, 3, 0)), 0,
+				4 * PAGE);
+	int process = process_memory();
+	char data[4 * PAGE];
+
+	/* Before anything is faulted in, and from inside one run into the next. */
+	check_eq(pread(process, data, 4 * PAGE, (uintptr_t)map), 4 * PAGE);
+	pattern_check(data, 1, one.id, PAGE, PAGE, "the debugger");
+	pattern_check(data + PAGE, 1, two.id, MIB(1), 2 * PAGE, "the debugger");
+	pattern_check(data + 3 * PAGE, 1, one.id, 0, PAGE, "the debugger");
+
+	pattern_fill(data, 2, one.id, PAGE + 8, PAGE - 8);
+	pattern_fill(data + PAGE - 8, 2, two.id, MIB(1), 16);
+	check_eq(pwrite(process, data, PAGE + 8, (uintptr_t)map + 8), PAGE + 8);
+	pattern_check(one.map + PAGE, 1, one.id, PAGE, 8, "the memfd");
+	pattern_check(one.map + PAGE + 8, 2, one.id, PAGE + 8, PAGE - 8, "the memfd");
+	pattern_check(two.map + MIB(1), 2, two.id, MIB(1), 16, "the memfd");
+	pattern_check(two.map + MIB(1) + 16, 1, two.id, MIB(1) + 16, PAGE, "the memfd");
+	pattern_check(map, 1, one.id, PAGE, 8, "mmap");
+	pattern_check(map + PAGE, 2, two.id, MIB(1), 16, "mmap");
+
+	/* What follows the area is none of ours. */
+	must(munmap(map + 2 * PAGE, 2 * PAGE));
+	check_eq(pread(process, data, 4 * PAGE, (uintptr_t)map), 2 * PAGE);
+	must_fail(EIO, pread(process, data, PAGE, (uintptr_t)map + 2 * PAGE));
+}
+
+PROMISE(debuggers_peek_and_poke, "ptrace() reads and writes the words of a mapping")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
+	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	__u64 word;
+	int child = must(fork()), status = 0;
+
+	if (!child) {
+		must(ptrace(PTRACE_TRACEME, 0, 0, 0));
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	check_eq(must(waitpid(child, &status, 0)), child);
+	check(WIFSTOPPED(status));
+	errno = 0;
+	word = ptrace(PTRACE_PEEKDATA, child, map + 3 * PAGE - 8, 0);
+	check_eq(errno, 0);
+	pattern_check((char *)&word, 1, mem.id, 3 * PAGE - 8, 8, "the debugger");
+	must(ptrace(PTRACE_POKEDATA, child, map + SIZE - 8, 0x1234567890abcdefull));
+	check_eq(*(__u64 *)(mem.map + SIZE - 8), 0x1234567890abcdefull);
+	must(ptrace(PTRACE_CONT, child, 0, 0));
+	join_child(child);
+}
+
+PROMISE(debuggers_obey_protection,
+	"a debugger writes through no mapping that is read-only, and reads any")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE), process = process_memory();
+	char *map = must(mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0));
+	__u64 word = 1;
+
+	must_fail(EIO, pwrite(process, &word, sizeof(word), (uintptr_t)map));
+	must(mprotect(map, SIZE, PROT_NONE));
+	must_fail(EIO, pwrite(process, &word, sizeof(word), (uintptr_t)map));
+	check_eq(pread(process, &word, sizeof(word), (uintptr_t)map), sizeof(word));
+	pattern_check((char *)&word, 1, mem.id, 0, sizeof(word), "the debugger");
+	pattern_check(mem.map, 1, mem.id, 0, SIZE, "the memfd");
+}
+
+PROMISE(mmap_by_an_importer_may_fail_late,
+	"an importer may close the area that it was given without asking whether it can be")
+{
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
+	int fd = create(&mem, 0, SIZE), importer = importer_open();
+
+	must_fail(ECANCELED, mmap(NULL, SIZE, PROT_READ, MAP_SHARED, importer,
+				  (fd | DMABUFX_IMPORTER_MMAP_CLOSES) * PAGE));
+	shows(map_dma_buf(fd, 0, SIZE), &mem, 0, SIZE);
+}
+
 static void poisoned_page_of(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
-	int before, written, after, fd = create(&mem, 0, MIB(2));
-	char *map = map_dma_buf(fd, 0, MIB(2));
+	int before, written, seen, after, fd = create(&mem, 0, MIB(2));
+	char *map = map_dma_buf(fd, 0, MIB(2)), data[3 * PAGE];
+	int process = process_memory();
 	__u64 size = mem.size;
 
 	/* Nobody maps it when the machine finds it broken. */
@@ -241,6 +337,7 @@ static void poisoned_page_of(enum memory_kind kind)
 
 	before = touch(map + bad, false);
 	written = touch(map + bad, true);
+	seen = pread(process, data, 3 * PAGE, (uintptr_t)map + bad - PAGE);
 	/* Faults beside it must not map it along the way. */
 	shows(map, &mem, 0, KIB(64));
 	shows(map + size - KIB(64), &mem, size - KIB(64), KIB(64));
@@ -254,6 +351,8 @@ static void poisoned_page_of(enum memory_kind kind)
 	check_eq(before, SIGBUS);
 	check_eq(written, SIGBUS);
 	check_eq(after, SIGBUS);
+	/* A debugger sees what is before it. */
+	check_eq(seen, PAGE);
 }
 
 PROMISE(poisoned_page_is_sigbus,

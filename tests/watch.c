@@ -342,3 +342,58 @@ void kernel_log_mark(const char *what, const char *name)
 	snprintf(line, sizeof(line), "<5>dmabufx-tests: %s %s\n", what, name);
 	file_write("/dev/kmsg", line);
 }
+
+#define TRACING "/sys/kernel/tracing/"
+#define FAULTS TRACING "events/dmabufx/dmabufx_fault/"
+
+static void trace_faults_if(const char *filter)
+{
+	check(file_write(FAULTS "filter", filter));
+	check(file_write(FAULTS "enable", "1"));
+	/* Opening it so empties it. */
+	must(close(must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC))));
+}
+
+void trace_faults(void)
+{
+	trace_faults_if("0");
+}
+
+void trace_faults_without_memory(void)
+{
+	/* VM_FAULT_OOM */
+	trace_faults_if("ret == 1");
+}
+
+/* Lines of the trace with both texts. */
+static int faults_with(const char *who, const char *result)
+{
+	FILE *trace = fopen(TRACING "trace", "re");
+	char line[512];
+	int n = 0;
+
+	check(trace);
+	while (fgets(line, sizeof(line), trace))
+		n += strstr(line, who) && strstr(line, result);
+	fclose(trace);
+	return n;
+}
+
+int faults_mapped(unsigned int order)
+{
+	char pid[32], result[64];
+
+	snprintf(pid, sizeof(pid), "-%d ", getpid());
+	/* VM_FAULT_NOPAGE */
+	snprintf(result, sizeof(result), " order=%u ret=0x100\n", order);
+	return faults_with(pid, result);
+}
+
+int faults_without_memory(void)
+{
+	int n = faults_with("dmabufx_fault:", " ret=0x1\n");
+
+	/* Others count them all. */
+	check(file_write(FAULTS "filter", "0"));
+	return n;
+}

@@ -77,6 +77,21 @@ long slab_objects(const char *cache);
 /* The first number after @key in the file @path; a test fails without it. */
 long file_number(const char *path, const char *key);
 
+/* Orders of entries that a fault can make. */
+#define PTE 0
+#define PMD 9
+#define PUD 18
+
+/* Begins to trace faults in mappings of ours, anew. */
+void trace_faults(void);
+
+/* How many entries of 2^@order pages this process's faults have mapped since. */
+int faults_mapped(unsigned int order);
+
+/* The same for faults of anybody that end with a lack of memory. */
+void trace_faults_without_memory(void);
+int faults_without_memory(void);
+
 /* Writes @text into the file @path; false and errno when it cannot. */
 bool file_write(const char *path, const char *text);
 

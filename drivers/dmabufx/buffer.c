@@ -6,10 +6,14 @@
  * Ownership: until dma_buf_export() succeeds the buffer is ours to free. From
  * then on it is the dma-buf's, and only dma_buf_put() may end it.
  */
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 
 #include "compat.h"
 #include "dmabufx.h"
@@ -29,21 +33,27 @@ struct dmabufx_buf *dmabufx_buf_alloc(void)
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 
+	/* Whoever fills it looks at all of its memory from now on. */
+	buf->poison_epoch = dmabufx_poison_epoch();
 	mutex_init(&buf->lock);
 	INIT_LIST_HEAD(&buf->attachments);
+	dmabufx_writers_init(&buf->writers);
 	return buf;
 }
 
 /**
  * dmabufx_buf_free - end a buffer that nobody uses any more, or never did
- * @buf: the buffer, filled or not; its memory is let go
+ * @buf: the buffer, filled or not; its memory and its owner are let go
  *
  * Does not call the release callback: that is for what was exported.
  */
 void dmabufx_buf_free(struct dmabufx_buf *buf)
 {
+	module_put(buf->owner);
+	dmabufx_uncharge_parts(&buf->charge, &buf->runs);
 	dmabufx_retention_end(&buf->runs);
 	dmabufx_uncharge(&buf->charge);
+	dmabufx_writers_free(&buf->writers);
 	mutex_destroy(&buf->lock);
 	kfree(buf);
 }
@@ -53,6 +63,10 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 	struct dmabufx_buf *buf = dmabuf->priv;
 	void (*release)(void *data) = buf->release;
 	void *data = buf->release_data;
+	struct module *owner = buf->owner;
+
+	/* The owner's code runs once more: it stays until that has returned. */
+	buf->owner = NULL;
 
 	trace_dmabufx_release(buf);
 	dmabufx_debug_remove(buf);
@@ -60,39 +74,62 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 	dmabufx_buf_free(buf);
 	if (release)
 		release(data);
+	module_put(owner);
 }
 
+#define OPS_BUT_VMAP						\
+	.attach			= dmabufx_attach,		\
+	.detach			= dmabufx_detach,		\
+	.map_dma_buf		= dmabufx_map,			\
+	.unmap_dma_buf		= dmabufx_unmap,		\
+	.begin_cpu_access	= dmabufx_begin_cpu_access,	\
+	.end_cpu_access		= dmabufx_end_cpu_access,	\
+	.mmap			= dmabufx_mmap,			\
+	.release		= dmabufx_release
+
 static const struct dma_buf_ops dmabufx_ops = {
-	.attach			= dmabufx_attach,
-	.detach			= dmabufx_detach,
-	.map_dma_buf		= dmabufx_map,
-	.unmap_dma_buf		= dmabufx_unmap,
-	.begin_cpu_access	= dmabufx_begin_cpu_access,
-	.end_cpu_access		= dmabufx_end_cpu_access,
-	.mmap			= dmabufx_mmap,
+	OPS_BUT_VMAP,
 	.vmap			= dmabufx_vmap,
 	.vunmap			= dmabufx_vunmap,
-	.release		= dmabufx_release,
 };
+
+/*
+ * For buffers that the kernel must not map. The core (6.12 to 7.3) warns with a stack
+ * trace when an exporter's vmap fails, and does not where there is none: users can
+ * have importers ask as they like.
+ */
+static const struct dma_buf_ops dmabufx_ops_without_vmap = {
+	OPS_BUT_VMAP,
+};
+
+static bool is_ours(const struct dma_buf *dmabuf)
+{
+	return dmabuf->ops == &dmabufx_ops ||
+	       dmabuf->ops == &dmabufx_ops_without_vmap;
+}
 
 /**
  * dmabufx_buf_export - a buffer becomes a dma-buf
  * @buf: the buffer, whose run table is finished; consumed, also on failure
- * @exp_name: who exports, as fdinfo shows it; must outlive the dma-buf
- * @owner: the module that the dma-buf keeps loaded; this one, or one that uses
- *	this one
+ * @exp_name: who exports, as fdinfo shows it; must last until the dma-buf is
+ *	released, beyond which the core does not look at it
+ *
+ * The dma-buf keeps this module loaded, whoever asked for it, and the buffer its
+ * owner: an owner need not be linked to this module, but may have found it by
+ * symbol_get().
  *
  * Return: the dma-buf, or -errno.
  */
 struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
-				   const char *exp_name, struct module *owner)
+				   const char *exp_name)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct dma_buf *dmabuf;
 
 	info.exp_name = exp_name;
-	info.owner = owner;
-	info.ops = &dmabufx_ops;
+	info.owner = THIS_MODULE;
+	info.ops = dmabufx_vmap_prepare(buf) ? &dmabufx_ops :
+					       &dmabufx_ops_without_vmap;
 	info.size = (size_t)buf->runs.nr_pages << PAGE_SHIFT;
 	info.flags = buf->read_only ? O_RDONLY : O_RDWR;
 	info.priv = buf;
@@ -108,37 +145,7 @@ struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
 	return dmabuf;
 }
 
-/**
- * dmabufx_all_folios - ask a question of every folio that a table touches
- * @runs: the table
- * @ask: the question; false ends the walk
- * @data: for @ask
- *
- * Return: whether the answer was true every time.
- */
-bool dmabufx_all_folios(const struct dmabufx_runs *runs,
-			bool (*ask)(struct folio *folio, void *data), void *data)
-{
-	u32 i;
-
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		unsigned long pfn = dmabufx_run_pfn(run);
-		unsigned long end = pfn + dmabufx_run_pages(runs, run);
-
-		while (pfn < end) {
-			struct folio *folio = page_folio(pfn_to_page(pfn));
-
-			if (!ask(folio, data))
-				return false;
-			pfn = folio_pfn(folio) + folio_nr_pages(folio);
-		}
-		cond_resched();
-	}
-	return true;
-}
-
-static bool note_size(struct folio *folio, void *data)
+static int note_size(struct folio *folio, void *data)
 {
 	struct dmabufx_info *info = data;
 
@@ -146,26 +153,42 @@ static bool note_size(struct folio *folio, void *data)
 				     folio_size(folio));
 	info->largest_folio = max_t(u64, info->largest_folio,
 				    folio_size(folio));
-	return true;
+	return 0;
 }
 
-static void buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
+/*
+ * How memory lies physically is not for everybody who holds a buffer: two pages
+ * and one run mean that they are neighbours. Asking leaves no line in the audit
+ * log, since it is no offence to be told less.
+ */
+static void info_layout(const struct dmabufx_buf *buf, struct dmabufx_info *info)
+{
+	bool may_know = ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+
+	info->runs = may_know ? buf->runs.nr : 0;
+	info->longest_run = may_know ? (u64)buf->runs.longest << PAGE_SHIFT : 0;
+}
+
+/*
+ * The folios are looked at each time, at the expense of who asks, and not when
+ * the buffer is made, where most buffers would pay for what nobody asks.
+ */
+static int buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
 {
 	const struct dmabufx_charge *charge = &buf->charge;
 
 	info->flags = (buf->read_only ? DMABUFX_INFO_READ_ONLY : 0) |
 		      (buf->no_mmap ? DMABUFX_INFO_NO_MMAP : 0) |
-		      (charge->memfd_pages ? DMABUFX_INFO_MEMFD : 0) |
-		      (charge->user_pages ? DMABUFX_INFO_USER : 0) |
+		      (charge->size[DMABUFX_SHARED] ? DMABUFX_INFO_MEMFD : 0) |
+		      (charge->size[DMABUFX_PRIVATE] ? DMABUFX_INFO_USER : 0) |
 		      (buf->by_module ? DMABUFX_INFO_MODULE : 0);
-	info->runs = buf->runs.nr;
+	info_layout(buf, info);
 	info->bytes = (u64)buf->runs.nr_pages << PAGE_SHIFT;
-	info->longest_run = (u64)buf->runs.longest << PAGE_SHIFT;
-	info->memfd_bytes = (u64)charge->memfd_pages << PAGE_SHIFT;
-	info->user_bytes = (u64)charge->user_pages << PAGE_SHIFT;
+	info->memfd_bytes = (u64)charge->size[DMABUFX_SHARED] << PAGE_SHIFT;
+	info->user_bytes = (u64)charge->size[DMABUFX_PRIVATE] << PAGE_SHIFT;
 	info->smallest_folio = U64_MAX;
 	info->largest_folio = 0;
-	dmabufx_all_folios(&buf->runs, note_size, info);
+	return dmabufx_walk_folios(&buf->runs, note_size, info);
 }
 
 /**
@@ -178,15 +201,13 @@ static void buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
 int dmabufx_info(struct dmabufx_info *info)
 {
 	struct dma_buf *dmabuf = dma_buf_get(info->fd);
-	int ret = 0;
+	int ret = -EINVAL;
 
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	if (dmabuf->ops == &dmabufx_ops)
-		buf_info(dmabuf->priv, info);
-	else
-		ret = -EINVAL;
+	if (is_ours(dmabuf))
+		ret = buf_info(dmabuf->priv, info);
 	dma_buf_put(dmabuf);
 	return ret;
 }

@@ -11,6 +11,13 @@
 #include <linux/page-flags.h>
 #include <linux/slab.h>
 
+/* Where struct folio_batch is declared, since 7.1 and before. */
+#if defined(HAVE_FOLIO_BATCH_H)
+#include <linux/folio_batch.h>
+#elif defined(HAVE_PAGEVEC_H)
+#include <linux/pagevec.h>
+#endif
+
 /* Typed allocation of one object: since 7.0. */
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj, gfp) kzalloc(sizeof(obj), gfp)
@@ -43,6 +50,13 @@ static inline bool dmabufx_is_large_kmalloc(const struct page *page)
 	return false;
 #endif
 }
+
+/* How a dynamic importer hears that memory moves: renamed in 7.0. */
+#ifdef HAVE_INVALIDATE_MAPPINGS
+#define DMABUFX_MOVE_NOTIFY invalidate_mappings
+#else
+#define DMABUFX_MOVE_NOTIFY move_notify
+#endif
 
 /* MODULE_IMPORT_NS() takes a string since 6.13, a bare word before. */
 #define DMABUFX_IMPORT_NS(ns) MODULE_INFO(import_ns, ns)

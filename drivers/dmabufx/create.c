@@ -4,7 +4,9 @@
  * way of its sources, and a dma-buf.
  */
 #include <linux/err.h>
+#include <linux/file.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
 #include <linux/uio.h>
 
 #include "dmabufx.h"
@@ -13,14 +15,21 @@
  * struct plan - a request that was looked through, before anything is taken
  * @user_pages: pages of DMABUFX_USER segments
  * @memfd_pages: pages of DMABUFX_MEMFD segments
+ * @shared_pages: pages of DMABUFX_USER segments that are memory of a memfd
  * @first: the first segment that is not empty
  * @last: the last one
+ * @file: the file behind @fd: whoever looked up a descriptor last left it here, for
+ *	the next segment, which often has the same
+ * @fd: the caller's descriptor of @file
  */
 struct plan {
 	u64 user_pages;
 	u64 memfd_pages;
+	unsigned long shared_pages;
 	u32 first;
 	u32 last;
+	struct file *file;
+	int fd;
 };
 
 static void plan_borders(struct plan *plan, const struct dmabufx_request *req)
@@ -34,6 +43,12 @@ static void plan_borders(struct plan *plan, const struct dmabufx_request *req)
 		plan->first = min(plan->first, i);
 		plan->last = i;
 	}
+}
+
+static bool is_skipped(const struct dmabufx_segment *seg,
+		       const struct dmabufx_request *req)
+{
+	return !seg->size && !req->as_udmabuf;
 }
 
 /* May it start and end where it does? */
@@ -73,7 +88,7 @@ static int plan_segment(struct plan *plan, u32 i, struct dmabufx_request *req)
 	    (seg->type == DMABUFX_USER && seg->fd))
 		return dmabufx_because(&req->reason, DMABUFX_REASON_TYPE,
 				       -EINVAL);
-	if (!seg->size && !req->as_udmabuf)
+	if (is_skipped(seg, req))
 		return 0;
 	if (!is_aligned_right(plan, i, req))
 		return dmabufx_because(&req->reason, DMABUFX_REASON_UNALIGNED,
@@ -88,6 +103,100 @@ static int plan_segment(struct plan *plan, u32 i, struct dmabufx_request *req)
 	if (plan->user_pages + plan->memfd_pages > DMABUFX_MAX_PAGES)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_TOO_LARGE,
 				       -EFBIG);
+	return 0;
+}
+
+/* The file of a memfd's segment, the plan's until it looks for another; or NULL. */
+static struct file *plan_file(struct plan *plan,
+			      const struct dmabufx_segment *seg)
+{
+	if (plan->file && plan->fd == seg->fd)
+		return plan->file;
+	if (plan->file)
+		fput(plan->file);
+	plan->file = fget(seg->fd);
+	plan->fd = seg->fd;
+	return plan->file;
+}
+
+static void plan_end(struct plan *plan)
+{
+	if (plan->file)
+		fput(plan->file);
+}
+
+static unsigned int memfd_flags(const struct dmabufx_request *req)
+{
+	unsigned int flags = 0;
+
+	if (!req->read_only)
+		flags |= DMABUFX_FOR_WRITING;
+	if (req->as_udmabuf)
+		flags |= DMABUFX_NOT_WRITE_SEALED;
+	return flags;
+}
+
+/* A memfd that its opener may not write, nobody writes through a udmabuf either. */
+static int plan_memfd(struct plan *plan, const struct dmabufx_segment *seg,
+		      struct dmabufx_request *req)
+{
+	const struct file *file = plan_file(plan, seg);
+
+	if (!file)
+		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
+				       -EBADF);
+	if (req->as_udmabuf && !(file->f_mode & FMODE_WRITE))
+		req->read_only = true;
+	return dmabufx_memfd_check(file, segment_start(seg),
+				   segment_pages(seg) << PAGE_SHIFT,
+				   memfd_flags(req), &req->reason);
+}
+
+static struct iov_iter user_segment_iter(const struct dmabufx_segment *seg,
+					 const struct dmabufx_request *req)
+{
+	struct iov_iter iter;
+
+	iov_iter_ubuf(&iter, req->read_only ? ITER_SOURCE : ITER_DEST,
+		      u64_to_user_ptr(segment_start(seg)),
+		      segment_pages(seg) << PAGE_SHIFT);
+	return iter;
+}
+
+static int plan_user(struct plan *plan, const struct dmabufx_segment *seg,
+		     struct dmabufx_request *req)
+{
+	struct iov_iter iter = user_segment_iter(seg, req);
+
+	if (!access_ok(iter.ubuf, iov_iter_count(&iter)))
+		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_USER,
+				       -EFAULT);
+	return dmabufx_user_look(iter, &plan->shared_pages, &req->reason);
+}
+
+/*
+ * Look at what is behind descriptors and addresses, before any hole is filled. Another
+ * thread may change that afterwards, so whoever pins looks again.
+ */
+static int plan_memory(struct plan *plan, struct dmabufx_request *req)
+{
+	u32 *i = &req->failed_segment;
+	int ret;
+
+	for (*i = 0; *i < req->nr_segments; ++*i) {
+		const struct dmabufx_segment *seg = &req->segments[*i];
+
+		if (is_skipped(seg, req))
+			continue;
+		ret = seg->type == DMABUFX_USER ? plan_user(plan, seg, req) :
+						  plan_memfd(plan, seg, req);
+		if (ret)
+			return ret;
+		/* A list can name the same thousands of areas in every segment. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
 	return 0;
 }
 
@@ -107,42 +216,37 @@ static int plan_request(struct plan *plan, struct dmabufx_request *req)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_EMPTY,
 				       -EINVAL);
 	req->data_offset = offset_in_page(req->segments[plan->first].offset);
-	return 0;
+	return plan_memory(plan, req);
 }
 
-static int append_memfd(struct dmabufx_runs *runs,
+static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 			const struct dmabufx_segment *seg,
 			struct dmabufx_request *req)
 {
-	unsigned int flags = 0;
+	struct file *file = plan_file(plan, seg);
+	int ret;
 
-	if (!req->read_only)
-		flags |= DMABUFX_FOR_WRITING;
-	if (req->as_udmabuf)
-		flags |= DMABUFX_OPENED_ANYHOW;
-	/* To the byte: a memfd may end inside of a page. */
-	return dmabufx_memfd_append(runs, seg->fd, segment_start(seg),
-				    offset_in_page(seg->offset) + seg->size,
-				    flags, &req->reason);
+	if (!file)
+		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
+				       -EBADF);
+	ret = dmabufx_memfd_append(&buf->runs, file, segment_start(seg),
+				   segment_pages(seg) << PAGE_SHIFT,
+				   memfd_flags(req), &req->reason);
+	return ret ?: dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED,
+					    segment_pages(seg), &req->reason);
 }
 
-static int append_user(struct dmabufx_runs *runs,
+static int append_user(struct dmabufx_buf *buf,
 		       const struct dmabufx_segment *seg,
 		       struct dmabufx_request *req)
 {
-	void __user *addr = u64_to_user_ptr(segment_start(seg));
-	size_t len = segment_pages(seg) << PAGE_SHIFT;
-	struct iov_iter iter;
+	struct iov_iter iter = user_segment_iter(seg, req);
 
-	if (!access_ok(addr, len))
-		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_USER,
-				       -EFAULT);
-	iov_iter_ubuf(&iter, req->read_only ? ITER_SOURCE : ITER_DEST, addr,
-		      len);
-	return dmabufx_user_append(runs, &iter, &req->reason);
+	return dmabufx_user_append(&buf->runs, &buf->charge, &iter,
+				   &req->reason);
 }
 
-static int append_segments(struct dmabufx_runs *runs,
+static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 			   struct dmabufx_request *req)
 {
 	u32 *i = &req->failed_segment;
@@ -150,22 +254,33 @@ static int append_segments(struct dmabufx_runs *runs,
 
 	for (*i = 0; *i < req->nr_segments; ++*i) {
 		const struct dmabufx_segment *seg = &req->segments[*i];
+		u32 start = buf->runs.nr_pages;
 
-		if (!seg->size && !req->as_udmabuf)
+		if (is_skipped(seg, req))
 			continue;
 		if (seg->type == DMABUFX_USER)
-			ret = append_user(runs, seg, req);
+			ret = append_user(buf, seg, req);
 		else
-			ret = append_memfd(runs, seg, req);
+			ret = append_memfd(buf, plan, seg, req);
+		ret = ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs,
+						  *i == plan->last, &req->reason);
+		ret = ret ?: dmabufx_poison_look(&buf->runs, start, true);
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
-/* What the errno of an allocation or of the core means. */
+/*
+ * Of a limit that was hit on the way the request as a whole is to blame, of the
+ * errno of an allocation or of the core the segment.
+ */
 static void explain_errno(struct dmabufx_request *req, int err)
 {
+	if (req->reason == DMABUFX_REASON_MEMLOCK ||
+	    req->reason == DMABUFX_REASON_MEMFD_LIMIT ||
+	    req->reason == DMABUFX_REASON_TOTAL_LIMIT)
+		req->failed_segment = req->nr_segments;
 	if (req->reason != DMABUFX_REASON_NONE ||
 	    req->failed_segment == req->nr_segments)
 		return;
@@ -173,10 +288,12 @@ static void explain_errno(struct dmabufx_request *req, int err)
 		req->reason = DMABUFX_REASON_NO_MEMORY;
 	else if (err == -EMLINK)
 		req->reason = DMABUFX_REASON_PINNED_OFTEN;
+	else if (err == -EHWPOISON)
+		req->reason = DMABUFX_REASON_POISONED;
 }
 
 static struct dmabufx_buf *buf_from_request(struct dmabufx_request *req,
-					    const struct plan *plan)
+					    struct plan *plan)
 {
 	struct dmabufx_buf *buf;
 	int ret;
@@ -187,10 +304,11 @@ static struct dmabufx_buf *buf_from_request(struct dmabufx_request *req,
 
 	buf->read_only = req->read_only;
 	buf->runs.dirty = plan->user_pages && !req->read_only;
-	ret = dmabufx_charge(&buf->charge, plan->user_pages, plan->memfd_pages,
+	ret = dmabufx_charge(&buf->charge, plan->user_pages - plan->shared_pages,
+			     plan->memfd_pages + plan->shared_pages,
 			     &req->reason);
 	if (!ret)
-		ret = append_segments(&buf->runs, req);
+		ret = append_segments(buf, plan, req);
 	if (ret) {
 		explain_errno(req, ret);
 		dmabufx_buf_free(buf);
@@ -227,15 +345,12 @@ struct dma_buf *dmabufx_create(struct dmabufx_request *req)
 	int ret;
 
 	ret = plan_request(&plan, req);
-	if (ret)
-		return ERR_PTR(ret);
-
-	buf = buf_from_request(req, &plan);
+	buf = ret ? ERR_PTR(ret) : buf_from_request(req, &plan);
+	plan_end(&plan);
 	if (IS_ERR(buf))
 		return ERR_CAST(buf);
 
-	dmabuf = dmabufx_buf_export(buf, req->as_udmabuf ? "udmabuf" : "dmabufx",
-				    THIS_MODULE);
+	dmabuf = dmabufx_buf_export(buf, req->as_udmabuf ? "udmabuf" : "dmabufx");
 	if (!IS_ERR(dmabuf))
 		take_name(dmabuf, req);
 	return dmabuf;

@@ -9,8 +9,9 @@
  * octal escapes; programs look for keys and skip what they do not know.
  *
  * All that a buffer pays for this is to be put into a list and taken out. A
- * reader holds the list for no longer than it takes to fill the part that it
- * reads at once, so what comes and goes between two reads may be missing.
+ * reader holds the list for no longer than it takes to pass over what comes before
+ * the part that it reads, a step for each buffer, and to fill that part, a page or
+ * one line; so what comes and goes between two reads may be missing.
  *
  * Locking: buffers_lock, then &dmabufx_buf.lock or &dma_buf.name_lock. No
  * buffer is released while buffers_lock is held.
@@ -108,8 +109,8 @@ static void show_sources(struct seq_file *m, const struct dmabufx_buf *buf)
 {
 	const char *comma = " sources=";
 
-	show_word(m, buf->charge.memfd_pages, "memfd", &comma);
-	show_word(m, buf->charge.user_pages, "user", &comma);
+	show_word(m, buf->charge.size[DMABUFX_SHARED], "memfd", &comma);
+	show_word(m, buf->charge.size[DMABUFX_PRIVATE], "user", &comma);
 	show_word(m, buf->by_module, "module", &comma);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the rooms of the module know of each other.
+ * What the files of the module know of each other.
  *
  * Sources (memfd.c, user.c, file.c, iter.c) produce runs; attach.c, mmap.c and
  * vmap.c consume them. Only those who make buffers (create.c for processes,
@@ -13,10 +13,12 @@
 #define DMABUFX_H
 
 #include <linux/dma-buf.h>
+#include <linux/hugetlb.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 
 #include "../../uapi/linux/dmabufx.h"
@@ -30,6 +32,8 @@
 #endif
 
 struct iov_iter;
+struct mm_struct;
+struct module;
 struct user_struct;
 struct vm_area_struct;
 
@@ -111,6 +115,8 @@ void dmabufx_runs_finish(struct dmabufx_runs *runs);
 void dmabufx_runs_free(struct dmabufx_runs *runs);
 const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 					    pgoff_t pgoff);
+int dmabufx_walk_folios(const struct dmabufx_runs *runs,
+			int (*visit)(struct folio *folio, void *data), void *data);
 
 static inline unsigned long dmabufx_run_pfn(const struct dmabufx_run *run)
 {
@@ -145,21 +151,39 @@ static inline bool dmabufx_pinned_to_excess(const struct folio *folio)
 	return folio_ref_count(folio) >= INT_MAX / 2;
 }
 
+/* poison.c: memory that the machine reported broken */
+
+/* One page that is in a buffer. Inlined, as it is asked for every page that is mapped. */
+static inline bool dmabufx_page_is_poisoned(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_test_large(folio) || folio_test_hugetlb(folio))
+		return folio_test_hwpoison(folio);
+	return PageHWPoison(page);
+}
+
+struct dmabufx_buf;
+
+unsigned long dmabufx_poison_epoch(void);
+bool dmabufx_range_is_poisoned(unsigned long pfn, unsigned long nr);
+int dmabufx_poison_look(const struct dmabufx_runs *runs, u32 from, bool killable);
+int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable);
+
 /* memfd.c: ranges of memfds */
 
 /* The buffer is to be written through: seals must allow it. */
-#define DMABUFX_FOR_WRITING	BIT(0)
-/* For what the memfd is opened does not matter. */
-#define DMABUFX_OPENED_ANYHOW	BIT(1)
+#define DMABUFX_FOR_WRITING		BIT(0)
+/* A seal against writing is refused, even if nobody writes through the buffer. */
+#define DMABUFX_NOT_WRITE_SEALED	BIT(1)
 /* The file may shrink: whoever asks knows how to live with that. */
-#define DMABUFX_MAY_SHRINK	BIT(2)
+#define DMABUFX_MAY_SHRINK		BIT(2)
 
-int dmabufx_memfd_append(struct dmabufx_runs *runs, unsigned int fd, u64 offset,
-			 u64 size, unsigned int flags, u32 *reason);
 bool dmabufx_is_memfd(const struct file *file);
-int dmabufx_memfd_append_file(struct dmabufx_runs *runs, struct file *file,
-			      u64 offset, u64 size, unsigned int flags,
-			      u32 *reason);
+int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
+			unsigned int flags, u32 *reason);
+int dmabufx_memfd_append(struct dmabufx_runs *runs, struct file *file,
+			 u64 offset, u64 size, unsigned int flags, u32 *reason);
 
 /* file.c: ranges of any file */
 
@@ -168,8 +192,12 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 
 /* user.c: the caller's own addresses */
 
-int dmabufx_user_append(struct dmabufx_runs *runs, struct iov_iter *iter,
-			u32 *reason);
+struct dmabufx_charge;
+
+int dmabufx_user_look(struct iov_iter iter, unsigned long *shared_pages,
+		      u32 *reason);
+int dmabufx_user_append(struct dmabufx_runs *runs, struct dmabufx_charge *charge,
+			struct iov_iter *iter, u32 *reason);
 
 /* iter.c and kva.c: memory of kernel iterators, kernel addresses */
 
@@ -193,28 +221,54 @@ int dmabufx_kva_piece(const void *kaddr, size_t len,
 /* account.c: what a user may pin */
 
 /**
- * struct dmabufx_charge - what a buffer counts for
- * @user: whom it is charged to, NULL for nobody
- * @mm: the process whose VmPin has it, NULL where @user_pages is 0
- * @user_pages: memory of the caller's own addresses, pages
- * @memfd_pages: memory of memfds, pages
+ * enum dmabufx_kind - what memory counts for
+ * @DMABUFX_PRIVATE: memory of a process that no file has
+ * @DMABUFX_SHARED: memory of memfds and other files of shmem and hugetlbfs
+ * @DMABUFX_KINDS: how many kinds there are
  */
-struct dmabufx_charge {
-	struct user_struct *user;
-	struct mm_struct *mm;
-	unsigned long user_pages;
-	unsigned long memfd_pages;
+enum dmabufx_kind {
+	DMABUFX_PRIVATE,
+	DMABUFX_SHARED,
+	DMABUFX_KINDS,
 };
 
-int dmabufx_charge(struct dmabufx_charge *charge, unsigned long user_pages,
-		   unsigned long memfd_pages, u32 *reason);
+struct account;
+
+/**
+ * struct dmabufx_charge - what a buffer counts for
+ * @account: the user it is charged to, NULL for nobody
+ * @mm: the process whose VmPin has it, NULL where @mm_pages is 0
+ * @mm_pages: how much it has there, pages
+ * @size: what the buffer has of each kind, pages
+ * @ahead: what is charged and not yet pinned, pages
+ * @taken: what is charged and pinned, pages; without the large folios of which
+ *	the buffer has a part, which a user's buffers are charged for together
+ * @nr_runs: how many of the table's first runs have had their parts of large
+ *	folios counted
+ */
+struct dmabufx_charge {
+	struct account *account;
+	struct mm_struct *mm;
+	unsigned long mm_pages;
+	unsigned long size[DMABUFX_KINDS];
+	unsigned long ahead[DMABUFX_KINDS];
+	unsigned long taken[DMABUFX_KINDS];
+	u32 nr_runs;
+};
+
+int dmabufx_charge(struct dmabufx_charge *charge, unsigned long private_pages,
+		   unsigned long shared_pages, u32 *reason);
+int dmabufx_charge_pinned(struct dmabufx_charge *charge, enum dmabufx_kind kind,
+			  unsigned long nr_pages, u32 *reason);
+int dmabufx_charge_parts(struct dmabufx_charge *charge,
+			 const struct dmabufx_runs *runs, bool complete,
+			 u32 *reason);
+void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
+			    const struct dmabufx_runs *runs);
 void dmabufx_uncharge(struct dmabufx_charge *charge);
 void dmabufx_account_query(struct dmabufx_query *query);
-void dmabufx_account_init(void);
 
 /* debugfs.c: what an administrator can see */
-
-struct dmabufx_buf;
 
 #ifdef CONFIG_DEBUG_FS
 /**
@@ -245,6 +299,43 @@ static inline void dmabufx_debug_init(void) {}
 static inline void dmabufx_debug_exit(void) {}
 #endif
 
+/* writers.c: who writes with the CPU */
+
+/**
+ * struct dmabufx_writer - a process that has brackets for writing open
+ * @node: in &dmabufx_writers.list
+ * @mm: its address space, held by mmgrab(); NULL for the kernel's own
+ * @brackets: how many; 0 for a record that is free
+ */
+struct dmabufx_writer {
+	struct list_head node;
+	struct mm_struct *mm;
+	unsigned long brackets;
+};
+
+/**
+ * struct dmabufx_writers - those of a buffer
+ * @lock: protects all of it
+ * @list: &struct dmabufx_writer of each
+ * @first: a record that needs no memory, always in @list
+ */
+struct dmabufx_writers {
+	spinlock_t lock; /* all of it */
+	struct list_head list;
+	struct dmabufx_writer first;
+};
+
+void dmabufx_writers_init(struct dmabufx_writers *writers);
+void dmabufx_writers_free(struct dmabufx_writers *writers);
+bool dmabufx_writers_any(struct dmabufx_writers *writers);
+bool dmabufx_writers_has(struct dmabufx_writers *writers,
+			 const struct mm_struct *mm);
+int dmabufx_writers_begin(struct dmabufx_writers *writers,
+			  struct dmabufx_writer **spare);
+void dmabufx_writers_end(struct dmabufx_writers *writers);
+void dmabufx_writers_end_all(struct dmabufx_writers *writers,
+			     const struct mm_struct *mm);
+
 /* buffer.c: buffers come and go */
 
 /**
@@ -254,12 +345,17 @@ static inline void dmabufx_debug_exit(void) {}
  * @read_only: nobody may write through the dma-buf; constant
  * @no_mmap: the memory must not be seen by processes; constant
  * @by_module: another module made it; constant
+ * @owner: that module, which stays loaded until @release has returned, or NULL
  * @release: called when the buffer is no more, or NULL; constant
  * @release_data: what it is called with
  * @ino: the dma-buf's inode number, by which traces and fdinfo name it
+ * @poison_epoch: when it had no broken page, as dmabufx_poison_epoch() counts
+ * @direct_addr: vmap.c: where the kernel has the whole buffer anyway, or NULL;
+ *	constant
  * @lock: protects @attachments and what they hold. Taken with or without the
- *	dma-buf's reservation lock, which is always the outer one
+ *	dma-buf's reservation lock or an mmap_lock, which are always the outer ones
  * @attachments: &struct dmabufx_attachment of each importer
+ * @writers: who has a bracket for writing open
  * @vmap_addr: vmap.c: what vmap() made of the buffer, NULL until it is needed
  * @vmap_node: vmap.c: in the list of such mappings that nobody uses
  * @debug: debugfs.c: for whoever looks
@@ -270,11 +366,15 @@ struct dmabufx_buf {
 	bool read_only;
 	bool no_mmap;
 	bool by_module;
+	struct module *owner;
 	void (*release)(void *data);
 	void *release_data;
 	unsigned long ino;
+	unsigned long poison_epoch;
+	void *direct_addr;
 	struct mutex lock; /* attachments and what they hold */
 	struct list_head attachments;
+	struct dmabufx_writers writers;
 	void *vmap_addr;
 	struct list_head vmap_node;
 	struct dmabufx_debug debug;
@@ -283,9 +383,7 @@ struct dmabufx_buf {
 struct dmabufx_buf *dmabufx_buf_alloc(void);
 void dmabufx_buf_free(struct dmabufx_buf *buf);
 struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
-				   const char *exp_name, struct module *owner);
-bool dmabufx_all_folios(const struct dmabufx_runs *runs,
-			bool (*ask)(struct folio *folio, void *data), void *data);
+				   const char *exp_name);
 int dmabufx_info(struct dmabufx_info *info);
 
 /* create.c: what processes ask for */
@@ -295,7 +393,7 @@ int dmabufx_info(struct dmabufx_info *info);
  * @segments: the memory; sizes and offsets as the user wrote them
  * @nr_segments: how many
  * @as_udmabuf: as the udmabuf calls have it: nothing is skipped or rounded, and
- *	how a memfd is opened does not matter
+ *	a memfd that is opened read-only makes the dma-buf read-only
  * @read_only: nobody may write through the dma-buf
  * @name: the dma-buf's, or NULL; from kmalloc(), taken over on success
  * @data_offset: returned: where in the buffer the first byte lies
@@ -330,6 +428,7 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 			     enum dma_data_direction dir);
 int dmabufx_end_cpu_access(struct dma_buf *dmabuf,
 			   enum dma_data_direction dir);
+void dmabufx_process_ends(struct dmabufx_buf *buf, const struct mm_struct *mm);
 
 /* mmap.c: processes */
 
@@ -339,6 +438,7 @@ int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
 
 int dmabufx_vmap(struct dma_buf *dmabuf, struct iosys_map *map);
 void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map);
+bool dmabufx_vmap_prepare(struct dmabufx_buf *buf);
 void dmabufx_vmap_release(struct dmabufx_buf *buf);
 int dmabufx_vmap_init(void);
 void dmabufx_vmap_exit(void);

@@ -6,6 +6,7 @@
 #include <linux/dmabufx.h>
 #include <linux/export.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/uio.h>
 
@@ -17,10 +18,25 @@
  * whose mappings of it the core would have to refuse if it were asked. What
  * kmalloc() took from the page allocator as a whole is just pages.
  */
-static bool may_be_mapped(struct folio *folio, void *data)
+static bool may_be_mapped(const struct folio *folio)
 {
 	return !page_has_type(&folio->page) || folio_test_hugetlb(folio) ||
 	       dmabufx_is_large_kmalloc(&folio->page);
+}
+
+static int note_unmappable(struct folio *folio, void *data)
+{
+	bool *no_mmap = data;
+
+	*no_mmap = !may_be_mapped(folio);
+	return *no_mmap;
+}
+
+/* Looks at all the memory: 0, or -EINTR. */
+static int decide_mmap(struct dmabufx_buf *buf)
+{
+	return min(dmabufx_walk_folios(&buf->runs, note_unmappable,
+				       &buf->no_mmap), 0);
 }
 
 static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
@@ -33,6 +49,11 @@ static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
 	buf = dmabufx_buf_alloc();
 	if (IS_ERR(buf))
 		return buf;
+	if (!try_module_get(how->owner)) {
+		dmabufx_buf_free(buf);
+		return ERR_PTR(-ENODEV);
+	}
+	buf->owner = how->owner;
 	buf->read_only = how->flags & DMABUFX_READ_ONLY;
 	return buf;
 }
@@ -41,22 +62,25 @@ static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
 static struct dma_buf *export_filled(struct dmabufx_buf *buf, int ret,
 				     const struct dmabufx_export *how)
 {
+	if (!ret) {
+		dmabufx_runs_finish(&buf->runs);
+		ret = dmabufx_poison_look(&buf->runs, 0, true) ?: decide_mmap(buf);
+	}
 	if (ret) {
 		dmabufx_buf_free(buf);
 		return ERR_PTR(ret);
 	}
-	dmabufx_runs_finish(&buf->runs);
-	buf->no_mmap = !dmabufx_all_folios(&buf->runs, may_be_mapped, NULL);
 	buf->by_module = true;
 	buf->release = how->release;
 	buf->release_data = how->data;
-	return dmabufx_buf_export(buf, how->name, how->owner);
+	return dmabufx_buf_export(buf, how->name);
 }
 
 static int fill_from_user(struct dmabufx_buf *buf, struct iov_iter *iter,
 			  size_t size)
 {
 	size_t rest = iov_iter_count(iter) - size;
+	unsigned long shared_pages = 0;
 	u32 reason;
 	int ret;
 
@@ -66,12 +90,17 @@ static int fill_from_user(struct dmabufx_buf *buf, struct iov_iter *iter,
 	if (!buf->read_only && iov_iter_rw(iter) != READ)
 		return -EACCES;
 
-	ret = dmabufx_charge(&buf->charge, size >> PAGE_SHIFT, 0, &reason);
-	if (ret)
-		return ret;
-	buf->runs.dirty = !buf->read_only;
 	iov_iter_truncate(iter, size);
-	ret = dmabufx_user_append(&buf->runs, iter, &reason);
+	ret = dmabufx_user_look(*iter, &shared_pages, &reason) ?:
+	      dmabufx_charge(&buf->charge, (size >> PAGE_SHIFT) - shared_pages,
+			     shared_pages, &reason);
+	if (!ret) {
+		buf->runs.dirty = !buf->read_only;
+		ret = dmabufx_user_append(&buf->runs, &buf->charge, iter,
+					  &reason) ?:
+		      dmabufx_charge_parts(&buf->charge, &buf->runs, true,
+					   &reason);
+	}
 	iov_iter_reexpand(iter, iov_iter_count(iter) + rest);
 	return ret;
 }
@@ -108,16 +137,19 @@ static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
  *
  * Processes can mmap() the dma-buf unless there is memory in it that they must
  * not see as a whole page, the slab allocator's for one: then mmap() fails with
- * EPERM.
+ * EPERM. They map kernel memory by the type that it has (set_memory_wc()), page
+ * by page; that must not change before @how->release is called.
  *
  * Context: Process context, may sleep.
  * Return: the dma-buf, with a reference that dma_buf_put() or dma_buf_fd()
  * takes over, or an error, after which @how->release is not called: -EINVAL,
- * not page-aligned, empty, or @how is incomplete; -ERANGE, the iterator is
- * shorter; -EACCES, a writable buffer of a source; -EFAULT, an address without
- * usable memory; -EOPNOTSUPP, another kind of iterator, or memory that must not
- * be pinned; -EPERM or -ENOMEM, RLIMIT_MEMLOCK or no memory; -EFBIG, -EMLINK,
- * -EINTR as <uapi/linux/dmabufx.h> has it.
+ * not page-aligned, empty, or @how is incomplete; -ENODEV, @how->owner is being
+ * unloaded; -ERANGE, the iterator is shorter; -EACCES, a writable buffer of a
+ * source; -EFAULT, an address without usable memory, or one that wraps;
+ * -EOPNOTSUPP, another kind of iterator, memory of a device (ZONE_DEVICE, P2PDMA
+ * included), or memory that must not be pinned; -EPERM or -ENOMEM,
+ * RLIMIT_MEMLOCK or no memory; -EDQUOT, -EFBIG, -EMLINK, -EINTR, -EHWPOISON as
+ * <uapi/linux/dmabufx.h> has it.
  */
 struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
 				    const struct dmabufx_export *how)
@@ -147,16 +179,23 @@ EXPORT_SYMBOL_GPL(dmabufx_export_iter);
  * @how: by whom and how; files on a disk only with DMABUFX_READ_ONLY
  *
  * The pages are read in where they are not in memory. Those of shmem and
- * hugetlb are pinned, others referenced, until the dma-buf is no more; what is
- * cut off or punched out of the file meanwhile stays in the buffer.
+ * hugetlb are pinned, others referenced, until the dma-buf is no more; pages
+ * that are cut off or punched out of the file meanwhile stay in the buffer. The
+ * part of a large folio that is cut off or punched out becomes zeros in it.
+ *
+ * Pages that are pinned are moved out of ZONE_MOVABLE and CMA first, and pages that
+ * are read in are read in elsewhere. Pages of a file on a disk that are in its page
+ * cache already stay where they are, and keep memory there from being taken out or
+ * given to a device as long as the dma-buf lives.
  *
  * Context: Process context, may sleep and read from a disk.
  * Return: the dma-buf, as dmabufx_export_iter(); or an error, after which
  * @how->release is not called: -EINVAL, not page-aligned, empty, or @how is
- * incomplete; -ERANGE, the file ends before; -EACCES, a writable buffer of a
- * file on a disk, or the file is not opened so; -EPERM, a seal of the file
- * forbids to write; -EOPNOTSUPP, a file without pages, DAX included; -EIO and
- * others, it cannot be read; -EFBIG, -EMLINK, -EINTR, -ENOMEM.
+ * incomplete; -ENODEV, @how->owner is being unloaded; -ERANGE, the file ends
+ * before; -EACCES, a writable buffer of a file on a disk, or the file is not
+ * opened so; -EPERM, a seal of the file forbids to write; -EOPNOTSUPP, a file
+ * without pages, DAX included; -EIO and others, it cannot be read; -EFBIG,
+ * -EMLINK, -EINTR, -EHWPOISON, -ENOMEM.
  */
 struct dma_buf *dmabufx_export_file(struct file *file, loff_t pos, size_t size,
 				    const struct dmabufx_export *how)

@@ -5,17 +5,26 @@
  * Memory of shmem and hugetlb files is pinned as that of memfds is. Files on a
  * disk lend the pages of their page cache: read in where needed, held by a
  * reference, and for reading only, because whoever writes into them behind the
- * file system's back loses data or worse. What is cut off such a file later
- * stays in the buffer.
+ * file system's back loses data or worse. Pages that are cut off such a file
+ * later stay in the buffer; what is cut off inside a folio becomes zeros there.
+ *
+ * A reference keeps a page where it is for as long as the buffer lives. Pages that
+ * are read in for a buffer are therefore allocated where nothing has to be movable:
+ * neither in ZONE_MOVABLE nor in CMA. Pages that were in the page cache before stay
+ * where they are, since nothing that a module may call moves them.
  */
 #include <linux/dax.h>
 #include <linux/fs.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "dmabufx.h"
 
-/* Only what has pages that can be read in. */
+/*
+ * Only what has pages that can be read in. Those are the machine's: a device's
+ * own memory is in no page cache but DAX's.
+ */
 static bool has_page_cache(const struct file *file)
 {
 	struct address_space *mapping = file->f_mapping;
@@ -39,6 +48,17 @@ static ssize_t append_folio(struct dmabufx_runs *runs, struct folio *folio,
 	return ret < 0 ? ret : len;
 }
 
+/* The folio at @pos, with a reference; read in to where it may stay. */
+static struct folio *read_folio(struct file *file, loff_t pos)
+{
+	unsigned int flags = memalloc_pin_save();
+	struct folio *folio;
+
+	folio = read_mapping_folio(file->f_mapping, pos >> PAGE_SHIFT, file);
+	memalloc_pin_restore(flags);
+	return folio;
+}
+
 static int append_page_cache(struct dmabufx_runs *runs, struct file *file,
 			     loff_t pos, loff_t end)
 {
@@ -49,8 +69,7 @@ static int append_page_cache(struct dmabufx_runs *runs, struct file *file,
 		if (fatal_signal_pending(current))
 			return -EINTR;
 
-		folio = read_mapping_folio(file->f_mapping, pos >> PAGE_SHIFT,
-					   file);
+		folio = read_folio(file, pos);
 		if (IS_ERR(folio))
 			return PTR_ERR(folio);
 
@@ -83,8 +102,8 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 			loff_t pos, size_t size, bool read_only)
 {
 	unsigned int flags = DMABUFX_MAY_SHRINK;
-	loff_t end, file_end;
-	bool is_memfd;
+	loff_t end;
+	u64 file_end;
 	u32 reason;
 
 	if (!size || pos < 0 || !PAGE_ALIGNED(pos) || !PAGE_ALIGNED(size))
@@ -92,22 +111,19 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 	if (check_add_overflow(pos, size, &end))
 		return -ERANGE;
 
-	is_memfd = dmabufx_is_memfd(file);
-	if (!is_memfd && !has_page_cache(file))
-		return -EOPNOTSUPP;
-
-	file_end = i_size_read(file->f_mapping->host);
-	if (end > PAGE_ALIGN(file_end))
-		return -ERANGE;
-
-	if (is_memfd) {
+	if (dmabufx_is_memfd(file)) {
 		if (!read_only)
 			flags |= DMABUFX_FOR_WRITING;
-		return dmabufx_memfd_append_file(runs, file, pos,
-						 min(end, file_end) - pos,
-						 flags, &reason);
+		return dmabufx_memfd_append(runs, file, pos, size, flags,
+					    &reason);
 	}
 
+	if (!has_page_cache(file))
+		return -EOPNOTSUPP;
+	/* The last page begins in the file. The file's size rounded up may wrap. */
+	file_end = i_size_read(file->f_mapping->host);
+	if (end - PAGE_SIZE >= file_end)
+		return -ERANGE;
 	if (!read_only || !(file->f_mode & FMODE_READ))
 		return -EACCES;
 

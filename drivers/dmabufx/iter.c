@@ -38,6 +38,7 @@
 #include <linux/overflow.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
@@ -66,7 +67,8 @@ static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 	unsigned int flags = FOLL_LONGTERM;
 	struct iov_iter at = *iter;
 	unsigned long addr;
-	size_t offset, size;
+	size_t offset, size, whole;
+	unsigned long end;
 	int nr;
 
 	/* Leaves segments behind that are empty or used up. */
@@ -79,14 +81,18 @@ static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 	size = min3(maxsize, segment_len(&at),
 		    min(maxpages, INT_MAX) * PAGE_SIZE - offset);
 
+	/* The core would say EOVERFLOW, which is for buffers that are too large. */
+	whole = PAGE_ALIGN(offset + size);
+	if (check_add_overflow(addr - offset, whole, &end))
+		return -EFAULT;
+
 	if (iov_iter_rw(iter) == READ)
 		flags |= FOLL_WRITE;
 	if (iter->nofault)
 		flags |= FOLL_NOFAULT;
 
-	nr = pin_user_pages_fast(addr - offset,
-				 DIV_ROUND_UP(offset + size, PAGE_SIZE),
-				 flags, pages);
+	nr = pin_user_pages_fast(addr - offset, whole >> PAGE_SHIFT, flags,
+				 pages);
 	if (nr <= 0)
 		return nr ?: -EFAULT;
 
@@ -110,11 +116,18 @@ static void bvec_piece(const struct iov_iter *iter, struct dmabufx_piece *piece)
 static void xarray_piece(const struct iov_iter *iter,
 			 struct dmabufx_piece *piece)
 {
-	loff_t pos = iter->xarray_start + iter->iov_offset;
-	unsigned long index = pos >> PAGE_SHIFT;
-	struct folio *folio = xa_load(iter->xarray, index);
+	struct folio *folio;
+	unsigned long index;
 	size_t start;
+	loff_t pos;
 
+	/* What wraps would go on at the beginning of the array. */
+	if (iter->xarray_start < 0 ||
+	    check_add_overflow(iter->xarray_start, iter->iov_offset, &pos))
+		return;
+
+	index = pos >> PAGE_SHIFT;
+	folio = xa_load(iter->xarray, index);
 	/* A hole, or what is remembered of a folio that was evicted. */
 	if (!folio || xa_is_value(folio))
 		return;
@@ -649,6 +662,22 @@ ssize_t dmabufx_extract_iter_to_sg(struct iov_iter *iter, size_t maxsize,
 }
 EXPORT_SYMBOL_GPL(dmabufx_extract_iter_to_sg);
 
+/*
+ * Does any of the memory belong to a device? A subsection belongs to one or to
+ * none, as a whole.
+ */
+static bool touches_device(struct page *page, unsigned long nr)
+{
+#ifdef CONFIG_ZONE_DEVICE
+	unsigned long pfn = page_to_pfn(page), end = pfn + nr;
+
+	for (; pfn < end; pfn = ALIGN(pfn + 1, PAGES_PER_SUBSECTION))
+		if (folio_is_zone_device(page_folio(pfn_to_page(pfn))))
+			return true;
+#endif
+	return false;
+}
+
 /**
  * dmabufx_iter_append - append a kernel iterator's memory to a buffer
  * @runs: the buffer's runs
@@ -658,10 +687,18 @@ EXPORT_SYMBOL_GPL(dmabufx_extract_iter_to_sg);
  * Takes no reference: whoever made the iterator keeps the memory until the
  * buffer is released. Linear memory is appended as it is, however long.
  *
+ * Memory of devices (ZONE_DEVICE) is refused, of whatever type: importers take
+ * the pages of a buffer for the machine's own memory. What lies behind a PCI
+ * device's BAR another device may not reach at all, or only by an address that
+ * the importer has to ask for (P2PDMA), and nothing in a scatterlist makes it
+ * ask; the other types go when their driver does, or cannot be reached by the
+ * CPU.
+ *
  * Context: process context.
  * Return: 0; -EINVAL when the memory is not made of whole pages, or is less than
  * @size; -EFAULT when there is none in some place (dmabufx_kva_pages() says which
- * addresses those are); -EOPNOTSUPP for other iterators; -ENOMEM or -EOVERFLOW.
+ * addresses those are); -EOPNOTSUPP for other iterators and for memory of
+ * devices; -EINTR when the caller is being killed; -ENOMEM or -EOVERFLOW.
  * A failure may leave some of it in the table; the iterator is where it was.
  */
 int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
@@ -677,6 +714,9 @@ int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 		return -EINVAL;
 
 	for (; size; size -= piece.len) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
 		ret = next_piece(&at, size, &piece);
 		if (ret || !piece.len)
 			return ret ?: -EFAULT;
@@ -684,6 +724,9 @@ int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 			return -EINVAL;
 
 		nr = piece.len >> PAGE_SHIFT;
+		if (touches_device(piece.page, nr))
+			return -EOPNOTSUPP;
+
 		folio = page_folio(piece.page);
 		ret = dmabufx_runs_append(runs, folio,
 					  page_folio(piece.page + nr - 1),

@@ -97,6 +97,25 @@ static long ioctl_udmabuf_create(const struct udmabuf_create __user *arg)
 	return create_udmabuf(&segment, 1, create.flags);
 }
 
+/*
+ * Copies in a list, which kvfree() ends: memory of the caller's memory cgroup,
+ * unlike vmemdup_array_user()'s.
+ */
+static struct dmabufx_segment *segments_from_user(const void __user *from, u32 nr)
+{
+	size_t size = array_size(nr, sizeof(struct dmabufx_segment));
+	struct dmabufx_segment *segments;
+
+	segments = kvmalloc(size, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!segments)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(segments, from, size)) {
+		kvfree(segments);
+		return ERR_PTR(-EFAULT);
+	}
+	return segments;
+}
+
 static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *arg)
 {
 	struct dmabufx_segment *segments;
@@ -109,7 +128,7 @@ static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *a
 	if (head.count > READ_ONCE(list_limit))
 		return -EINVAL;
 
-	segments = vmemdup_array_user(arg->list, head.count, sizeof(*segments));
+	segments = segments_from_user(arg->list, head.count);
 	if (IS_ERR(segments))
 		return PTR_ERR(segments);
 
@@ -126,7 +145,7 @@ static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *a
 static int request_from_user(struct dmabufx_request *req,
 			     const struct dmabufx_create *create)
 {
-	void *segments;
+	struct dmabufx_segment *segments;
 	char *name;
 
 	req->nr_segments = create->nr_segments;
@@ -155,9 +174,8 @@ static int request_from_user(struct dmabufx_request *req,
 		req->name = name;
 	}
 
-	segments = vmemdup_array_user(u64_to_user_ptr(create->segments),
-				      create->nr_segments,
-				      sizeof(*req->segments));
+	segments = segments_from_user(u64_to_user_ptr(create->segments),
+				      create->nr_segments);
 	if (IS_ERR(segments))
 		return PTR_ERR(segments);
 	req->segments = segments;
@@ -335,31 +353,40 @@ static bool udmabuf_is_taken(void)
 	return dev;
 }
 
-static int __init nodes_register(void)
+/* Whether the second name is ours. The module does without it, too. */
+static bool __init udmabuf_register(void)
 {
 	int ret;
 
-	ret = misc_register(&dmabufx_node);
-	if (ret || !serve_udmabuf)
-		return ret;
-
 	if (udmabuf_is_taken()) {
 		pr_warn("another driver answers on /dev/udmabuf, serving /dev/dmabufx only\n");
-		serve_udmabuf = false;
-		return 0;
+		return false;
 	}
 
 	ret = misc_register(&udmabuf_node);
 	if (ret)
-		misc_deregister(&dmabufx_node);
-	return ret;
+		pr_warn("no /dev/udmabuf (error %d), serving /dev/dmabufx only\n", ret);
+	return !ret;
+}
+
+/*
+ * As soon as there is a node somebody may have opened it and made a buffer, and
+ * then the module has to stay: from there on nothing fails.
+ */
+static int __init nodes_register(void)
+{
+	int ret = misc_register(&dmabufx_node);
+
+	if (ret)
+		return ret;
+	serve_udmabuf = serve_udmabuf && udmabuf_register();
+	return 0;
 }
 
 static int __init dmabufx_init(void)
 {
 	int ret;
 
-	dmabufx_account_init();
 	ret = dmabufx_vmap_init();
 	if (ret)
 		return ret;

@@ -2,12 +2,14 @@
 /*
  * The run table: a buffer's memory as physically contiguous runs.
  *
- * Pure: it pins nothing, maps nothing and reads no struct page beyond a
- * folio's frame number. A run takes 16 bytes however long it is, so a
- * gigabyte of huge pages costs what one page costs, and finding a page is a
- * binary search.
+ * Pure: it pins nothing, maps nothing and reads of struct pages only a folio's
+ * frame number and, where folios are walked, how large each is. A run takes 16
+ * bytes however long it is, so a gigabyte of huge pages costs what one page
+ * costs, and finding a page is a binary search.
  */
 #include <linux/overflow.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "dmabufx.h"
@@ -15,6 +17,9 @@
 static_assert(sizeof(struct dmabufx_run) == 16);
 /* What overflows a u32 is too large, and nothing else. */
 static_assert(DMABUFX_MAX_PAGES == U32_MAX);
+
+/* kvmalloc() has no more than that: half a TiB where no two pages are neighbours. */
+#define MOST_RUNS	(INT_MAX / sizeof(struct dmabufx_run))
 
 /**
  * dmabufx_runs_reserve - make room for runs that are about to be appended
@@ -32,11 +37,10 @@ int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 
 	if (nr <= runs->capacity - runs->nr)
 		return 0;
-	if (check_add_overflow(runs->nr, nr, &capacity) ||
-	    runs->capacity > U32_MAX / 2)
+	if (check_add_overflow(runs->nr, nr, &capacity) || capacity > MOST_RUNS)
 		return -ENOMEM;
 
-	capacity = max(capacity, runs->capacity * 2);
+	capacity = min_t(u32, max(capacity, runs->capacity * 2), MOST_RUNS);
 	run = kvrealloc(runs->run, array_size(capacity, sizeof(*run)),
 			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!run)
@@ -170,4 +174,49 @@ const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 			end = mid;
 	}
 	return &runs->run[low];
+}
+
+/* How many folios a walk visits before it pauses: some tens of microseconds. */
+#define WALK_BATCH	1024
+
+/**
+ * dmabufx_walk_folios - visit every folio that a table touches
+ * @runs: the table
+ * @visit: called with each folio, for each run that touches it; anything but 0
+ *	ends the walk
+ * @data: for @visit
+ *
+ * A table may touch 2^32 folios: the walk lets others run, and ends when the
+ * caller is being killed.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, what @visit said to end the walk, or -EINTR.
+ */
+int dmabufx_walk_folios(const struct dmabufx_runs *runs,
+			int (*visit)(struct folio *folio, void *data), void *data)
+{
+	u32 i, visited = 0;
+	int ret;
+
+	for (i = 0; i < runs->nr; i++) {
+		const struct dmabufx_run *run = &runs->run[i];
+		unsigned long pfn = dmabufx_run_pfn(run);
+		unsigned long end = pfn + dmabufx_run_pages(runs, run);
+
+		while (pfn < end) {
+			struct folio *folio = page_folio(pfn_to_page(pfn));
+
+			ret = visit(folio, data);
+			if (ret)
+				return ret;
+			pfn = folio_pfn(folio) + folio_nr_pages(folio);
+
+			if (++visited % WALK_BATCH)
+				continue;
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			cond_resched();
+		}
+	}
+	return 0;
 }

@@ -2,25 +2,32 @@
 /*
  * The kernel: one contiguous kernel address for a buffer.
  *
- * A buffer of one run, within one folio or of single pages, that may be written
- * has such an address from the start, in the direct map. Any other is stitched
- * together by vmap(), which wants an array of pages: it is built, handed over
- * and freed at once. Pages of large folios, tails included, are only named to
- * vmap(), never counted.
+ * A buffer of one run, within one folio or of single pages, has such an address
+ * from the start, in the direct map. Any other is stitched together by vmap(),
+ * which wants an array of pages: it is built, handed over and freed at once. Pages
+ * of large folios, tails included, are only named to vmap(), never counted.
+ *
+ * A read-only buffer has none: dma_buf_vmap() knows no direction, importers that
+ * write do not ask, and a mapping that cannot be written would be a fault in the
+ * kernel that users can order, by choosing the importer.
  *
  * What vmap() made is kept when the last user is gone, because compositors and
- * shadow framebuffers come back with the next frame. It ends with the buffer,
- * or when memory is short: then the mappings that nobody uses are taken back,
- * those unused for longest first.
+ * shadow framebuffers come back with the next frame. It ends with the buffer, or
+ * when something else wants its room. That is what it costs: addresses, and 8 bytes
+ * of page tables for each page, which the core keeps when a mapping ends, for the next
+ * one at that place. So there is nothing to give back when memory is short, and a bound
+ * instead: all of our mappings together are of no more pages than the machine has.
+ * Those unused for longest go first.
  *
- * Locking: vmap_lock, inside the dma-buf's reservation lock. Memory is only
- * allocated outside of it, so that the shrinker may take it.
+ * Locking: vmap_lock, inside the dma-buf's reservation lock. No memory is allocated
+ * inside of it, so that who looks for addresses may take it.
  */
 #include <linux/dmabufx.h>
 #include <linux/export.h>
 #include <linux/iosys-map.h>
 #include <linux/mm.h>
-#include <linux/shrinker.h>
+#include <linux/notifier.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -28,12 +35,15 @@
 #include "dmabufx.h"
 #include "trace.h"
 
-/* Protects idle_vmaps, nr_idle and every buffer's kept mapping. */
+/* How many entries of an array to fill before others may run. */
+#define FILL_BATCH	65536
+
+/* Protects idle_vmaps, mapped_pages and every buffer's kept mapping. */
 static DEFINE_MUTEX(vmap_lock);
 /* Buffers with a mapping that nobody uses, longest unused first. */
 static LIST_HEAD(idle_vmaps);
-static unsigned long nr_idle;
-static struct shrinker *vmap_shrinker;
+/* Pages of all mappings, those in use, those that nobody uses, and those of files. */
+static unsigned long mapped_pages;
 
 /*
  * Memory of one run is contiguous in the direct map, however many folios it
@@ -41,12 +51,11 @@ static struct shrinker *vmap_shrinker;
  * a large folio. It lets pages of their own pass, which may well belong together
  * without its knowing, and in a vmap() what lies within the mapping.
  */
-static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
+static void *direct_address(const struct dmabufx_runs *runs)
 {
 	const struct dmabufx_run *run = runs->run;
 
-	/* The direct map is writable. */
-	if (read_only || runs->nr > 1)
+	if (runs->nr > 1)
 		return NULL;
 	if (runs->nr_small < runs->nr_pages &&
 	    run->first + (size_t)runs->nr_pages > folio_nr_pages(run->folio))
@@ -54,36 +63,59 @@ static void *direct_address(const struct dmabufx_runs *runs, bool read_only)
 	return pfn_to_kaddr(dmabufx_run_pfn(run));
 }
 
+/**
+ * dmabufx_vmap_prepare - decide how the kernel sees a buffer, once for all
+ * @buf: the buffer, which is about to be exported
+ *
+ * Memory of the slab allocator is never seen in the direct map, where hardened
+ * usercopy knows the borders of its objects.
+ *
+ * Return: whether the kernel can see it at all.
+ */
+bool dmabufx_vmap_prepare(struct dmabufx_buf *buf)
+{
+	if (buf->read_only)
+		return false;
+	if (!buf->no_mmap)
+		buf->direct_addr = direct_address(&buf->runs);
+	return buf->direct_addr || buf->runs.nr_pages <= totalram_pages();
+}
+
 static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 {
 	const struct dmabufx_run *run = runs->run + runs->nr;
+	struct page **slot, **stop, *page;
 	u32 end = runs->nr_pages;
-	struct page **slot, *page;
+	long left = FILL_BATCH;
 
 	for (; run-- > runs->run; end = run->start) {
 		page = dmabufx_run_page(run);
-		for (slot = pages + run->start; slot < pages + end; slot++, page++)
-			*slot = page;
+		slot = pages + run->start;
+		do {
+			stop = min(pages + end, slot + FILL_BATCH);
+			left -= stop - slot;
+			for (; slot < stop; slot++, page++)
+				*slot = page;
+			if (left > 0)
+				continue;
+			cond_resched();
+			left = FILL_BATCH;
+		} while (slot < pages + end);
 	}
 }
 
-static void *vmap_runs(const struct dmabufx_runs *runs, bool read_only)
+static void *vmap_array(const struct dmabufx_runs *runs, pgprot_t prot)
 {
 	struct page **pages;
 	void *addr;
 
-	/* vmap() would refuse it, after the array had been filled. */
-	if (runs->nr_pages > totalram_pages())
-		return NULL;
-
 	pages = kvmalloc_array(runs->nr_pages, sizeof(*pages),
-			       GFP_KERNEL | __GFP_NOWARN);
+			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pages)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 
 	fill_pages(runs, pages);
-	addr = vmap(pages, runs->nr_pages, VM_MAP,
-		    read_only ? PAGE_KERNEL_RO : PAGE_KERNEL);
+	addr = vmap(pages, runs->nr_pages, VM_MAP, prot) ?: ERR_PTR(-ENOMEM);
 	kvfree(pages);
 	return addr;
 }
@@ -92,14 +124,66 @@ static void idle_vmap_add(struct dmabufx_buf *buf)
 {
 	lockdep_assert_held(&vmap_lock);
 	list_add_tail(&buf->vmap_node, &idle_vmaps);
-	nr_idle++;
 }
 
 static void idle_vmap_remove(struct dmabufx_buf *buf)
 {
 	lockdep_assert_held(&vmap_lock);
 	list_del(&buf->vmap_node);
-	nr_idle--;
+}
+
+static void idle_vmap_drop(struct dmabufx_buf *buf)
+{
+	idle_vmap_remove(buf);
+	vunmap(buf->vmap_addr);
+	buf->vmap_addr = NULL;
+	mapped_pages -= buf->runs.nr_pages;
+}
+
+/* Ends the mapping that was unused for longest: how many pages it had. */
+static unsigned long oldest_vmap_drop(void)
+{
+	struct dmabufx_buf *buf;
+
+	lockdep_assert_held(&vmap_lock);
+	buf = list_first_entry_or_null(&idle_vmaps, struct dmabufx_buf, vmap_node);
+	if (!buf)
+		return 0;
+	idle_vmap_drop(buf);
+	return buf->runs.nr_pages;
+}
+
+/* Room for @nr more pages, at the expense of mappings that nobody uses. */
+static int room_take(unsigned long nr)
+{
+	for (;;) {
+		guard(mutex)(&vmap_lock);
+		if (mapped_pages + nr <= totalram_pages()) {
+			mapped_pages += nr;
+			return 0;
+		}
+		if (!oldest_vmap_drop())
+			return -ENOMEM;
+	}
+}
+
+static void room_give(unsigned long nr)
+{
+	guard(mutex)(&vmap_lock);
+	mapped_pages -= nr;
+}
+
+static void *vmap_runs(const struct dmabufx_runs *runs, pgprot_t prot)
+{
+	int ret = room_take(runs->nr_pages);
+	void *addr;
+
+	if (ret)
+		return ERR_PTR(ret);
+	addr = vmap_array(runs, prot);
+	if (IS_ERR(addr))
+		room_give(runs->nr_pages);
+	return addr;
 }
 
 /* Takes the kept mapping of an unused buffer, if there is one, into use. */
@@ -111,24 +195,50 @@ static void *kept_vmap_get(struct dmabufx_buf *buf)
 	return buf->vmap_addr;
 }
 
+/**
+ * dmabufx_vmap_release - end the kept mapping of a buffer, if there is one
+ * @buf: the buffer; nobody has it mapped
+ */
+void dmabufx_vmap_release(struct dmabufx_buf *buf)
+{
+	guard(mutex)(&vmap_lock);
+	if (buf->vmap_addr)
+		idle_vmap_drop(buf);
+}
+
+static void *vmap_get(struct dmabufx_buf *buf)
+{
+	void *addr;
+	int ret;
+
+	ret = dmabufx_poison_check(buf, false);
+	if (ret) {
+		/* Nobody shall come near it, a CPU that looks ahead included. */
+		dmabufx_vmap_release(buf);
+		return ERR_PTR(ret);
+	}
+	if (buf->direct_addr)
+		return buf->direct_addr;
+
+	addr = kept_vmap_get(buf);
+	if (!addr) {
+		addr = vmap_runs(&buf->runs, PAGE_KERNEL);
+		/* Not on the list: nobody else looks at it. */
+		buf->vmap_addr = IS_ERR(addr) ? NULL : addr;
+	}
+	return addr;
+}
+
 /* Context: the core holds the reservation lock and counts nested calls. */
 int dmabufx_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct dmabufx_buf *buf = dmabuf->priv;
-	void *addr;
+	void *addr = vmap_get(buf);
+	int ret = PTR_ERR_OR_ZERO(addr);
 
-	addr = direct_address(&buf->runs, buf->read_only);
-	if (!addr)
-		addr = kept_vmap_get(buf);
-	if (!addr) {
-		addr = vmap_runs(&buf->runs, buf->read_only);
-		/* Not on the list: nobody else looks at it. */
-		buf->vmap_addr = addr;
-	}
-
-	trace_dmabufx_vmap(buf, addr ? 0 : -ENOMEM);
-	if (!addr)
-		return -ENOMEM;
+	trace_dmabufx_vmap(buf, ret);
+	if (ret)
+		return ret;
 
 	iosys_map_set_vaddr(map, addr);
 	return 0;
@@ -143,24 +253,6 @@ void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 		idle_vmap_add(buf);
 	}
 	trace_dmabufx_vunmap(buf);
-}
-
-static void idle_vmap_drop(struct dmabufx_buf *buf)
-{
-	idle_vmap_remove(buf);
-	vunmap(buf->vmap_addr);
-	buf->vmap_addr = NULL;
-}
-
-/**
- * dmabufx_vmap_release - end the kept mapping of a buffer that is going away
- * @buf: the buffer; nobody has it mapped
- */
-void dmabufx_vmap_release(struct dmabufx_buf *buf)
-{
-	guard(mutex)(&vmap_lock);
-	if (buf->vmap_addr)
-		idle_vmap_drop(buf);
 }
 
 /**
@@ -178,7 +270,10 @@ struct file_map {
 /* As far as @fm was filled. */
 static void file_map_free(struct file_map *fm)
 {
-	vunmap(fm->area);
+	if (fm->area) {
+		vunmap(fm->area);
+		room_give(fm->runs.nr_pages);
+	}
 	dmabufx_retention_end(&fm->runs);
 	kfree(fm);
 }
@@ -198,14 +293,19 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
 	if (ret)
 		return ret;
 	dmabufx_runs_finish(&fm->runs);
+	ret = dmabufx_poison_look(&fm->runs, 0, true);
+	if (ret)
+		return ret;
 
-	addr = direct_address(&fm->runs, read_only);
+	/* The direct map is writable. */
+	addr = read_only ? NULL : direct_address(&fm->runs);
 	if (!addr) {
-		fm->area = vmap_runs(&fm->runs, read_only);
-		addr = fm->area;
+		addr = vmap_runs(&fm->runs,
+				 read_only ? PAGE_KERNEL_RO : PAGE_KERNEL);
+		if (IS_ERR(addr))
+			return PTR_ERR(addr);
+		fm->area = addr;
 	}
-	if (!addr)
-		return -ENOMEM;
 	fm->map.addr = addr + skip;
 	fm->map.size = size;
 	return 0;
@@ -222,8 +322,9 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
  *
  * The range is contiguous at the address, whatever folios it lies in, wherever
  * in them it starts and ends. Pages are read in where they are not in memory,
- * swapped-out ones included, and stay until dmabufx_vunmap_file(), whatever
- * happens to the file.
+ * swapped-out ones included, and stay until dmabufx_vunmap_file(), also when the
+ * file loses them; what it loses of a large folio becomes zeros. Where they stay,
+ * dmabufx_export_file() says.
  *
  * Context: Process context, may sleep and read from a disk.
  * Return: the mapping, or an error as dmabufx_export_file() has it, -ENOMEM also
@@ -264,41 +365,28 @@ void dmabufx_vunmap_file(struct dmabufx_file_map *map)
 }
 EXPORT_SYMBOL_GPL(dmabufx_vunmap_file);
 
-static unsigned long vmap_shrink_count(struct shrinker *shrinker,
-				       struct shrink_control *sc)
+/*
+ * The kernel is out of addresses, which some machines have fewer of than memory. The
+ * core tries again as long as it is told that there are more.
+ */
+static int vmap_purge(struct notifier_block *nb, unsigned long action,
+		      void *freed)
 {
-	return READ_ONCE(nr_idle) ?: SHRINK_EMPTY;
+	guard(mutex)(&vmap_lock);
+	*(unsigned long *)freed += oldest_vmap_drop();
+	return NOTIFY_OK;
 }
 
-static unsigned long vmap_shrink_scan(struct shrinker *shrinker,
-				      struct shrink_control *sc)
-{
-	unsigned long nr;
-
-	/* Whoever holds it may be the one whose allocation we serve. */
-	if (!mutex_trylock(&vmap_lock))
-		return SHRINK_STOP;
-
-	for (nr = 0; nr < sc->nr_to_scan && nr_idle; nr++)
-		idle_vmap_drop(list_first_entry(&idle_vmaps, struct dmabufx_buf,
-						vmap_node));
-	mutex_unlock(&vmap_lock);
-	return nr;
-}
+static struct notifier_block vmap_notifier = {
+	.notifier_call = vmap_purge,
+};
 
 int dmabufx_vmap_init(void)
 {
-	vmap_shrinker = shrinker_alloc(0, "dmabufx-vmap");
-	if (!vmap_shrinker)
-		return -ENOMEM;
-
-	vmap_shrinker->count_objects = vmap_shrink_count;
-	vmap_shrinker->scan_objects = vmap_shrink_scan;
-	shrinker_register(vmap_shrinker);
-	return 0;
+	return register_vmap_purge_notifier(&vmap_notifier);
 }
 
 void dmabufx_vmap_exit(void)
 {
-	shrinker_free(vmap_shrinker);
+	unregister_vmap_purge_notifier(&vmap_notifier);
 }

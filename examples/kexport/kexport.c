@@ -25,6 +25,10 @@
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
 
+#ifdef CONFIG_X86
+#include <asm/set_memory.h>
+#endif
+
 #include "kexport.h"
 
 /* A program chooses the size: charge it, and do not complain when it is too much. */
@@ -82,15 +86,36 @@ static struct dma_buf *get_vmalloc(const struct kexport_get *get)
 					   GFP_FOR_USERS | __GFP_ZERO));
 }
 
-/* pages: memory without an address, a BVEC iterator. */
+/* pages, wc: memory without an address, a BVEC iterator. */
+
+/* Write-combined memory suits devices that do not look into the CPU's caches. */
+enum page_type {
+	WRITE_BACK,
+	WRITE_COMBINED,
+};
+
+/* What the kernel knows of a page's type, processes' mappings of the dma-buf get. */
+static int page_set_type(struct page *page, enum page_type type)
+{
+#ifdef CONFIG_X86
+	unsigned long addr = (unsigned long)page_address(page);
+
+	return type == WRITE_COMBINED ? set_memory_wc(addr, 1) :
+					set_memory_wb(addr, 1);
+#else
+	return type == WRITE_COMBINED ? -EOPNOTSUPP : 0;
+#endif
+}
 
 /**
  * struct page_list - pages that were allocated one by one
  * @nr: how many are in @vec
+ * @type: how the CPU accesses them
  * @vec: a page each
  */
 struct page_list {
 	unsigned int nr;
+	enum page_type type;
 	struct bio_vec vec[] __counted_by(nr);
 };
 
@@ -98,13 +123,15 @@ static void page_list_free(struct page_list *list)
 {
 	unsigned int i;
 
-	for (i = 0; i < list->nr; i++)
-		if (list->vec[i].bv_page)
-			__free_page(list->vec[i].bv_page);
+	for (i = 0; i < list->nr && list->vec[i].bv_page; i++) {
+		if (list->type != WRITE_BACK)
+			page_set_type(list->vec[i].bv_page, WRITE_BACK);
+		__free_page(list->vec[i].bv_page);
+	}
 	kvfree(list);
 }
 
-static struct page_list *page_list_alloc(unsigned int nr)
+static struct page_list *page_list_alloc(unsigned int nr, enum page_type type)
 {
 	struct page_list *list;
 	unsigned int i;
@@ -114,16 +141,21 @@ static struct page_list *page_list_alloc(unsigned int nr)
 		return NULL;
 
 	list->nr = nr;
+	list->type = type;
 	for (i = 0; i < nr; i++) {
 		struct page *page = alloc_page(GFP_FOR_USERS | __GFP_ZERO);
 
-		if (!page) {
-			page_list_free(list);
-			return NULL;
-		}
+		if (!page)
+			goto err_free;
 		bvec_set_page(&list->vec[i], page, PAGE_SIZE, 0);
+		if (type != WRITE_BACK && page_set_type(page, type))
+			goto err_free;
 	}
 	return list;
+
+err_free:
+	page_list_free(list);
+	return NULL;
 }
 
 static void release_pages_of(void *data)
@@ -132,9 +164,10 @@ static void release_pages_of(void *data)
 	atomic_dec(&nr_live);
 }
 
-static struct dma_buf *get_pages_one_by_one(const struct kexport_get *get)
+static struct dma_buf *export_pages(const struct kexport_get *get,
+				    enum page_type type)
 {
-	struct page_list *list = page_list_alloc(get->size >> PAGE_SHIFT);
+	struct page_list *list = page_list_alloc(get->size >> PAGE_SHIFT, type);
 	struct dmabufx_export by = export_by(get, release_pages_of, list);
 	struct dma_buf *dmabuf;
 	struct iov_iter iter;
@@ -147,6 +180,16 @@ static struct dma_buf *get_pages_one_by_one(const struct kexport_get *get)
 	if (IS_ERR(dmabuf))
 		page_list_free(list);
 	return dmabuf;
+}
+
+static struct dma_buf *get_pages_one_by_one(const struct kexport_get *get)
+{
+	return export_pages(get, WRITE_BACK);
+}
+
+static struct dma_buf *get_write_combined(const struct kexport_get *get)
+{
+	return export_pages(get, WRITE_COMBINED);
 }
 
 /* file, user: dmabufx holds the pages, we need not. */
@@ -193,6 +236,7 @@ static const struct kind kinds[] = {
 	{ "kvmalloc", get_kvmalloc },
 	{ "vmalloc", get_vmalloc },
 	{ "pages", get_pages_one_by_one },
+	{ "wc", get_write_combined },
 	{ "user", get_user_range },
 	{ "file", get_file_range },
 };

@@ -2,8 +2,9 @@
 /*
  * kexport's files in /sys/kernel/debug/kexport:
  *
- *	kvmalloc, vmalloc, pages, user, file
- *			make dma-bufs, each of another kind of memory, by KEXPORT_GET
+ *	kvmalloc, vmalloc, pages, wc, user, file
+ *			make dma-bufs, each of another kind of memory, by KEXPORT_GET;
+ *			wc is pages that the CPU combines its writes to, on x86
  *	peek		reads a file by way of its memory, by KEXPORT_PEEK
  *	live		how many of the dma-bufs there are
  */

@@ -56,11 +56,12 @@ long dmabufx_kva_pages(const void *addr, size_t len, struct page ***pages,
 
 /**
  * struct dmabufx_export - by whom and how memory is exported
- * @owner: %THIS_MODULE of the caller: stays loaded as long as the dma-buf lives
+ * @owner: %THIS_MODULE of the caller: stays loaded until @release has returned.
+ *	It need not be linked to dmabufx, which stays loaded by itself
  * @name: the exporter's name, as fdinfo shows it; not copied
  * @flags: 0 or %DMABUFX_READ_ONLY: the file is opened read-only, processes
  *	cannot map it writable, devices only %DMA_TO_DEVICE, the kernel
- *	read-only
+ *	(dma_buf_vmap()) not at all
  * @release: called once, after the last user of the dma-buf is gone and nothing
  *	of dmabufx refers to the memory any more; may be NULL. In process
  *	context, of any process or of none; may sleep; no lock is held. Not

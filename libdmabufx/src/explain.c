@@ -16,7 +16,9 @@ static const char * const reasons[] = {
 	[DMABUFX_REASON_MEMLOCK] =
 		"it would lock more memory than RLIMIT_MEMLOCK (ulimit -l) allows",
 	[DMABUFX_REASON_MEMFD_LIMIT] =
-		"this user would pin more of memfds than the driver's parameter memfd_limit_mib allows",
+		"this user would pin more shared memory than the driver's parameter memfd_limit_mib allows",
+	[DMABUFX_REASON_TOTAL_LIMIT] =
+		"all users would pin more shared memory than the driver's parameter total_limit_mib allows",
 
 	[DMABUFX_REASON_TYPE] = "its type is not known, or it has a descriptor and an address",
 	[DMABUFX_REASON_UNALIGNED] =
@@ -34,7 +36,7 @@ static const char * const reasons[] = {
 	[DMABUFX_REASON_WRITE_SEALED] =
 		"the memfd is sealed against writing, which allows only a read-only buffer",
 	[DMABUFX_REASON_NO_MEMORY] =
-		"there is no memory for it, or no huge page left in the pool",
+		"there is no memory for it, or no huge page left in the pool or for this cgroup",
 	[DMABUFX_REASON_PINNED_OFTEN] =
 		"one of its pages is pinned more often than can be counted",
 	[DMABUFX_REASON_NOT_USER] = "it is not in the address space of programs",
@@ -45,6 +47,7 @@ static const char * const reasons[] = {
 	[DMABUFX_REASON_FILE] =
 		"it is mapped from a file that is not in memory alone, which allows only a read-only buffer",
 	[DMABUFX_REASON_UNPINNABLE] = "the memory there cannot be pinned",
+	[DMABUFX_REASON_POISONED] = "the machine reported memory of it broken",
 };
 
 static const char *sentence(const struct dmabufx_request *request)

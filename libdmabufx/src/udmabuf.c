@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Where only the in-tree udmabuf is there: what it can do of what dmabufx can,
- * by the same rules, and with errors as precise. udmabuf says EINVAL to nearly
- * everything; what is wrong is looked up afterwards.
+ * with errors as precise, and by the same rules but for three: how a memfd is
+ * opened is not looked at, nothing is limited, and the page that a memfd ends in
+ * is not taken if it ends within it. udmabuf says EINVAL to nearly everything;
+ * what is wrong is looked up afterwards.
  */
 #include <errno.h>
 #include <fcntl.h>

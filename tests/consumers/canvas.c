@@ -92,6 +92,17 @@ struct canvas canvas_make_on(struct backing backing, size_t size)
 	return canvas_make(backing.kind, backing.order, size);
 }
 
+void canvas_make_read_only(struct canvas *canvas)
+{
+	struct dmabufx_segment seg = segment(&canvas->mem, 0, canvas->size);
+	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
+	int device = device_open();
+
+	must(close(canvas->fd));
+	canvas->fd = must(try_request(device, &req));
+	must(close(device));
+}
+
 void canvas_free(struct canvas *canvas)
 {
 	close(canvas->fd);

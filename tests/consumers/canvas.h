@@ -51,6 +51,9 @@ struct canvas canvas_make(enum memory_kind kind, enum page_order order,
 struct canvas canvas_make_on(struct backing backing, size_t size);
 void canvas_free(struct canvas *canvas);
 
+/* Has a read-only dma-buf of its memory, in order, from now on. */
+void canvas_make_read_only(struct canvas *canvas);
+
 /* The CPU writes all of @want, between two DMA_BUF_IOCTL_SYNC. */
 void canvas_put(struct canvas *canvas);
 

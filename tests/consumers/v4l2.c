@@ -314,3 +314,34 @@ PROMISE(v4l2_refuses_scattered_memory,
 	canvas_free(&output.canvases[1]);
 	run("rmmod vivid");
 }
+
+static void captures_nothing_into(enum memory_kind kind)
+{
+	struct video capture = make_video(V4L2_BUF_TYPE_VIDEO_CAPTURE);
+	int i;
+
+	fill_video(&capture, (struct backing){ kind, IN_ORDER });
+	for (i = 0; i < NR_BUFFERS; i++) {
+		canvas_make_read_only(&capture.canvases[i]);
+		must_fail(EFAULT, try_queue(&capture, i));
+	}
+	/* Nothing is queued: it waits for a buffer, and writes none. */
+	must(ioctl(capture.fd, VIDIOC_STREAMON, &capture.type));
+	usleep(500000);
+	must(close(capture.fd));
+	for (i = 0; i < NR_BUFFERS; i++) {
+		canvas_check(&capture.canvases[i], "the capture");
+		canvas_free(&capture.canvases[i]);
+	}
+}
+
+PROMISE(v4l2_captures_into_no_read_only_buffer,
+	"a camera that asks for a kernel mapping gets none of a read-only buffer")
+{
+	load_vivid(0);
+	captures_nothing_into(SHMEM_4K);
+	captures_nothing_into(SHMEM_2M);
+	captures_nothing_into(ANON_4K);
+	captures_nothing_into(ANON_2M);
+	run("rmmod vivid");
+}

@@ -173,11 +173,11 @@ static void set(drmModeAtomicReq *request, uint32_t object, const char *name,
 				       value) >= 0);
 }
 
-/* Shows @from, and waits until all of it is in @to. */
-static void write_back(const struct frame *from, const struct frame *to)
+/* Shows @from, which is to be written into @to: @done says when. */
+static int try_write_back(const struct frame *from, const struct frame *to, int *done)
 {
 	drmModeAtomicReq *request = drmModeAtomicAlloc();
-	struct pollfd done = { .fd = -1, .events = POLLIN };
+	int ret;
 
 	set(request, vkms.crtc, "MODE_ID", vkms.mode);
 	set(request, vkms.crtc, "ACTIVE", 1);
@@ -189,11 +189,19 @@ static void write_back(const struct frame *from, const struct frame *to)
 	set(request, vkms.plane, "CRTC_H", HEIGHT);
 	set(request, vkms.connector, "CRTC_ID", vkms.crtc);
 	set(request, vkms.connector, "WRITEBACK_FB_ID", to->id);
-	set(request, vkms.connector, "WRITEBACK_OUT_FENCE_PTR",
-	    (uintptr_t)&done.fd);
-	good(drmModeAtomicCommit(vkms.fd, request,
-				 DRM_MODE_ATOMIC_ALLOW_MODESET, NULL));
+	set(request, vkms.connector, "WRITEBACK_OUT_FENCE_PTR", (uintptr_t)done);
+	ret = drmModeAtomicCommit(vkms.fd, request, DRM_MODE_ATOMIC_ALLOW_MODESET,
+				  NULL);
 	drmModeAtomicFree(request);
+	return ret;
+}
+
+/* The same, and waits until all of it is there. */
+static void write_back(const struct frame *from, const struct frame *to)
+{
+	struct pollfd done = { .fd = -1, .events = POLLIN };
+
+	good(try_write_back(from, to, &done.fd));
 	check_eq(poll(&done, 1, 60000), 1);
 	close(done.fd);
 }
@@ -266,4 +274,36 @@ PROMISE(kms_vkms_writes_back,
 	"vkms writes every pixel into dma-bufs of any memory, and nothing else")
 {
 	with_every_canvas(SIZE, write_canvas);
+}
+
+/* Neither shown nor written: a kernel mapping is wanted of both. */
+static void refuses_read_only(enum memory_kind kind)
+{
+	struct canvas from_canvas = canvas_make(SHMEM_4K, SHUFFLED, SIZE);
+	struct canvas to_canvas = canvas_make(kind, IN_ORDER, SIZE);
+	struct frame from, to;
+	int done = -1;
+
+	start();
+	canvas_make_read_only(&to_canvas);
+	from = make_frame(&from_canvas, &shown);
+	to = make_frame(&to_canvas, &written);
+	check(try_write_back(&from, &to, &done));
+	check(try_write_back(&to, &from, &done));
+	check_eq(done, -1);
+	canvas_check(&to_canvas, "writing back");
+	canvas_check(&from_canvas, "writing back");
+	good(drmModeRmFB(vkms.fd, to.id));
+	good(drmModeRmFB(vkms.fd, from.id));
+	close(vkms.fd);
+	canvas_free(&to_canvas);
+	canvas_free(&from_canvas);
+}
+
+PROMISE(kms_vkms_refuses_read_only_buffers,
+	"vkms gets no kernel mapping of a read-only buffer, and writes nothing into it")
+{
+	refuses_read_only(SHMEM_4K);
+	refuses_read_only(ANON_4K);
+	refuses_read_only(ANON_2M);
 }

@@ -382,9 +382,10 @@ static void by_device(struct worker *w, const struct buffer *b, bool write)
 	by_importer(w, b, write, true);
 }
 
+/* The kernel maps no buffer that is read-only: then a device reads it. */
 static void by_vmap(struct worker *w, const struct buffer *b, bool write)
 {
-	by_importer(w, b, write, false);
+	by_importer(w, b, write, b->read_only);
 }
 
 static void (*const ways[])(struct worker *w, const struct buffer *b,

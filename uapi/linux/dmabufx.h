@@ -15,32 +15,56 @@
  * the first version's is EINVAL, a struct that cannot be read or written EFAULT.
  *
  *
+ * Brackets of CPU access
+ * ----------------------
+ * What the CPU does with the memory, by whatever mapping, belongs between
+ * DMA_BUF_SYNC_START and DMA_BUF_SYNC_END with the same flags. Brackets may
+ * overlap, of one process or of several, and of drivers. While one with
+ * DMA_BUF_SYNC_WRITE is open the memory is the CPU's: devices must not write,
+ * and what they write is lost. While none is open, or only such for reading,
+ * devices may write, and whoever begins a bracket finds what they wrote. What
+ * the CPU wrote, devices find when that bracket has ended. Each is to be ended
+ * once; it is over, too, when the process that began it dies or calls exec().
+ *
+ *
  * The udmabuf calls
  * -----------------
  * take page-aligned ranges of sealed memfds; holes in them are filled with
- * zeros. The dma-buf is opened read-write, also when a memfd was opened
- * read-only: it is seals that say whether memory may be written.
+ * zeros. The page that a memfd ends in exists as a whole, so a range may go on
+ * to its end. The dma-buf is opened read-write; read-only, and nobody can write
+ * through it, if one of the memfds is opened read-only.
  * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored.
  *
- * What the errors mean. A call that fails changes nothing.
+ * What the errors mean. A call that fails changes nothing, but that holes which
+ * it has filled by then stay filled. All descriptors, their modes and seals, and
+ * the memfds' sizes are looked at before the first is filled. What is found out
+ * later is a lack of memory or of a free descriptor or file, a limit that is
+ * reached by a huge page of which only a part is used, broken memory, a kill,
+ * and a memfd that somebody changes meanwhile.
  *
  *	EINVAL	an offset or a size is not a multiple of the page size;
  *		the sizes sum to nothing, or to more than 2^32 - 1 pages;
- *		one range is empty or reaches beyond its memfd;
+ *		one range is empty, or reaches beyond the page that its
+ *		memfd ends in;
  *		a memfd is not sealed with F_SEAL_SHRINK, or is sealed with
  *		F_SEAL_WRITE or F_SEAL_FUTURE_WRITE;
  *		a list has more items than the list_limit module parameter
+ *	EACCES	a memfd is not opened for reading
  *	EBADFD	a descriptor is not open, or is neither a memfd nor another
  *		file of shmem or hugetlbfs
- *	EDQUOT	the user would hold more of memfds pinned than the
- *		memfd_limit_mib module parameter allows
+ *	EDQUOT	the user would hold more memory of memfds pinned than
+ *		the memfd_limit_mib module parameter allows, or all
+ *		users together more than total_limit_mib
  *	EFAULT	the request cannot be read
+ *	EHWPOISON	the machine reported memory of it broken
  *	EINTR	the caller is being killed
  *	EMFILE	the caller has no free descriptor
  *	ENFILE	the system has no free file
  *	ENOMEM	no memory for a hole or for the kernel's own records, no
- *		huge page left in the pool that fills the hole, or a page
- *		that is pinned more often than can be counted
+ *		huge page left in the pool that fills the hole, or none that
+ *		the caller's cgroup may have; holes are made faster than they
+ *		are filled; or a page that is pinned more often than can be
+ *		counted
  *	ENOTTY	no such call
  */
 #ifndef _UAPI_LINUX_DMABUFX_H
@@ -88,7 +112,10 @@ struct dmabufx_segment {
 #define DMABUFX_CREATE_CLOEXEC		0x1
 /*
  * Nobody can write through the dma-buf: its descriptor is opened read-only,
- * mappings cannot be made writable, and devices can map it for reading only.
+ * mappings cannot be made writable, devices can map it for reading only (EACCES
+ * otherwise; in Linux 6.12 also for each importer that lets memory be moved,
+ * since that is mapped for both directions when it attaches), and drivers that
+ * want it mapped for the kernel, to read or to write, cannot.
  * Others may still write the memory itself, unless seals forbid it.
  */
 #define DMABUFX_CREATE_READ_ONLY	0x2
@@ -111,14 +138,32 @@ struct dmabufx_segment {
  * start within a page, and the last one may end within one; the buffer then has
  * the rest of these pages, too. All other borders are page-aligned.
  *
+ * The page that a memfd ends in exists as a whole: a segment may go on to its
+ * end. What is behind the memfd's end there is zeros, unless somebody wrote it
+ * through a mapping. The last page below 2^63 is never taken.
+ *
+ * Pages of a memfd stay in the buffer when holes are punched around them. A
+ * hole that is punched into a large folio, or a cut through it, becomes zeros
+ * in the buffer, too; memfd and buffer go on sharing that folio.
+ *
  * Memory of the caller's own addresses stays that memory for as long as the
- * dma-buf lives, whatever the caller maps there later, forks or exits. It
- * counts against RLIMIT_MEMLOCK for as long; memfds count against a limit of
- * their own, the memfd_limit_mib module parameter. Neither binds a caller with
+ * dma-buf lives, whatever the caller maps there later, forks or exits. Private
+ * memory counts against RLIMIT_MEMLOCK for as long. Shared memory, which is that
+ * of files (memfds, shared mappings), counts against limits of its own, whether
+ * it is named by address or by descriptor: the module parameters
+ * memfd_limit_mib, for each user, and total_limit_mib, for all users together.
+ * Pages count each time that they are in a buffer; a large folio (a huge page)
+ * of which a buffer has only a part counts as a whole beside that, once for each
+ * user, since the buffer keeps all of it. None of the limits binds a caller with
  * CAP_IPC_LOCK.
  *
  * The call returns the dma-buf's descriptor, or fails and changes nothing but
- * @failed_segment and @reason. Where there is no reason to give (the struct
+ * @failed_segment and @reason, and holes of memfds that it has filled by then.
+ * All memfds and addresses are looked at before the first hole is filled. What is
+ * found out later is a lack of memory or of a free descriptor or file, a limit
+ * that is reached by a huge page of which only a part is used, broken memory,
+ * addresses that cannot be pinned, a kill, and memfds or mappings that somebody
+ * changes meanwhile. Where there is no reason to give (the struct
  * cannot be read, has a size that the kernel does not know, or no descriptor
  * is free) they stay as they are or say DMABUFX_REASON_NONE.
  */
@@ -149,8 +194,10 @@ struct dmabufx_create {
  * @DMABUFX_REASON_EMPTY: EINVAL, all segments are empty, or there is none
  * @DMABUFX_REASON_MEMLOCK: ENOMEM, the user would hold more than
  *	RLIMIT_MEMLOCK; EPERM, and that is 0
- * @DMABUFX_REASON_MEMFD_LIMIT: EDQUOT, the user would hold more of memfds
+ * @DMABUFX_REASON_MEMFD_LIMIT: EDQUOT, the user would hold more shared memory
  *	than the memfd_limit_mib module parameter
+ * @DMABUFX_REASON_TOTAL_LIMIT: EDQUOT, all users together would hold more
+ *	shared memory than the total_limit_mib module parameter
  *
  * A segment:
  * @DMABUFX_REASON_TYPE: EINVAL, its type is not known, or fd is not 0 where it
@@ -165,12 +212,14 @@ struct dmabufx_create {
  *	another file of shmem or hugetlbfs
  * @DMABUFX_REASON_OPEN_MODE: EACCES, the memfd is not opened for reading, or
  *	for a buffer that is not read-only not for writing
- * @DMABUFX_REASON_BEYOND_END: ERANGE, it reaches beyond the memfd
+ * @DMABUFX_REASON_BEYOND_END: ERANGE, it reaches beyond the page that the memfd
+ *	ends in, or into the last page below 2^63
  * @DMABUFX_REASON_MAY_SHRINK: EPERM, the memfd lacks F_SEAL_SHRINK
  * @DMABUFX_REASON_WRITE_SEALED: EPERM, the memfd has F_SEAL_WRITE or
  *	F_SEAL_FUTURE_WRITE, which allow only a read-only buffer
  * @DMABUFX_REASON_NO_MEMORY: ENOMEM, for a hole, swapped-out memory or the
- *	kernel's records; or no huge page is left in the pool
+ *	kernel's records; no huge page is left in the pool, or for the caller's
+ *	cgroup; or somebody makes holes faster than they are filled
  * @DMABUFX_REASON_PINNED_OFTEN: EMLINK, a page is pinned more often than can
  *	be counted
  * @DMABUFX_REASON_NOT_USER: EFAULT, not an address of user space
@@ -182,7 +231,8 @@ struct dmabufx_create {
  * @DMABUFX_REASON_FILE: EOPNOTSUPP, mapped from a file that is not in memory
  *	alone, which allows only a read-only buffer, or no buffer (DAX)
  * @DMABUFX_REASON_UNPINNABLE: EFAULT or what the kernel said: memory that
- *	cannot be pinned (secret memory for one), or a page that failed
+ *	cannot be pinned (secret memory for one)
+ * @DMABUFX_REASON_POISONED: EHWPOISON, the machine reported it broken
  */
 enum dmabufx_reason {
 	DMABUFX_REASON_NONE		= 0,
@@ -194,6 +244,7 @@ enum dmabufx_reason {
 	DMABUFX_REASON_EMPTY		= 5,
 	DMABUFX_REASON_MEMLOCK		= 6,
 	DMABUFX_REASON_MEMFD_LIMIT	= 7,
+	DMABUFX_REASON_TOTAL_LIMIT	= 8,
 
 	DMABUFX_REASON_TYPE		= 16,
 	DMABUFX_REASON_UNALIGNED	= 17,
@@ -213,6 +264,7 @@ enum dmabufx_reason {
 	DMABUFX_REASON_DEVICE		= 31,
 	DMABUFX_REASON_FILE		= 32,
 	DMABUFX_REASON_UNPINNABLE	= 33,
+	DMABUFX_REASON_POISONED		= 34,
 };
 
 /* DMABUFX_IOC_CREATE takes segments of this kind, and this flag. */
@@ -225,7 +277,8 @@ enum dmabufx_reason {
  * @size: sizeof(struct dmabufx_query)
  * @version: returned: the driver's version, major << 16 | minor
  * @features: returned: DMABUFX_FEATURE_*
- * @max_size: returned: the largest buffer, bytes
+ * @max_size: returned: the largest buffer, bytes; in no more than 134,217,727
+ *	pieces of contiguous memory (half a TiB of single pages), or ENOMEM
  * @max_segments: returned: most segments of a buffer
  * @reserved: 0
  * @memfd_limit: returned: what the buffers of the calling user may pin of
@@ -254,8 +307,8 @@ struct dmabufx_query {
 /* What dmabufx_info.flags tells of a dma-buf. */
 #define DMABUFX_INFO_READ_ONLY		0x1	/* nobody can write through it */
 #define DMABUFX_INFO_NO_MMAP		0x2	/* processes cannot map it */
-#define DMABUFX_INFO_MEMFD		0x4	/* has memory of memfds */
-#define DMABUFX_INFO_USER		0x8	/* has memory of a process */
+#define DMABUFX_INFO_MEMFD		0x4	/* has shared memory, of memfds */
+#define DMABUFX_INFO_USER		0x8	/* has private memory of a process */
 #define DMABUFX_INFO_MODULE		0x10	/* made by another module */
 
 /**
@@ -263,16 +316,19 @@ struct dmabufx_query {
  * @size: sizeof(struct dmabufx_info)
  * @fd: a dma-buf that this driver made
  * @flags: returned: DMABUFX_INFO_*
- * @runs: returned: how many pieces of contiguous memory it consists of
+ * @runs: returned: how many pieces of contiguous memory it consists of; 0 for a
+ *	caller without CAP_SYS_ADMIN, who is not told which pages are neighbours
  * @bytes: returned: its size
- * @longest_run: returned: the longest of these pieces, bytes
+ * @longest_run: returned: the longest of these pieces, bytes; 0 likewise
  * @smallest_folio: returned: of the folios that it lies in, bytes
  * @largest_folio: returned: likewise
- * @memfd_bytes: returned: pinned memory of memfds that it counts for, bytes
- * @user_bytes: returned: pinned memory of a process that it counts for, bytes
+ * @memfd_bytes: returned: how much of it is shared memory, of memfds, that a user
+ *	is charged for, bytes; 0 if a module exported a file
+ * @user_bytes: returned: how much of it is private memory of a process, bytes
  *
  * The call returns 0, or fails as said above; with EBADF for a descriptor that
- * is not open, EINVAL for one that is not a dma-buf of this driver.
+ * is not open, EINVAL for one that is not a dma-buf of this driver, EINTR when the
+ * caller is killed while the folios are looked at.
  */
 struct dmabufx_info {
 	__u32 size;

@@ -5,6 +5,10 @@
 #include <linux/mm.h>
 /* In 6.12 it does not include the former. */
 #include <linux/folio_queue.h>
+#include <linux/ioport.h>
+#include <linux/memremap.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
 #include <linux/sizes.h>
 
 #include "../dmabufx.h"
@@ -224,6 +228,135 @@ static void other_kinds_are_refused_in_silence(struct kunit *test)
 			-EOPNOTSUPP);
 }
 
+struct append {
+	struct dmabufx_runs *runs;
+	struct iov_iter *iter;
+	size_t size;
+};
+
+static int append_all(void *data)
+{
+	struct append *append = data;
+
+	return dmabufx_iter_append(append->runs, append->iter, append->size);
+}
+
+static void an_append_ends_when_killed(struct kunit *test)
+{
+	const struct source_kind kind = { "", make_bvec };
+	struct source *source = source_make(test, &kind);
+	struct append append = {
+		.runs = new_table(test),
+		.iter = &source->iter,
+		.size = align(source),
+	};
+
+	KUNIT_EXPECT_EQ(test, run_killed(test, append_all, &append), -EINTR);
+	KUNIT_EXPECT_EQ(test, iov_iter_count(&source->iter), append.size);
+}
+
+#ifdef CONFIG_ZONE_DEVICE
+
+static void remove_device_memory(void *data)
+{
+	struct dev_pagemap *pgmap = data;
+
+	memunmap_pages(pgmap);
+	release_mem_region(pgmap->range.start, range_len(&pgmap->range));
+}
+
+/* The first frame behind all memory. */
+static unsigned long end_of_memory(void)
+{
+	unsigned long end = 0;
+	int node;
+
+	for_each_online_node(node)
+		end = max(end, node_end_pfn(node));
+	return end;
+}
+
+/*
+ * Pages of a device, such as device DAX has, right behind the memory of the
+ * machine. There is nothing at their addresses: they are named, not touched.
+ */
+static struct page *device_memory(struct kunit *test)
+{
+	phys_addr_t start = ALIGN(PFN_PHYS(end_of_memory()), SUBSECTION_SIZE);
+	struct dev_pagemap *pgmap = zeroed(test, sizeof(*pgmap));
+
+	if (!request_mem_region(start, SUBSECTION_SIZE, "dmabufx-kunit"))
+		kunit_skip(test, "there is something behind the memory");
+	pgmap->type = MEMORY_DEVICE_GENERIC;
+	pgmap->range.start = start;
+	pgmap->range.end = start + SUBSECTION_SIZE - 1;
+	pgmap->nr_range = 1;
+	if (IS_ERR(memremap_pages(pgmap, NUMA_NO_NODE))) {
+		release_mem_region(start, SUBSECTION_SIZE);
+		kunit_skip(test, "no pages for a device's memory");
+	}
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, remove_device_memory,
+							pgmap), 0);
+	return pfn_to_page(PHYS_PFN(start));
+}
+
+static void bvec_is_refused(struct kunit *test, struct page *page, size_t size)
+{
+	struct dmabufx_runs *runs = new_table(test);
+	struct iov_iter iter, before;
+	struct bio_vec bvec;
+
+	bvec_set_page(&bvec, page, size, 0);
+	iov_iter_bvec(&iter, ITER_DEST, &bvec, 1, size);
+	before = iter;
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, runs->nr, 0);
+	expect_same_iter(test, &iter, &before);
+}
+
+static void memory_of_devices_is_refused(struct kunit *test)
+{
+	const struct source_kind xarray = { "", make_xarray };
+	const struct source_kind folioq = { "", make_folioq };
+	struct page *page = device_memory(test);
+	struct folio *folio = page_folio(page);
+	struct dmabufx_runs *runs = new_table(test);
+	struct source *source;
+	struct iov_iter iter;
+	size_t size;
+
+	bvec_is_refused(test, page, PAGE_SIZE);
+	bvec_is_refused(test, page + 1, SUBSECTION_SIZE - PAGE_SIZE);
+	/* What begins in the machine's memory and goes on behind it. */
+	bvec_is_refused(test, page - 1, 2 * PAGE_SIZE);
+
+	source = source_make(test, &xarray);
+	size = align(source);
+	iter = source->iter;
+	xa_store(&source->xa, 3, folio, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size),
+			-EOPNOTSUPP);
+	expect_same_iter(test, &iter, &source->iter);
+
+	source = source_make(test, &folioq);
+	size = align(source);
+	iter = source->iter;
+	source->queue->vec.folios[3] = folio;
+	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size),
+			-EOPNOTSUPP);
+	expect_same_iter(test, &iter, &source->iter);
+}
+
+#else
+
+static void memory_of_devices_is_refused(struct kunit *test)
+{
+	kunit_skip(test, "no device's memory has pages here");
+}
+
+#endif
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE_PARAM(runs_are_right, kinds_gen_params),
 	KUNIT_CASE_PARAM(a_part_is_appended_and_then_the_rest, kinds_gen_params),
@@ -233,6 +366,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(no_reference_is_taken),
 	KUNIT_CASE(a_run_is_as_long_as_its_memory),
 	KUNIT_CASE(other_kinds_are_refused_in_silence),
+	KUNIT_CASE(an_append_ends_when_killed),
+	KUNIT_CASE(memory_of_devices_is_refused),
 	{}
 };
 

@@ -9,18 +9,24 @@
  * what a real device would see; only caches that are not coherent stay out of the
  * picture.
  */
+#include <linux/bvec.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-direct.h>
+#include <linux/dma-resv.h>
+#include <linux/dmabufx.h>
 #include <linux/fs.h>
 #include <linux/iosys-map.h>
 #include <linux/iommu.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/workqueue.h>
 
 #include "../compat.h"
 #include "edu.h"
@@ -90,7 +96,16 @@ static int importer_use_hardware(struct importer *imp)
 	return 0;
 }
 
-static int importer_attach(struct importer *imp, int fd)
+/* The memory of a buffer under test never moves. */
+static void ignore_move(struct dma_buf_attachment *attach)
+{
+}
+
+static const struct dma_buf_attach_ops dynamic_ops = {
+	.DMABUFX_MOVE_NOTIFY = ignore_move,
+};
+
+static int importer_attach(struct importer *imp, int fd, bool dynamic)
 {
 	struct dma_buf_attachment *attach;
 	struct dma_buf *dmabuf;
@@ -102,7 +117,8 @@ static int importer_attach(struct importer *imp, int fd)
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
-	attach = dma_buf_attach(dmabuf, imp->dev);
+	attach = dma_buf_dynamic_attach(dmabuf, imp->dev,
+					dynamic ? &dynamic_ops : NULL, NULL);
 	if (IS_ERR(attach)) {
 		dma_buf_put(dmabuf);
 		return PTR_ERR(attach);
@@ -454,14 +470,201 @@ static int importer_copy(struct importer *imp, const void __user *arg)
 	}
 }
 
-static int importer_cpu_access(struct importer *imp, unsigned long dir,
+struct cpu_access {
+	struct work_struct work;
+	struct dma_buf *dmabuf;
+	enum dma_data_direction dir;
+	bool begin;
+	int ret;
+};
+
+static void do_cpu_access(struct work_struct *work)
+{
+	struct cpu_access *access = container_of(work, struct cpu_access, work);
+
+	access->ret = access->begin ?
+		      dma_buf_begin_cpu_access(access->dmabuf, access->dir) :
+		      dma_buf_end_cpu_access(access->dmabuf, access->dir);
+}
+
+static int importer_cpu_access(struct importer *imp, unsigned long arg,
 			       bool begin)
 {
-	if (!imp->attach || dir > DMA_FROM_DEVICE)
+	struct cpu_access access = { .begin = begin };
+	bool by_kernel = arg & DMABUFX_BY_KERNEL;
+
+	arg &= ~DMABUFX_BY_KERNEL;
+	if (!imp->attach || arg > DMA_FROM_DEVICE)
 		return -EINVAL;
 
-	return begin ? dma_buf_begin_cpu_access(imp->attach->dmabuf, dir) :
-		       dma_buf_end_cpu_access(imp->attach->dmabuf, dir);
+	access.dmabuf = imp->attach->dmabuf;
+	access.dir = arg;
+	INIT_WORK_ONSTACK(&access.work, do_cpu_access);
+	if (by_kernel) {
+		schedule_work(&access.work);
+		flush_work(&access.work);
+	} else {
+		do_cpu_access(&access.work);
+	}
+	destroy_work_on_stack(&access.work);
+	return access.ret;
+}
+
+/* Past the core, which hides the table where it has DMABUF_DEBUG. */
+static void raw_unmap(struct importer *imp, struct sg_table *sgt)
+{
+	imp->attach->dmabuf->ops->unmap_dma_buf(imp->attach, sgt,
+						DMA_BIDIRECTIONAL);
+}
+
+static int spoil_pages(struct importer *imp, struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	struct page *page;
+	int i;
+
+	if (!IS_ENABLED(CONFIG_DMABUF_DEBUG)) {
+		raw_unmap(imp, sgt);
+		return -EOPNOTSUPP;
+	}
+
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (page) {
+		for_each_sgtable_sg(sgt, sg, i)
+			sg_set_page(sg, page, PAGE_SIZE, 0);
+	}
+	raw_unmap(imp, sgt);
+	if (!page)
+		return -ENOMEM;
+	__free_page(page);
+	return 0;
+}
+
+static int abuse_mapping(struct importer *imp, struct sg_table *sgt,
+			 unsigned long how)
+{
+	struct sg_table another = {};
+
+	switch (how) {
+	case DMABUFX_UNMAP_TWICE:
+		raw_unmap(imp, sgt);
+		raw_unmap(imp, sgt);
+		return 0;
+	case DMABUFX_UNMAP_ANOTHER:
+		raw_unmap(imp, &another);
+		raw_unmap(imp, sgt);
+		return 0;
+	case DMABUFX_SPOIL_PAGES:
+		return spoil_pages(imp, sgt);
+	case DMABUFX_DETACH_MAPPED:
+		return 0;
+	default:
+		raw_unmap(imp, sgt);
+		return -EINVAL;
+	}
+}
+
+static int importer_abuse(struct importer *imp, unsigned long how)
+{
+	struct dma_buf *dmabuf;
+	struct sg_table *sgt;
+	int ret;
+
+	if (!imp->attach)
+		return -EINVAL;
+	if (imp->sgt || iosys_map_is_set(&imp->map))
+		return -EBUSY;
+
+	dmabuf = imp->attach->dmabuf;
+	dma_resv_lock(dmabuf->resv, NULL);
+	sgt = dmabuf->ops->map_dma_buf(imp->attach, DMA_BIDIRECTIONAL);
+	ret = IS_ERR(sgt) ? PTR_ERR(sgt) : abuse_mapping(imp, sgt, how);
+	dma_resv_unlock(dmabuf->resv);
+
+	return !ret && how == DMABUFX_DETACH_MAPPED ? importer_detach(imp) : ret;
+}
+
+/* The protection that the core finds in the caller's page table. */
+static int find_protection(unsigned long addr, pgprot_t *prot)
+{
+	struct follow_pfnmap_args args = { .address = addr };
+	int ret = -EFAULT;
+
+	mmap_read_lock(current->mm);
+	args.vma = vma_lookup(current->mm, addr);
+	if (args.vma)
+		ret = follow_pfnmap_start(&args);
+	if (!ret) {
+		*prot = args.pgprot;
+		follow_pfnmap_end(&args);
+	}
+	mmap_read_unlock(current->mm);
+	return ret;
+}
+
+static int importer_entry(struct dmabufx_importer_entry __user *argp)
+{
+	struct dmabufx_importer_entry entry;
+	pgprot_t prot;
+	int ret;
+
+	if (copy_from_user(&entry, argp, sizeof(entry)))
+		return -EFAULT;
+	ret = find_protection(entry.addr, &prot);
+	if (ret)
+		return ret;
+	entry.write_combined =
+		pgprot_val(pgprot_writecombine(prot)) == pgprot_val(prot);
+	return copy_to_user(argp, &entry, sizeof(entry)) ? -EFAULT : 0;
+}
+
+static void free_exported(void *page)
+{
+	__free_page(page);
+}
+
+/* The owner of a dma-buf need not be linked to who makes it. */
+static struct dma_buf *export_page(struct page *page)
+{
+	const struct dmabufx_export how = {
+		.owner = THIS_MODULE,
+		.name = KBUILD_MODNAME,
+		.release = free_exported,
+		.data = page,
+	};
+	typeof(dmabufx_export_iter) *export = symbol_get(dmabufx_export_iter);
+	struct dma_buf *dmabuf;
+	struct bio_vec bvec;
+	struct iov_iter iter;
+
+	if (!export)
+		return ERR_PTR(-ENXIO);
+
+	bvec_set_page(&bvec, page, PAGE_SIZE, 0);
+	iov_iter_bvec(&iter, ITER_DEST, &bvec, 1, PAGE_SIZE);
+	dmabuf = export(&iter, PAGE_SIZE, &how);
+	symbol_put(dmabufx_export_iter);
+	return dmabuf;
+}
+
+static int importer_export(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	struct dma_buf *dmabuf;
+	int fd;
+
+	if (!page)
+		return -ENOMEM;
+
+	dmabuf = export_page(page);
+	if (IS_ERR(dmabuf)) {
+		__free_page(page);
+		return PTR_ERR(dmabuf);
+	}
+	fd = dma_buf_fd(dmabuf, O_CLOEXEC);
+	if (fd < 0)
+		dma_buf_put(dmabuf);
+	return fd;
 }
 
 static int importer_call(struct importer *imp, unsigned int cmd,
@@ -473,7 +676,11 @@ static int importer_call(struct importer *imp, unsigned int cmd,
 	case DMABUFX_IMPORTER_LIMITS:
 		return importer_set_limits(imp, argp);
 	case DMABUFX_IMPORTER_ATTACH:
-		return importer_attach(imp, arg);
+		return importer_attach(imp, arg, false);
+	case DMABUFX_IMPORTER_ATTACH_DYNAMIC:
+		return importer_attach(imp, arg, true);
+	case DMABUFX_IMPORTER_ABUSE:
+		return importer_abuse(imp, arg);
 	case DMABUFX_IMPORTER_DETACH:
 		return importer_detach(imp);
 	case DMABUFX_IMPORTER_MAP:
@@ -492,6 +699,10 @@ static int importer_call(struct importer *imp, unsigned int cmd,
 		return importer_copy(imp, argp);
 	case DMABUFX_IMPORTER_HARDWARE:
 		return importer_use_hardware(imp);
+	case DMABUFX_IMPORTER_ENTRY:
+		return importer_entry(argp);
+	case DMABUFX_IMPORTER_EXPORT:
+		return importer_export();
 	default:
 		return -ENOTTY;
 	}
@@ -570,15 +781,22 @@ static int importer_release(struct inode *inode, struct file *file)
 /* No lock of ours: an ioctl holds it when it copies from where this maps. */
 static int importer_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct dma_buf *dmabuf = dma_buf_get(vma->vm_pgoff);
+	bool closes = vma->vm_pgoff & DMABUFX_IMPORTER_MMAP_CLOSES;
+	struct dma_buf *dmabuf;
 	int ret;
 
+	dmabuf = dma_buf_get(vma->vm_pgoff & ~DMABUFX_IMPORTER_MMAP_CLOSES);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 
 	ret = dma_buf_mmap(dmabuf, vma, 0);
 	dma_buf_put(dmabuf);
-	return ret;
+	if (ret || !closes)
+		return ret;
+	if (!vma->vm_ops->close)
+		return -ENOTTY;
+	vma->vm_ops->close(vma);
+	return -ECANCELED;
 }
 
 static const struct file_operations importer_fops = {

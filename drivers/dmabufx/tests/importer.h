@@ -8,7 +8,10 @@
  * vmap, mapping, attachment.
  *
  * mmap() of it passes on a mapping of a dma-buf from its beginning, as drivers do
- * for what they have imported: the offset, in pages, is the dma-buf's descriptor.
+ * for what they have imported: the offset, in pages, is the dma-buf's descriptor. With
+ * DMABUFX_IMPORTER_MMAP_CLOSES it does what kernels had amdxdna do when a fault fails
+ * then: it calls the area's close() without asking whether there is one, and the call
+ * fails with ECANCELED; or with ENOTTY where amdxdna would have crashed.
  */
 #ifndef DMABUFX_IMPORTER_H
 #define DMABUFX_IMPORTER_H
@@ -96,8 +99,10 @@ struct dmabufx_importer_copy {
 #define DMABUFX_IMPORTER_UNMAP	_IO('X', 0x84)
 #define DMABUFX_IMPORTER_VMAP	_IO('X', 0x85)
 #define DMABUFX_IMPORTER_VUNMAP	_IO('X', 0x86)
-#define DMABUFX_IMPORTER_BEGIN	_IO('X', 0x87)	/* arg: direction */
-#define DMABUFX_IMPORTER_END	_IO('X', 0x88)	/* arg: direction */
+/* arg: direction, and whether a thread of the kernel does it for the caller */
+#define DMABUFX_IMPORTER_BEGIN	_IO('X', 0x87)
+#define DMABUFX_IMPORTER_END	_IO('X', 0x88)
+#define DMABUFX_BY_KERNEL	0x100
 #define DMABUFX_IMPORTER_COPY	_IOW('X', 0x89, struct dmabufx_importer_copy)
 /*
  * From now on the importer's device is hardware, QEMU's "edu", and
@@ -105,5 +110,48 @@ struct dmabufx_importer_copy {
  * EBUSY while attached. DMABUFX_IMPORTER_LIMITS is refused afterwards.
  */
 #define DMABUFX_IMPORTER_HARDWARE	_IO('X', 0x8a)
+/* As ATTACH, by an importer that lets the exporter move the memory. */
+#define DMABUFX_IMPORTER_ATTACH_DYNAMIC	_IO('X', 0x8b)
+/*
+ * What no importer may do, past what the core does to prevent it. Needs an
+ * attachment without a mapping; arg is one of:
+ *
+ * DMABUFX_UNMAP_TWICE: end a mapping that has ended
+ * DMABUFX_UNMAP_ANOTHER: end a mapping with the scatterlist of another one. It is
+ *	left, and ended by the right one
+ * DMABUFX_DETACH_MAPPED: detach without ending the mapping
+ * DMABUFX_SPOIL_PAGES: write other pages into the scatterlist, as Linux does itself
+ *	until 7.0 where it has DMABUF_DEBUG, and end the mapping. EOPNOTSUPP where it
+ *	has not: there the table is the exporter's
+ */
+#define DMABUFX_IMPORTER_ABUSE	_IO('X', 0x8c)
+#define DMABUFX_UNMAP_TWICE	0
+#define DMABUFX_UNMAP_ANOTHER	1
+#define DMABUFX_DETACH_MAPPED	2
+#define DMABUFX_SPOIL_PAGES	3
+
+/**
+ * struct dmabufx_importer_entry - what the page table of the caller says
+ * @addr: an address in a mapping of page frames, touched before
+ * @write_combined: out: whether writes are combined there
+ * @pad: zero
+ */
+struct dmabufx_importer_entry {
+	__u64 addr;
+	__u32 write_combined;
+	__u32 pad;
+};
+
+#define DMABUFX_IMPORTER_ENTRY	_IOWR('X', 0x8d, struct dmabufx_importer_entry)
+
+/* In the offset of mmap(), in pages. */
+#define DMABUFX_IMPORTER_MMAP_CLOSES	0x40000000ull
+
+/*
+ * Returns the descriptor of a dma-buf of a page of the importer's own, which it
+ * makes by a function of dmabufx that it is not linked to and lets go at once.
+ * ENXIO where dmabufx is not loaded.
+ */
+#define DMABUFX_IMPORTER_EXPORT	_IO('X', 0x8e)
 
 #endif /* DMABUFX_IMPORTER_H */

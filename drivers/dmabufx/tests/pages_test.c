@@ -167,10 +167,114 @@ static void bad_user_addresses_are_refused(struct kunit *test)
 	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)pages, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
 						    &offset), -EFAULT);
-	iov_iter_ubuf(&iter, ITER_DEST, (void __user *)-PAGE_SIZE,
-		      4 * PAGE_SIZE);
-	KUNIT_EXPECT_TRUE(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
-						      &offset) < 0);
+}
+
+/* Ranges that go beyond 2^64, or so far that their end is no address. */
+static void user_ranges_that_wrap_are_refused(struct kunit *test)
+{
+	static const struct {
+		unsigned long addr;
+		size_t len;
+	} wrong[] = {
+		{ -PAGE_SIZE, 4 * PAGE_SIZE },
+		{ -PAGE_SIZE, PAGE_SIZE },
+		{ -1UL, 1 },
+		{ -3 * PAGE_SIZE + 5, SIZE_MAX },
+		{ 1UL << 63, SIZE_MAX },
+	};
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	struct iovec iov;
+	unsigned int i;
+	size_t offset;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		iov.iov_base = (void __user *)wrong[i].addr;
+		iov.iov_len = wrong[i].len;
+		iov_iter_ubuf(&iter, ITER_DEST, iov.iov_base, iov.iov_len);
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    UINT_MAX, &offset),
+				-EFAULT);
+		iov_iter_init(&iter, ITER_SOURCE, &iov, 1, iov.iov_len);
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    UINT_MAX, &offset),
+				-EFAULT);
+	}
+}
+
+static void kvecs_that_wrap_are_refused(struct kunit *test)
+{
+	struct kvec wrong[] = {
+		{ .iov_base = kernel_memory(test, 0), .iov_len = SIZE_MAX },
+		{ .iov_base = (void *)-PAGE_SIZE, .iov_len = PAGE_SIZE },
+		{ .iov_base = (void *)-1UL, .iov_len = 1 },
+	};
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	unsigned int i;
+	size_t offset;
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		iov_iter_kvec(&iter, ITER_DEST, &wrong[i], 1, wrong[i].iov_len);
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    4, &offset), -EFAULT);
+	}
+}
+
+/* An array has its beginning behind its end only where somebody adds. */
+static void an_xarray_does_not_begin_again(struct kunit *test)
+{
+	const struct source_kind kind = { "", make_xarray };
+	struct source *source = source_make(test, &kind);
+	struct page **pages = page_list(test);
+	const loff_t starts[] = { -PAGE_SIZE, LLONG_MAX - PAGE_SIZE + 1, LLONG_MAX };
+	struct iov_iter iter;
+	unsigned int i;
+	size_t offset;
+
+	for (i = 0; i < ARRAY_SIZE(starts); i++) {
+		iov_iter_xarray(&iter, ITER_DEST, &source->xa, starts[i], SIZE_MAX);
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    4, &offset), -EFAULT);
+		iov_iter_advance(&iter, PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX,
+							    4, &offset), -EFAULT);
+	}
+}
+
+static void a_folioq_ends_before_any_offset(struct kunit *test)
+{
+	const struct source_kind kind = { "", make_folioq };
+	struct source *source = source_make(test, &kind);
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	size_t offset;
+
+	iov_iter_folio_queue(&iter, ITER_DEST, source->queue, 0, UINT_MAX, SIZE_MAX);
+	KUNIT_EXPECT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 4,
+						    &offset), -EFAULT);
+}
+
+/* A bvec's numbers have 32 bits, their sum 33: nothing wraps. */
+static void a_bvec_reaches_beyond_4g(struct kunit *test)
+{
+	struct page *first = virt_to_page(kernel_memory(test, 0));
+	struct page **pages = page_list(test);
+	struct iov_iter iter;
+	struct bio_vec bvec;
+	size_t offset;
+
+	/* Named, not touched. */
+	bvec_set_page(&bvec, first, UINT_MAX, UINT_MAX);
+	iov_iter_bvec(&iter, ITER_DEST, &bvec, 1, UINT_MAX);
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 2,
+						    &offset), PAGE_SIZE + 1);
+	KUNIT_EXPECT_EQ(test, offset, PAGE_SIZE - 1);
+	KUNIT_EXPECT_PTR_EQ(test, pages[0], first + UINT_MAX / PAGE_SIZE);
+	iov_iter_advance(&iter, UINT_MAX - PAGE_SIZE - 2);
+	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 2,
+						    &offset), 1);
+	KUNIT_EXPECT_PTR_EQ(test, pages[0], first + 2UL * UINT_MAX / PAGE_SIZE);
 }
 
 /* A source may be read-only memory, a destination not. */
@@ -266,6 +370,11 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(what_is_not_mapped_is_an_error_only_alone),
 	KUNIT_CASE(half_a_ubuf_is_not_its_end),
 	KUNIT_CASE(bad_user_addresses_are_refused),
+	KUNIT_CASE(user_ranges_that_wrap_are_refused),
+	KUNIT_CASE(kvecs_that_wrap_are_refused),
+	KUNIT_CASE(an_xarray_does_not_begin_again),
+	KUNIT_CASE(a_folioq_ends_before_any_offset),
+	KUNIT_CASE(a_bvec_reaches_beyond_4g),
 	KUNIT_CASE(writing_needs_the_right_to),
 	KUNIT_CASE(nofault_is_respected),
 	KUNIT_CASE(other_kinds_are_refused_in_silence),

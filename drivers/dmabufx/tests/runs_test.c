@@ -190,6 +190,70 @@ static void room_for_too_many_is_refused(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, dmabufx_runs_find(runs, 2), &runs->run[1]);
 }
 
+/* What a walk saw. */
+struct walk {
+	const struct dmabufx_runs *runs;
+	struct folio *last;
+	u32 visited;
+	u32 most;
+};
+
+static int see(struct folio *folio, void *data)
+{
+	struct walk *walk = data;
+
+	walk->last = folio;
+	return ++walk->visited == walk->most ? 5 : 0;
+}
+
+static void a_walk_visits_every_folio(struct kunit *test)
+{
+	struct dmabufx_runs *runs = new_table(test);
+	struct folio *large = new_folio(test), *other = new_folio(test);
+	struct folio *small = page_folio(virt_to_page(kernel_memory(test, 0)));
+	struct walk walk = {};
+
+	KUNIT_EXPECT_EQ(test, dmabufx_walk_folios(runs, see, &walk), 0);
+	KUNIT_EXPECT_EQ(test, walk.visited, 0);
+
+	dmabufx_runs_append(runs, large, large, 3, 2);
+	dmabufx_runs_append(runs, small, small, 0, 1);
+	dmabufx_runs_append(runs, small, small, 0, 1);
+	dmabufx_runs_append(runs, other, other, NR - 1, 1);
+	KUNIT_EXPECT_EQ(test, dmabufx_walk_folios(runs, see, &walk), 0);
+	KUNIT_EXPECT_EQ(test, walk.visited, 4);
+	KUNIT_EXPECT_PTR_EQ(test, walk.last, other);
+
+	walk = (struct walk) { .most = 2 };
+	KUNIT_EXPECT_EQ(test, dmabufx_walk_folios(runs, see, &walk), 5);
+	KUNIT_EXPECT_EQ(test, walk.visited, 2);
+}
+
+static int walk_all(void *data)
+{
+	struct walk *walk = data;
+
+	return dmabufx_walk_folios(walk->runs, see, walk);
+}
+
+static void a_walk_ends_when_killed(struct kunit *test)
+{
+	struct folio *small = page_folio(virt_to_page(kernel_memory(test, 0)));
+	struct dmabufx_runs *runs = new_table(test);
+	struct walk walk = { .runs = runs };
+	u32 i;
+
+	for (i = 0; i < 4 * WALK_BATCH; i++)
+		dmabufx_runs_append(runs, small, small, 0, 1);
+	KUNIT_ASSERT_EQ(test, runs->nr, 4 * WALK_BATCH);
+	KUNIT_EXPECT_EQ(test, dmabufx_walk_folios(runs, see, &walk), 0);
+	KUNIT_EXPECT_EQ(test, walk.visited, 4 * WALK_BATCH);
+
+	walk.visited = 0;
+	KUNIT_EXPECT_EQ(test, run_killed(test, walk_all, &walk), -EINTR);
+	KUNIT_EXPECT_EQ(test, walk.visited, WALK_BATCH);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(contiguous_pages_are_one_run),
 	KUNIT_CASE(a_run_goes_on_into_the_next_folio),
@@ -199,6 +263,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(room_grows_geometrically),
 	KUNIT_CASE(the_largest_buffer_is_the_limit),
 	KUNIT_CASE(room_for_too_many_is_refused),
+	KUNIT_CASE(a_walk_visits_every_folio),
+	KUNIT_CASE(a_walk_ends_when_killed),
 	{}
 };
 

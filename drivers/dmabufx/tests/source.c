@@ -9,12 +9,15 @@
  * is made of pages that do not lie side by side, or of folios of several sizes.
  */
 #include <linux/bvec.h>
+#include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/folio_queue.h>
 #include <linux/hash.h>
+#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/mmzone.h>
 #include <linux/percpu.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -556,6 +559,48 @@ void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 bool is_pinned(struct page *page)
 {
 	return folio_maybe_dma_pinned(page_folio(page));
+}
+
+struct killed {
+	int (*func)(void *data);
+	void *data;
+	int ret;
+	struct completion done;
+};
+
+static int killed_thread(void *data)
+{
+	struct sighand_struct *sighand = rcu_dereference_raw(current->sighand);
+	struct killed *killed = data;
+
+	/* As a SIGKILL leaves it; to send one would end others, too. */
+	spin_lock_irq(&sighand->siglock);
+	sigaddset(&current->pending.signal, SIGKILL);
+	set_tsk_thread_flag(current, TIF_SIGPENDING);
+	spin_unlock_irq(&sighand->siglock);
+	killed->ret = killed->func(killed->data);
+	flush_signals(current);
+	kthread_complete_and_exit(&killed->done, 0);
+}
+
+/**
+ * run_killed - call a function as who is being killed calls it
+ * @test: the case
+ * @func: the function
+ * @data: for it
+ *
+ * Return: what it returned.
+ */
+int run_killed(struct kunit *test, int (*func)(void *data), void *data)
+{
+	struct killed killed = { .func = func, .data = data };
+	struct task_struct *task;
+
+	init_completion(&killed.done);
+	task = kthread_run(killed_thread, &killed, "dmabufx-kunit-killed");
+	KUNIT_ASSERT_TRUE(test, !IS_ERR(task));
+	wait_for_completion(&killed.done);
+	return killed.ret;
 }
 
 /* What this machine has counted, with what each CPU still keeps to itself. */

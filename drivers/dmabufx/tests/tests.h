@@ -98,6 +98,9 @@ void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 		      const struct iov_iter *b);
 bool is_pinned(struct page *page);
 
+/* What @func returns to who is being killed. */
+int run_killed(struct kunit *test, int (*func)(void *data), void *data);
+
 /* Limits that are tried, each with each; 0 is tried elsewhere. */
 extern const size_t byte_limits[9];
 extern const unsigned int entry_limits[6];

@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memfds while they become buffers: what is looked at before anything is filled, who
+ * fills their holes, and who waits for whom.
+ */
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "harness.h"
+#include "memory.h"
+#include "watch.h"
+
+#define RESERVED "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages"
+
+static bool is_over(const struct timespec *end)
+{
+	struct timespec now;
+
+	must(clock_gettime(CLOCK_MONOTONIC, &now));
+	return now.tv_sec > end->tv_sec ||
+	       (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
+static struct timespec in_a_second(void)
+{
+	struct timespec end;
+
+	must(clock_gettime(CLOCK_MONOTONIC, &end));
+	end.tv_sec++;
+	return end;
+}
+
+/* A memfd of this kind that nobody has mapped. */
+static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
+{
+	struct memory mem = { .kind = kind, .size = size };
+	int huge = kind == HUGETLB_2M ? MFD_HUGETLB | MFD_HUGE_2MB : 0;
+
+	mem.fd = must(memfd_create("dmabufx-tests",
+				   MFD_CLOEXEC | MFD_ALLOW_SEALING | huge));
+	must(ftruncate(mem.fd, size));
+	must(fcntl(mem.fd, F_ADD_SEALS, seals));
+	return mem;
+}
+
+static int reopened(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return must(open(path, flags | O_CLOEXEC));
+}
+
+/* What is looked at first. */
+
+struct bad_end {
+	int error;
+	__u32 reason;
+	struct dmabufx_segment segment;
+};
+
+static void fills_nothing(const struct memory *holes, const struct bad_end *bad)
+{
+	struct dmabufx_segment segments[] = { segment(holes, 0, holes->size), bad->segment };
+	struct dmabufx_create req = request(segments, 2, 0);
+	struct udmabuf_create_item items[2];
+	int device = device_open();
+
+	refused(bad->error, bad->reason, 1, device, &req);
+	check_eq(memory_populated(holes), 0);
+	memcpy(items, segments, sizeof(items));
+	check_eq(try_create_list(device, items, 2, 0), -1);
+	check_eq(memory_populated(holes), 0);
+	must(close(device));
+}
+
+static void refused_ends_fill_nothing(enum memory_kind kind)
+{
+	struct memory holes = unmapped(kind, MIB(4), F_SEAL_SHRINK);
+	struct memory shrinks = unmapped(SHMEM_4K, PAGE, 0);
+	struct memory sealed = unmapped(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_WRITE);
+	struct memory writing = holes;
+	const struct bad_end ends[] = {
+		{ EBADF, DMABUFX_REASON_NOT_OPEN, { .fd = 900, .size = PAGE } },
+		{ EBADFD, DMABUFX_REASON_NOT_MEMFD,
+		  { .fd = must(eventfd(0, EFD_CLOEXEC)), .size = PAGE } },
+		{ EACCES, DMABUFX_REASON_OPEN_MODE,
+		  { .fd = writing.fd = reopened(holes.fd, O_WRONLY), .size = PAGE } },
+		{ EPERM, DMABUFX_REASON_MAY_SHRINK, segment(&shrinks, 0, PAGE) },
+		{ EPERM, DMABUFX_REASON_WRITE_SEALED, segment(&sealed, 0, PAGE) },
+		{ ERANGE, DMABUFX_REASON_BEYOND_END, segment(&holes, holes.size, PAGE) },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ends); i++)
+		fills_nothing(&holes, &ends[i]);
+	must(close(writing.fd));
+	must(close(holes.fd));
+}
+
+PROMISE(memfd_refused_calls_fill_nothing,
+	"a descriptor at a list's end that is refused leaves holes before it what they are")
+{
+	refused_ends_fill_nothing(SHMEM_4K);
+	refused_ends_fill_nothing(HUGETLB_2M);
+}
+
+PROMISE(memfd_last_page_of_all_is_refused,
+	"a memfd may end where offsets do: its last page is ERANGE, the one before is taken")
+{
+	const __u64 last = (1ull << 63) - PAGE;
+	struct memory mem = unmapped(SHMEM_4K, PAGE, 0);
+	struct dmabufx_segment seg = { .fd = mem.fd, .offset = last, .size = PAGE - 1 };
+	struct dmabufx_create req = request(&seg, 1, 0);
+	int device = device_open();
+
+	must(ftruncate(mem.fd, (1ull << 63) - 1));
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
+	seg.size = PAGE;
+	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
+	seg.offset = last - PAGE;
+	seg.size = 2 * PAGE - 1;
+	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
+	must_fail(EINVAL, try_create(device, (struct udmabuf_create_item){
+		.memfd = mem.fd, .offset = last, .size = PAGE }, 0));
+	check_eq(memory_populated(&mem), 0);
+	seg.size = PAGE;
+	must(close(must(try_request(device, &req))));
+	check_eq(memory_populated(&mem), PAGE);
+	must(close(mem.fd));
+}
+
+/* Another thread changes what a descriptor is. */
+
+struct changing {
+	atomic_bool over;
+	int fd, memfd, other;
+};
+
+static void *change_descriptor(void *arg)
+{
+	struct changing *c = arg;
+
+	while (!atomic_load(&c->over)) {
+		must(dup2(c->other, c->fd));
+		must(dup2(c->memfd, c->fd));
+		must(close(c->fd));
+		must(dup2(c->memfd, c->fd));
+	}
+	return NULL;
+}
+
+PROMISE(memfd_descriptors_may_change_meanwhile,
+	"descriptors that another thread closes and replaces are taken or refused as they are")
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct changing c = {
+		.fd = 800, .memfd = mem.fd, .other = must(eventfd(0, EFD_CLOEXEC)),
+	};
+	struct udmabuf_create_item items[16];
+	const struct timespec end = in_a_second();
+	int device = device_open(), made = 0, fd, i;
+	pthread_t thread;
+
+	for (i = 0; i < 16; i++) {
+		items[i] = item(&mem, i * PAGE, PAGE);
+		items[i].memfd = i % 2 ? mem.fd : c.fd;
+	}
+	check_eq(pthread_create(&thread, NULL, change_descriptor, &c), 0);
+	while (!is_over(&end)) {
+		fd = try_create_list(device, items, 16, 0);
+		if (fd < 0)
+			check_eq(errno, EBADFD);
+		else
+			must(close(fd));
+		made += fd >= 0;
+	}
+	atomic_store(&c.over, true);
+	pthread_join(thread, NULL);
+	note("%d were made", made);
+	must(close(c.fd));
+}
+
+/* Who fills holes of hugetlb. */
+
+static void fill_and_free(struct memory *mem)
+{
+	must(close(create(mem, MIB(2), MIB(2))));
+	check_eq(memory_populated(mem), MIB(2));
+	must(close(create(mem, 0, mem->size)));
+	check_eq(memory_populated(mem), mem->size);
+	memory_free(mem);
+}
+
+PROMISE(memfd_holes_keep_the_pools_count,
+	"filling holes of hugetlb leaves HugePages_Rsvd as it was, reserved or not")
+{
+	long before = file_number(RESERVED, "");
+	struct memory mem = memory_make_holes(HUGETLB_2M, MIB(8));
+
+	check_eq(file_number(RESERVED, ""), before + 4);
+	must(close(create(&mem, MIB(2), MIB(2))));
+	check_eq(file_number(RESERVED, ""), before + 3);
+	fill_and_free(&mem);
+	check_eq(file_number(RESERVED, ""), before);
+
+	mem = unmapped(HUGETLB_2M, MIB(8), F_SEAL_SHRINK);
+	fill_and_free(&mem);
+	check_eq(file_number(RESERVED, ""), before);
+
+	mem = unmapped(HUGETLB_2M, MIB(8), F_SEAL_SHRINK);
+	mem.map = must(mmap(NULL, mem.size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_NORESERVE, mem.fd, 0));
+	fill_and_free(&mem);
+	check_eq(file_number(RESERVED, ""), before);
+}
+
+PROMISE(memfd_holes_are_filled_for_readers,
+	"holes of hugetlb are filled for who may only read, sealed against writing or not")
+{
+	struct memory mem = unmapped(HUGETLB_2M, MIB(4), F_SEAL_SHRINK | F_SEAL_GROW);
+	struct dmabufx_segment seg = { .fd = reopened(mem.fd, O_RDONLY), .size = MIB(2) };
+	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
+	int device = device_open();
+
+	must(close(must(try_request(device, &req))));
+	check_eq(memory_populated(&mem), MIB(2));
+	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
+	seg.size = MIB(4);
+	must(close(must(try_request(device, &req))));
+	check_eq(memory_populated(&mem), MIB(4));
+	must(close(seg.fd));
+	must(close(mem.fd));
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+PROMISE(memfd_holes_are_filled_despite_signals,
+	"under a rain of signals that have handlers, holes of hugetlb are filled")
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	const int often = kernel_looks_closely() ? 15000 : 1500;
+	struct itimerval rain = { { 0, often }, { 0, often } }, dry = {};
+	const struct timespec end = in_a_second();
+	int rounds = 0;
+
+	must(sigaction(SIGALRM, &action, NULL));
+	while (!is_over(&end) || !rounds) {
+		struct memory mem = unmapped(HUGETLB_2M, MIB(64), F_SEAL_SHRINK);
+		int fd;
+
+		must(setitimer(ITIMER_REAL, &rain, NULL));
+		fd = create(&mem, 0, mem.size);
+		must(setitimer(ITIMER_REAL, &dry, NULL));
+		check_eq(memory_populated(&mem), mem.size);
+		must(close(fd));
+		must(close(mem.fd));
+		rounds++;
+	}
+	note("%d rounds", rounds);
+}
+
+struct fillers {
+	atomic_bool over;
+	struct memory mem;
+};
+
+static void *touch_pages(void *arg)
+{
+	struct fillers *f = arg;
+	size_t i;
+
+	for (i = 0; !atomic_load(&f->over); i++)
+		(void)*(volatile char *)(f->mem.map + i * MIB(2) % f->mem.size);
+	return NULL;
+}
+
+static void *punch_pages(void *arg)
+{
+	struct fillers *f = arg;
+	size_t i;
+
+	for (i = 0; !atomic_load(&f->over); i++)
+		memory_punch(&f->mem, i * 3 * MIB(2) % f->mem.size, MIB(2));
+	return NULL;
+}
+
+PROMISE(memfd_fillers_of_holes_may_meet,
+	"creates, page faults and who punches holes again fill them and keep the pool's count")
+{
+	long before = file_number(RESERVED, "");
+	struct fillers f = { .mem = memory_make_holes(HUGETLB_2M, MIB(16)) };
+	int device = device_open(), made = 0, gave_up = 0, i, fd;
+	pthread_t toucher, puncher;
+
+	check_eq(pthread_create(&toucher, NULL, touch_pages, &f), 0);
+	check_eq(pthread_create(&puncher, NULL, punch_pages, &f), 0);
+	for (i = 0; i < repeats(300); i++) {
+		fd = try_create(device, item(&f.mem, 0, f.mem.size), 0);
+		/* Holes may come faster than they are filled: no reason to go on for ever. */
+		if (fd < 0) {
+			check_eq(errno, ENOMEM);
+			gave_up++;
+			continue;
+		}
+		must(close(fd));
+		made++;
+	}
+	atomic_store(&f.over, true);
+	pthread_join(toucher, NULL);
+	pthread_join(puncher, NULL);
+	note("%d were made, %d gave up", made, gave_up);
+	/* When nobody punches any more, nobody gives up. */
+	must(close(create(&f.mem, 0, f.mem.size)));
+	memory_free(&f.mem);
+	check_eq(file_number(RESERVED, ""), before);
+}
+
+/* Who waits for whom. */
+
+struct filling {
+	struct memory mem;
+	atomic_bool done;
+};
+
+static void *fill_by_create(void *arg)
+{
+	struct filling *f = arg;
+
+	must(close(create(&f->mem, 0, f->mem.size)));
+	atomic_store(&f->done, true);
+	return NULL;
+}
+
+/* How often its owner got the memfd's lock while holes of it were filled. */
+static int turns_of_the_owner(enum memory_kind kind, size_t size)
+{
+	struct filling f = { .mem = unmapped(kind, size, F_SEAL_SHRINK) };
+	pthread_t thread;
+	int turns = 0;
+
+	check_eq(pthread_create(&thread, NULL, fill_by_create, &f), 0);
+	while (!atomic_load(&f.done)) {
+		bool begun = memory_populated(&f.mem);
+
+		/* No seal, but the lock that seals take. */
+		must(fcntl(f.mem.fd, F_ADD_SEALS, 0));
+		turns += begun && memory_populated(&f.mem) < size;
+	}
+	pthread_join(thread, NULL);
+	note("%s: %d turns", memory_name(kind), turns);
+	must(close(f.mem.fd));
+	return turns;
+}
+
+/*
+ * A create of which the owner slept through every batch says nothing; one that keeps the
+ * lock gives the owner no turn, however often it is tried.
+ */
+static void owner_has_turns(enum memory_kind kind, size_t size)
+{
+	int tries;
+
+	for (tries = 0; tries < 50; tries++)
+		if (turns_of_the_owner(kind, size))
+			return;
+	fail("the owner got the lock in none of %d creates", tries);
+}
+
+PROMISE(memfd_owner_waits_for_a_batch,
+	"a memfd's owner maps, cuts and seals it while a long create fills its holes")
+{
+	owner_has_turns(SHMEM_4K, MIB(256));
+	owner_has_turns(HUGETLB_2M, MIB(160));
+}
+
+/* Whether this process waits in the kernel, in an ioctl. */
+static bool waits_in_ioctl(int pid)
+{
+	char path[64], line[256] = "";
+	long nr = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fgets(line, sizeof(line), file))
+		sscanf(line, "%ld", &nr);
+	fclose(file);
+	return nr == __NR_ioctl;
+}
+
+/* Whether it was dead while somebody else still had the lock. */
+static bool dies_before_the_lock_is_free(void)
+{
+	struct memory mem = unmapped(SHMEM_4K, MIB(512), F_SEAL_SHRINK);
+	int holder = must(fork()), waiter, device = device_open(), tries = 1000, status;
+	bool early;
+
+	if (!holder) {
+		fallocate(mem.fd, FALLOC_FL_KEEP_SIZE, 0, mem.size);
+		_exit(0);
+	}
+	while (!memory_populated(&mem))
+		usleep(100);
+	waiter = must(fork());
+	if (!waiter) {
+		try_create(device, item(&mem, mem.size - PAGE, PAGE), 0);
+		_exit(0);
+	}
+	while (tries-- && !waits_in_ioctl(waiter))
+		usleep(100);
+	must(kill(waiter, SIGKILL));
+	must(waitpid(waiter, &status, 0));
+	early = WIFSIGNALED(status) && memory_populated(&mem) < mem.size;
+	kill(holder, SIGKILL);
+	must(waitpid(holder, NULL, 0));
+	must(close(device));
+	must(close(mem.fd));
+	return early;
+}
+
+PROMISE(memfd_lock_is_waited_for_killably,
+	"who is killed while somebody else has a memfd's lock does not wait for it")
+{
+	int left = 20;
+
+	/* On a busy machine the lock may be free when the signal comes. */
+	while (!dies_before_the_lock_is_free())
+		if (!--left)
+			fail("nobody dies before the lock is free");
+}
+
+struct sealing {
+	struct memory mem;
+	bool midway;
+};
+
+static void *seal_midway(void *arg)
+{
+	struct sealing *s = arg;
+
+	while (!memory_populated(&s->mem))
+		;
+	must(fcntl(s->mem.fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+	s->midway = memory_populated(&s->mem) < s->mem.size;
+	return NULL;
+}
+
+static bool is_sealed_midway(enum memory_kind kind, size_t size)
+{
+	struct sealing s = { .mem = unmapped(kind, size, F_SEAL_SHRINK) };
+	int device = device_open(), fd;
+	pthread_t thread;
+
+	check_eq(pthread_create(&thread, NULL, seal_midway, &s), 0);
+	fd = try_create(device, item(&s.mem, 0, size), 0);
+	if (fd < 0)
+		check_eq(errno, EINVAL);
+	pthread_join(thread, NULL);
+	if (s.midway && fd >= 0)
+		fail("%s: a writable buffer in spite of the seal", memory_name(kind));
+	if (fd >= 0)
+		must(close(fd));
+	must(close(device));
+	must(close(s.mem.fd));
+	return s.midway;
+}
+
+PROMISE(memfd_seals_between_batches_are_seen,
+	"a seal that comes while a long create fills holes makes it fail")
+{
+	int left = 20;
+
+	while (!is_sealed_midway(SHMEM_4K, MIB(128)))
+		check_le(1, --left);
+	while (!is_sealed_midway(HUGETLB_2M, MIB(160)))
+		check_le(1, --left);
+}
