@@ -465,22 +465,29 @@ PROMISE(limit_forgets_who_is_gone,
 /* memfd_limit_mib */
 
 /* Runs @run with the parameter set, and sets it back however that ends. */
-static void with_parameter(const char *parameter, const char *mib,
-			   void (*run)(struct world *w))
+static void in_world_with(struct world *w, const char *parameter, const char *mib,
+			  void (*run)(struct world *w))
 {
-	struct world w = make_world();
 	int child, status;
 
 	check(file_write(parameter, mib));
 	child = must(fork());
 	if (!child) {
-		run(&w);
+		run(w);
 		_exit(0);
 	}
 	must(waitpid(child, &status, 0));
 	check(file_write(parameter, "default"));
 	if (status)
 		fail("a child ended with status %#x", status);
+}
+
+static void with_parameter(const char *parameter, const char *mib,
+			   void (*run)(struct world *w))
+{
+	struct world w = make_world();
+
+	in_world_with(&w, parameter, mib, run);
 }
 
 static void with_limit(const char *mib, void (*run)(struct world *w))
@@ -747,18 +754,8 @@ static void with_limit_and(enum memory_kind kind, const char *mib,
 {
 	struct memory mem = memory_make(kind, FOLIOS * memory_folio(kind));
 	struct world w = { .device = device_open(), .memfd = mem, .own = mem };
-	int child, status;
 
-	check(file_write(PARAMETER, mib));
-	child = must(fork());
-	if (!child) {
-		run(&w);
-		_exit(0);
-	}
-	must(waitpid(child, &status, 0));
-	check(file_write(PARAMETER, "default"));
-	if (status)
-		fail("a child ended with status %#x", status);
+	in_world_with(&w, PARAMETER, mib, run);
 	memory_free(&mem);
 }
 

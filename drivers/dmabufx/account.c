@@ -117,7 +117,7 @@ static const struct kernel_param_ops limit_ops = {
 module_param_cb(memfd_limit_mib, &limit_ops, &memfd_limit, 0644);
 MODULE_PARM_DESC(memfd_limit_mib, "Most MiB of memfds that one user may pin (default: half of the memory)");
 module_param_cb(total_limit_mib, &limit_ops, &total_limit, 0644);
-MODULE_PARM_DESC(total_limit_mib, "Most MiB of memfds that all users together may pin (default: three quarters of the memory)");
+MODULE_PARM_DESC(total_limit_mib, "Most MiB of memfds that all users together may pin (default: 3/4 of the memory)");
 
 /**
  * struct account - a user who is charged
@@ -370,12 +370,6 @@ int dmabufx_charge_pinned(struct dmabufx_charge *charge, enum dmabufx_kind kind,
 	return 0;
 }
 
-/* Does not change while the folio is pinned. */
-static enum dmabufx_kind folio_kind(const struct folio *folio)
-{
-	return folio_test_anon(folio) ? DMABUFX_PRIVATE : DMABUFX_SHARED;
-}
-
 /*
  * One more run has a part of @folio. The user's first one charges it. -EAGAIN: room
  * is to be made in the array first.
@@ -384,7 +378,7 @@ static int part_add(struct account *account, struct folio *folio, u32 *reason)
 {
 	unsigned long index = folio_pfn(folio), count;
 	unsigned long nr_pages = folio_nr_pages(folio);
-	enum dmabufx_kind kind = folio_kind(folio);
+	enum dmabufx_kind kind = dmabufx_folio_kind(folio);
 	int ret;
 
 	guard(mutex)(&account->parts_lock);
@@ -433,7 +427,7 @@ static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
 		return;
 	}
 	xa_erase(&account->parts, index);
-	charge->taken[folio_kind(folio)] += folio_nr_pages(folio);
+	charge->taken[dmabufx_folio_kind(folio)] += folio_nr_pages(folio);
 }
 
 /*

@@ -232,6 +232,12 @@ enum dmabufx_kind {
 	DMABUFX_KINDS,
 };
 
+/* Does not change while the folio is pinned. */
+static inline enum dmabufx_kind dmabufx_folio_kind(const struct folio *folio)
+{
+	return folio_test_anon(folio) ? DMABUFX_PRIVATE : DMABUFX_SHARED;
+}
+
 struct account;
 
 /**

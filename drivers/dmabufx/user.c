@@ -86,7 +86,7 @@ static long append_folio(struct dmabufx_runs *runs, struct page **pages,
 
 	if (!folio_test_large(folio))
 		runs->nr_small++;
-	found[folio_test_anon(folio) ? DMABUFX_PRIVATE : DMABUFX_SHARED] += n;
+	found[dmabufx_folio_kind(folio)] += n;
 
 	/* One pin stays, unless the run has one of this folio already. */
 	if (n - 1 + ret)
