@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Memory becomes a dma-buf: one call of dmabufx, or what udmabuf has for it.
+ *
+ * The caller's structs may be of another version than the library's. That is
+ * dealt with at the border, by read_request(), write_request() and
+ * fit_segments(); all else works on structs as the library knows them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,36 +16,139 @@
 /* An iovec of so many is translated without asking for memory. */
 #define FEW_SEGMENTS	16
 
-int dmabufx_create(int device, const struct dmabufx_segment *segments,
-		   uint32_t nr_segments, struct dmabufx_request *request)
+/* Reads what the caller wants of a buffer of @nr segments. */
+static int read_request(struct dmabufx_request *known,
+			const struct dmabufx_request *request, uint32_t size, uint32_t nr)
 {
-	struct dmabufx_request unasked = { .flags = DMABUFX_CREATE_CLOEXEC };
+	*known = (struct dmabufx_request) { .flags = DMABUFX_CREATE_CLOEXEC };
+	if (!request)
+		return 0;
+	if (size < FIRST_SIZE(dmabufx_request, reason))
+		return -EINVAL;
+	*known = (struct dmabufx_request) { 0 };
+	memcpy(known, request, smaller(size, sizeof(*known)));
+	if (size > sizeof(*known) && !is_zero(request + 1, size - sizeof(*known)))
+		return because(known, nr, DMABUFX_REASON_NONE, -E2BIG);
+	return 0;
+}
+
+static void write_request(struct dmabufx_request *request, uint32_t size,
+			  const struct dmabufx_request *known)
+{
+	if (request && size >= FIRST_SIZE(dmabufx_request, reason))
+		memcpy(request, known, smaller(size, sizeof(*known)));
+}
+
+static const char *nth_segment(const struct segments *segments, uint32_t i)
+{
+	return (const char *)segments->first + (size_t)i * segments->size;
+}
+
+/* How many bytes of each segment mean something: those of the first version do. */
+static size_t bytes_in_use(const struct segments *segments)
+{
+	size_t used = FIRST_SIZE(dmabufx_segment, size), n;
+	uint32_t i;
+
+	for (i = 0; i < segments->nr; i++)
+		for (n = segments->size; n > used; n--)
+			if (nth_segment(segments, i)[n - 1])
+				used = n;
+	return used;
+}
+
+/*
+ * A driver takes segments of the sizes that it knows, and each knows the first
+ * version's. So segments that do with it are copied as such; those that do not are
+ * cut to what the library knows, if nothing is lost by that. The caller frees
+ * *@copy in any case.
+ */
+static int fit_segments(struct segments *segments, char **copy,
+			struct dmabufx_request *request)
+{
+	const size_t first = FIRST_SIZE(dmabufx_segment, size);
+	const size_t known = sizeof(struct dmabufx_segment);
+	size_t used = bytes_in_use(segments), size = first;
+	uint32_t i;
+
+	if (segments->size < first || used > known)
+		return because(request, segments->nr, DMABUFX_REASON_SEGMENT_SIZE,
+			       used > known ? -E2BIG : -EINVAL);
+	if (used > first)
+		size = smaller(segments->size, known);
+	if (segments->size == size)
+		return 0;
+
+	*copy = calloc(segments->nr, size);
+	if (!*copy && segments->nr)
+		return because(request, segments->nr, DMABUFX_REASON_NONE, -ENOMEM);
+	for (i = 0; i < segments->nr; i++)
+		memcpy(*copy + i * size, nth_segment(segments, i), size);
+	segments->first = *copy;
+	segments->size = size;
+	return 0;
+}
+
+/*
+ * There is another driver; or a filter that lets calls of udmabuf through and not
+ * this one. dmabufx has a reason where it says EPERM or EACCES.
+ */
+static bool is_unknown_call(int error, uint32_t reason)
+{
+	return error == ENOTTY || error == ENOSYS ||
+	       ((error == EPERM || error == EACCES) && !reason);
+}
+
+static int create_fitting(int device, const struct segments *segments,
+			  struct dmabufx_request *request)
+{
 	struct dmabufx_create create = {
 		.size = sizeof(create),
-		.segments = (uintptr_t)segments,
-		.nr_segments = nr_segments,
-		.segment_size = sizeof(*segments),
-		.failed_segment = nr_segments,
+		.flags = request->flags,
+		.segments = (uintptr_t)segments->first,
+		.nr_segments = segments->nr,
+		.segment_size = segments->size,
+		.name = (uintptr_t)request->name,
+		.failed_segment = segments->nr,
 	};
-	int fd;
+	int fd = ioctl(device, DMABUFX_IOC_CREATE, &create);
 
-	if (!request)
-		request = &unasked;
-	if (device < 0)
-		return because(request, nr_segments, DMABUFX_REASON_NO_DEVICE,
-			       device);
-	create.flags = request->flags;
-	create.name = (uintptr_t)request->name;
-
-	fd = ioctl(device, DMABUFX_IOC_CREATE, &create);
-	if (fd < 0 && errno == ENOTTY)
-		return udmabuf_create(device, segments, nr_segments, request);
+	if (fd < 0 && is_unknown_call(errno, create.reason))
+		return dmabufx_udmabuf_create(device, segments, request);
 	if (fd < 0)
 		return because(request, create.failed_segment, create.reason,
 			       -errno);
 	request->data_offset = create.data_offset;
-	request->error = 0;
+	because(request, segments->nr, DMABUFX_REASON_NONE, 0);
 	return fd;
+}
+
+static int create(int device, struct segments segments, struct dmabufx_request *request)
+{
+	char *copy = NULL;
+	int ret;
+
+	if (device < 0)
+		return because(request, segments.nr, DMABUFX_REASON_NO_DEVICE, device);
+	ret = fit_segments(&segments, &copy, request);
+	if (!ret)
+		ret = create_fitting(device, &segments, request);
+	free(copy);
+	return ret;
+}
+
+int dmabufx_create_sized(int device, const struct dmabufx_segment *segments,
+			 uint32_t segment_size, uint32_t nr_segments,
+			 struct dmabufx_request *request, uint32_t request_size)
+{
+	const struct segments all = { segments, segment_size, nr_segments };
+	struct dmabufx_request known;
+	int ret = read_request(&known, request, request_size, nr_segments);
+
+	if (!ret)
+		ret = create(device, all, &known);
+	write_request(request, request_size, &known);
+	return ret;
 }
 
 /* What follows @offset, where the caller wants all of it. */
@@ -52,25 +159,27 @@ static int rest_of_memfd(int memfd, uint64_t offset, uint64_t *size,
 
 	if (fstat(memfd, &stat))
 		return because(request, 0, DMABUFX_REASON_NOT_OPEN, -errno);
+	/* The driver says what it is. */
+	*size = page_size();
+	if (!S_ISREG(stat.st_mode))
+		return 0;
 	if (offset >= (uint64_t)stat.st_size)
 		return because(request, 0, DMABUFX_REASON_BEYOND_END, -ERANGE);
 	*size = stat.st_size - offset;
 	return 0;
 }
 
-int dmabufx_create_memfd(int device, int memfd, uint64_t offset, uint64_t size,
-			 struct dmabufx_request *request)
+static int create_memfd(int device, int memfd, uint64_t offset, uint64_t size,
+			struct dmabufx_request *request)
 {
-	struct dmabufx_request unasked = { .flags = DMABUFX_CREATE_CLOEXEC };
 	struct dmabufx_segment segment = {
 		.fd = memfd,
 		.type = DMABUFX_MEMFD,
 		.offset = offset,
 	};
+	const struct segments one = { &segment, sizeof(segment), 1 };
 	int ret;
 
-	if (!request)
-		request = &unasked;
 	if (memfd < 0 && device >= 0)
 		return because(request, 1, DMABUFX_REASON_NO_MEMFD, memfd);
 	if (!size && device >= 0) {
@@ -79,33 +188,52 @@ int dmabufx_create_memfd(int device, int memfd, uint64_t offset, uint64_t size,
 			return ret;
 	}
 	segment.size = size;
-	return dmabufx_create(device, &segment, 1, request);
+	return create(device, one, request);
 }
 
-int dmabufx_create_iovec(int device, const struct iovec *iov, uint32_t nr,
-			 struct dmabufx_request *request)
+int dmabufx_create_memfd_sized(int device, int memfd, uint64_t offset, uint64_t size,
+			       struct dmabufx_request *request, uint32_t request_size)
+{
+	struct dmabufx_request known;
+	int ret = read_request(&known, request, request_size, 1);
+
+	if (!ret)
+		ret = create_memfd(device, memfd, offset, size, &known);
+	write_request(request, request_size, &known);
+	return ret;
+}
+
+static int create_iovec(int device, const struct iovec *iov, uint32_t nr,
+			struct dmabufx_request *request)
 {
 	struct dmabufx_segment few[FEW_SEGMENTS] = { 0 }, *segments = few;
 	uint32_t i;
 	int fd;
 
-	if (nr > FEW_SEGMENTS) {
+	if (nr > FEW_SEGMENTS)
 		segments = calloc(nr, sizeof(*segments));
-		if (!segments) {
-			if (request)
-				because(request, nr, DMABUFX_REASON_NONE,
-					-ENOMEM);
-			return -ENOMEM;
-		}
-	}
+	if (!segments)
+		return because(request, nr, DMABUFX_REASON_NONE, -ENOMEM);
 	for (i = 0; i < nr; i++)
 		segments[i] = (struct dmabufx_segment) {
 			.type = DMABUFX_USER,
 			.address = (uintptr_t)iov[i].iov_base,
 			.size = iov[i].iov_len,
 		};
-	fd = dmabufx_create(device, segments, nr, request);
+	fd = create(device, (struct segments) { segments, sizeof(*segments), nr }, request);
 	if (segments != few)
 		free(segments);
 	return fd;
+}
+
+int dmabufx_create_iovec_sized(int device, const struct iovec *iov, uint32_t nr,
+			       struct dmabufx_request *request, uint32_t request_size)
+{
+	struct dmabufx_request known;
+	int ret = read_request(&known, request, request_size, nr);
+
+	if (!ret)
+		ret = create_iovec(device, iov, nr, &known);
+	write_request(request, request_size, &known);
+	return ret;
 }

@@ -1,56 +1,74 @@
 // SPDX-License-Identifier: MIT
 /* The device, and what it tells of itself and of dma-bufs. */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 
 #include "internal.h"
 
-uint64_t number_in_file(const char *path, uint64_t otherwise)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char text[32] = "";
-	ssize_t len;
-
-	if (fd < 0)
-		return otherwise;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	return len > 0 ? strtoull(text, NULL, 10) : otherwise;
-}
-
 /* Reading is all that its calls need, and seccomp or ACLs may allow no more. */
 static int open_node(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int state = hold_cancellation();
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = errno;
 
-	if (fd < 0)
-		return -errno;
-	return fd;
+	release_cancellation(state);
+	return fd < 0 ? -error : fd;
+}
+
+/* A node may outlive its driver. */
+static bool is_absent(int error)
+{
+	return error == -ENOENT || error == -ENXIO || error == -ENODEV;
+}
+
+/* A sandbox that knows udmabuf alone goes on working when the module comes. */
+static bool is_forbidden(int error)
+{
+	return error == -EACCES || error == -EPERM;
 }
 
 int dmabufx_open(void)
 {
-	int fd = open_node(DMABUFX_DEVICE);
+	int fd = open_node(DMABUFX_DEVICE), other;
 
-	/* A node may outlive its driver. */
-	if (fd == -ENOENT || fd == -ENXIO || fd == -ENODEV)
-		fd = open_node("/dev/udmabuf");
-	return fd;
+	if (!is_absent(fd) && !is_forbidden(fd))
+		return fd;
+	other = open_node("/dev/udmabuf");
+	return is_absent(fd) || other >= 0 ? other : fd;
 }
 
-int dmabufx_query(int device, struct dmabufx_query *query)
+/* Of a driver that is not ours, or a filter that lets only calls of udmabuf through. */
+static bool is_unknown_call(int error)
 {
-	*query = (struct dmabufx_query) { .size = sizeof(*query) };
-	if (!ioctl(device, DMABUFX_IOC_QUERY, query))
-		return 0;
-	return errno == ENOTTY ? udmabuf_query(device, query) : -errno;
+	return error == -ENOTTY || error == -ENOSYS || is_forbidden(error);
 }
 
-int dmabufx_info(int device, int dmabuf, struct dmabufx_info *info)
+int dmabufx_query_sized(int device, struct dmabufx_query *query, uint32_t query_size)
 {
-	*info = (struct dmabufx_info) { .size = sizeof(*info), .fd = dmabuf };
+	struct dmabufx_query known = { .size = query_size };
+	int ret;
+
+	if (query_size < FIRST_SIZE(dmabufx_query, user_locked))
+		return -EINVAL;
+	memset(query, 0, query_size);
+	query->size = query_size;
+	ret = ioctl(device, DMABUFX_IOC_QUERY, query) ? -errno : 0;
+	if (!is_unknown_call(ret))
+		return ret;
+	ret = dmabufx_udmabuf_query(device, &known);
+	if (!ret)
+		memcpy(query, &known, smaller(query_size, sizeof(known)));
+	return ret;
+}
+
+int dmabufx_info_sized(int device, int dmabuf, struct dmabufx_info *info,
+		       uint32_t info_size)
+{
+	if (info_size < FIRST_SIZE(dmabufx_info, user_bytes))
+		return -EINVAL;
+	memset(info, 0, info_size);
+	info->size = info_size;
+	info->fd = dmabuf;
 	if (!ioctl(device, DMABUFX_IOC_INFO, info))
 		return 0;
 	return errno == ENOTTY ? -EOPNOTSUPP : -errno;

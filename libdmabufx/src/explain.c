@@ -72,11 +72,15 @@ static bool is_of_segment(const struct dmabufx_request *request)
 	return request->reason >= DMABUFX_REASON_TYPE;
 }
 
-int dmabufx_explain(const struct dmabufx_request *request, char *text,
-		    size_t size)
+int dmabufx_explain_sized(const struct dmabufx_request *request, uint32_t request_size,
+			  char *text, size_t size)
 {
-	const char *why = request->error ? sentence(request) : "no error";
+	const char *why;
 	int ret, saved = errno;
+
+	if (request_size < FIRST_SIZE(dmabufx_request, reason))
+		return -EINVAL;
+	why = request->error ? sentence(request) : "no error";
 
 	errno = -request->error;
 	if (why && is_of_segment(request))

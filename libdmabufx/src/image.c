@@ -8,7 +8,6 @@
  * theirs are still half of the first one's, as V4L2 has it.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -80,32 +79,55 @@ static uint64_t first_stride(const struct format *format, uint32_t width)
 	return ((uint64_t)width * format->bytes[0] + align - 1) / align * align;
 }
 
-int dmabufx_image_layout(struct dmabufx_image *image, uint32_t fourcc,
-			 uint32_t width, uint32_t height)
+/* Puts a plane of @rows behind what the picture has already. */
+static bool add_plane(struct dmabufx_image *image, uint64_t stride, uint64_t rows)
 {
-	const struct format *format = find_format(fourcc);
-	uint64_t first, stride, rows;
+	uint64_t bytes, end;
+
+	if (stride > UINT32_MAX || __builtin_mul_overflow(stride, rows, &bytes) ||
+	    __builtin_add_overflow(image->size, bytes, &end))
+		return false;
+	image->planes[image->nr_planes].stride = stride;
+	image->planes[image->nr_planes].offset = image->size;
+	image->size = end;
+	image->nr_planes++;
+	return true;
+}
+
+static int lay_out(struct dmabufx_image *image, const struct format *format,
+		   uint32_t width, uint32_t height)
+{
+	uint64_t first = first_stride(format, width), stride, rows;
 	uint32_t i;
 
-	*image = (struct dmabufx_image) { 0 };
-	if (!format)
-		return -EOPNOTSUPP;
-	if (!width || !height)
-		return -EINVAL;
-
-	first = first_stride(format, width);
 	for (i = 0; i < DMABUFX_MAX_PLANES && format->bytes[i]; i++) {
 		bool halved_x = i && format->halved_x;
 		bool halved_y = i && format->halved_y;
 
 		stride = first * format->bytes[i] / format->bytes[0] >> halved_x;
-		if (stride > UINT32_MAX)
-			return -EOVERFLOW;
 		rows = ((uint64_t)height + halved_y) >> halved_y;
-		image->planes[i].stride = stride;
-		image->planes[i].offset = image->size;
-		image->size += stride * rows;
-		image->nr_planes++;
+		if (!add_plane(image, stride, rows))
+			return -EOVERFLOW;
 	}
 	return 0;
+}
+
+int dmabufx_image_layout_sized(struct dmabufx_image *image, uint32_t image_size,
+			       uint32_t fourcc, uint32_t width, uint32_t height)
+{
+	const struct format *format = find_format(fourcc);
+	struct dmabufx_image known = { 0 };
+	int ret;
+
+	if (image_size < offsetof(struct dmabufx_image, planes[3]))
+		return -EINVAL;
+	memset(image, 0, image_size);
+	if (!format)
+		return -EOPNOTSUPP;
+	if (!width || !height)
+		return -EINVAL;
+	ret = lay_out(&known, format, width, height);
+	if (!ret)
+		memcpy(image, &known, smaller(image_size, sizeof(known)));
+	return ret;
 }

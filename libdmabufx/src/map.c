@@ -3,98 +3,151 @@
  * Mapping a dma-buf where its huge pages can be mapped as such.
  *
  * An entry of the page table that covers a huge page needs an address that is
- * aligned to it. mmap() promises that for no dma-buf, so a larger area is
- * reserved, the dma-buf mapped at the right place in it, and the rest given
- * back.
+ * aligned to it. mmap() promises that for no dma-buf, so the library asks for such
+ * an address near the one that it got.
  */
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "internal.h"
 
-/* What one entry of the last but one level covers, bytes; 0 where unknown. */
-static size_t pmd_size(void)
+/* Places that are tried, in both directions, ever farther away. */
+#define MOST_TRIES	16
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE	0x100000
+#endif
+
+/*
+ * How much memory an entry of the last but one level of page tables covers, bytes.
+ * A table of most machines is a page of entries of 8 bytes.
+ */
+static uint64_t pmd_size(size_t page)
 {
-	return number_in_file("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
-			      0);
+#if defined(__s390x__)
+	(void)page;
+	return 1 << 20;
+#elif defined(__powerpc64__)
+	(void)page;
+	return 2 << 20;
+#else
+	return (uint64_t)page * (page / sizeof(uint64_t));
+#endif
 }
 
-/* The largest page that may fit into @length bytes. */
-static size_t wanted_alignment(size_t length, size_t page)
+/* The size of a dma-buf or a memfd, bytes. A memfd's position is not ours to move. */
+static int find_size(int fd, uint64_t *size)
 {
-	size_t pmd = pmd_size();
-	size_t pud = pmd * (page / sizeof(uint64_t));
+	struct stat stat;
+	off_t end;
 
-	if (!pmd || length < pmd)
-		return page;
-	return length < pud ? pmd : pud;
-}
-
-/* Address space of @length bytes that is @offset modulo @align, or NULL. */
-static char *reserve(size_t length, uint64_t offset, size_t align, size_t page)
-{
-	size_t before, slack = align - page;
-	char *area;
-
-	if (!is_power_of_2(align) || length > SIZE_MAX - slack)
-		return NULL;
-	area = mmap(NULL, length + slack, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (area == MAP_FAILED)
-		return NULL;
-
-	before = (offset - (uintptr_t)area) & (align - 1);
-	if (before)
-		munmap(area, before);
-	if (before < slack)
-		munmap(area + before + length, slack - before);
-	return area + before;
-}
-
-static int size_from(int dmabuf, uint64_t offset, size_t *length)
-{
-	off_t size = lseek(dmabuf, 0, SEEK_END);
-
-	if (size < 0)
+	if (fstat(fd, &stat))
 		return -errno;
-	if (offset >= (uint64_t)size)
+	*size = stat.st_size;
+	if (*size || S_ISREG(stat.st_mode))
+		return 0;
+	/* Old kernels tell a dma-buf's size in no other way. */
+	end = lseek(fd, 0, SEEK_END);
+	*size = end;
+	return end < 0 ? -ENODEV : 0;
+}
+
+/* Makes @length what it stands for, in whole pages. */
+static int find_length(int fd, uint64_t offset, uint64_t *length, size_t page)
+{
+	uint64_t size = 0;
+	int ret = find_size(fd, &size);
+
+	if (ret)
+		return ret;
+	if (offset >= size)
 		return -EINVAL;
-	*length = size - offset;
+	if (!*length)
+		*length = size - offset;
+	if (*length > round_up(size, page) - offset)
+		return -EINVAL;
+	*length = round_up(*length, page);
 	return 0;
 }
 
-int dmabufx_map(int dmabuf, uint64_t offset, size_t length, int prot,
-		void **addr)
+/*
+ * Maps at an address near @near that is @offset modulo @align and where there is room,
+ * or fails. Most kernels give addresses from the top to the bottom, so there is room
+ * below; others the reverse. Another thread may be given the place meanwhile, and it
+ * must not be replaced; kernels older than 4.17 take the address for a hint, and
+ * replace nothing either.
+ */
+static void *map_near(uintptr_t near, size_t length, uint64_t align, int prot, int fd,
+		      uint64_t offset)
+{
+	uintptr_t below = near - ((near - offset) & (align - 1)), above = below + align;
+	uint64_t step = align;
+	void *map = MAP_FAILED;
+	unsigned int tries;
+
+	for (tries = 0; tries < MOST_TRIES && map == MAP_FAILED; tries++) {
+		map = mmap((void *)(tries % 2 ? above : below), length, prot,
+			   MAP_SHARED | MAP_FIXED_NOREPLACE, fd, offset);
+		if (tries % 2) {
+			below -= step;
+			above += step;
+			step *= 2;
+		}
+	}
+	return map;
+}
+
+/*
+ * Maps for the largest page that may fit, or for a smaller one, or anywhere. A
+ * mapping goes before the next one comes: never more counts against the limits of
+ * the process than the caller asked for.
+ */
+static void *map_aligned(int fd, uint64_t offset, size_t length, int prot, size_t page)
+{
+	const uint64_t pmd = pmd_size(page), pud = pmd * (page / sizeof(uint64_t));
+	const uint64_t aligns[] = { pud, pmd };
+	void *map = mmap(NULL, length, prot, MAP_SHARED, fd, offset), *better;
+	unsigned int i;
+
+	for (i = 0; i < 2 && map != MAP_FAILED; i++) {
+		if (length < aligns[i])
+			continue;
+		if (!(((uintptr_t)map - offset) & (aligns[i] - 1)) || munmap(map, length))
+			break;
+		better = map_near((uintptr_t)map, length, aligns[i], prot, fd, offset);
+		if (better != MAP_FAILED)
+			return better;
+		map = mmap(NULL, length, prot, MAP_SHARED, fd, offset);
+	}
+	return map;
+}
+
+int dmabufx_map(int dmabuf, uint64_t offset, uint64_t length, int prot, void **addr)
 {
 	size_t page = page_size();
-	char *place, *map;
+	void *map;
 	int ret;
 
 	*addr = NULL;
-	if (!length) {
-		ret = size_from(dmabuf, offset, &length);
-		if (ret)
-			return ret;
-	}
-	if (length > SIZE_MAX - page)
+	if (offset % page)
 		return -EINVAL;
-	length = (length + page - 1) / page * page;
-
-	/* Without room for that, anywhere is good enough. */
-	place = reserve(length, offset, wanted_alignment(length, page), page);
-	map = mmap(place, length, prot, MAP_SHARED | (place ? MAP_FIXED : 0),
-		   dmabuf, offset);
-	if (map == MAP_FAILED) {
-		ret = -errno;
-		if (place)
-			munmap(place, length);
+	ret = find_length(dmabuf, offset, &length, page);
+	if (ret)
 		return ret;
-	}
+	if (length > SIZE_MAX)
+		return -ENOMEM;
+	map = map_aligned(dmabuf, offset, length, prot, page);
+	if (map == MAP_FAILED)
+		return -errno;
 	*addr = map;
 	return 0;
 }
 
-int dmabufx_unmap(void *addr, size_t length)
+int dmabufx_unmap(void *addr, uint64_t length)
 {
+	/* An address that dmabufx_map() did not return; a program may lie there. */
+	if (!addr || length > SIZE_MAX)
+		return -EINVAL;
 	return munmap(addr, length) ? -errno : 0;
 }

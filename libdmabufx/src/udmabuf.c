@@ -7,9 +7,7 @@
  * what is wrong is looked up afterwards.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -23,19 +21,50 @@
 #define F_SEAL_FUTURE_WRITE	0x10
 #endif
 
+/* Since Linux 5.9 or so; headers may be older. */
+#ifndef DMA_BUF_SET_NAME_B
+#define DMA_BUF_SET_NAME_B	_IOW(DMA_BUF_BASE, 1, __u64)
+#endif
+
 #define PARAMETERS	"/sys/module/udmabuf/parameters/"
 
-/* Kernels whose udmabuf has no such limit have no such parameter. */
-static uint64_t size_limit(void)
-{
-	uint64_t mib = number_in_file(PARAMETERS "size_limit_mb", UINT64_MAX);
+/* What udmabuf has where it has no parameters, up to Linux 5.4 or so. */
+#define FIRST_LIST_LIMIT	1024
+#define FIRST_SIZE_LIMIT_MB	64
 
-	return mib > UINT64_MAX >> 20 ? UINT64_MAX : mib << 20;
+/*
+ * The number that a file below /sys begins with; false where there is none. A program
+ * whose filter forbids to open files must not die of this as long as all goes well:
+ * only dmabufx_query() asks, and whoever has been refused or has a very long list.
+ */
+static bool find_parameter(const char *path, uint64_t *number)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[32] = "";
+	ssize_t len;
+
+	if (fd < 0)
+		return false;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	*number = strtoull(text, NULL, 10);
+	return len > 0;
 }
 
 static uint32_t list_limit(void)
 {
-	return number_in_file(PARAMETERS "list_limit", UINT32_MAX);
+	uint64_t limit;
+
+	return find_parameter(PARAMETERS "list_limit", &limit) ? limit : FIRST_LIST_LIMIT;
+}
+
+static uint64_t size_limit(void)
+{
+	uint64_t mib;
+
+	if (!find_parameter(PARAMETERS "size_limit_mb", &mib))
+		mib = FIRST_SIZE_LIMIT_MB;
+	return mib > UINT64_MAX >> 20 ? UINT64_MAX : mib << 20;
 }
 
 static int refuse(uint32_t *reason, uint32_t why, int error)
@@ -51,9 +80,7 @@ static int check_whole(const struct dmabufx_request *request, uint32_t nr,
 		return refuse(reason, DMABUFX_REASON_FLAGS, -EINVAL);
 	if (request->flags & DMABUFX_CREATE_READ_ONLY)
 		return refuse(reason, DMABUFX_REASON_UDMABUF, -EOPNOTSUPP);
-	if (request->name && strnlen(request->name, NAME_SIZE) == NAME_SIZE)
-		return refuse(reason, DMABUFX_REASON_NAME, -EINVAL);
-	if (nr > list_limit())
+	if (nr > FIRST_LIST_LIMIT && nr > list_limit())
 		return refuse(reason, DMABUFX_REASON_TOO_MANY, -E2BIG);
 	return 0;
 }
@@ -74,36 +101,34 @@ static int check_segment(const struct dmabufx_segment *seg, bool is_first,
 		return refuse(reason, DMABUFX_REASON_UNALIGNED, -EINVAL);
 	if (seg->offset > UINT64_MAX - seg->size)
 		return refuse(reason, DMABUFX_REASON_WRAPS, -EINVAL);
-	if (seg->offset + seg->size > INT64_MAX - page)
+	if (seg->offset + seg->size > (uint64_t)INT64_MAX - page)
 		return refuse(reason, DMABUFX_REASON_BEYOND_END, -ERANGE);
 	return 0;
 }
 
-/* Looks through a request as dmabufx does, before anything is done. */
-static int check_request(const struct dmabufx_segment *segments, uint32_t nr,
-			 struct dmabufx_request *request)
+/* Looks through the segments as dmabufx does, before anything is done. */
+static int check_segments(const struct segments *segments, struct dmabufx_request *request)
 {
-	uint32_t i, first = nr, last = 0, reason;
-	int ret = check_whole(request, nr, &reason);
-
-	if (ret)
-		return because(request, nr, reason, ret);
+	uint32_t i, nr = segments->nr, first = nr, last = 0, reason;
+	struct dmabufx_segment segment;
+	int ret;
 
 	for (i = 0; i < nr; i++) {
-		if (!segments[i].size)
+		if (!segment_at(segments, i).size)
 			continue;
 		if (first == nr)
 			first = i;
 		last = i;
 	}
 	for (i = 0; i < nr; i++) {
-		ret = check_segment(&segments[i], i == first, i == last, &reason);
+		segment = segment_at(segments, i);
+		ret = check_segment(&segment, i == first, i == last, &reason);
 		if (ret)
 			return because(request, i, reason, ret);
 	}
 	if (first == nr)
 		return because(request, nr, DMABUFX_REASON_EMPTY, -EINVAL);
-	request->data_offset = segments[first].offset % page_size();
+	request->data_offset = segment_at(segments, first).offset % page_size();
 	return 0;
 }
 
@@ -142,44 +167,52 @@ static int find_reason(const struct dmabufx_segment *seg, uint32_t i,
 	return 0;
 }
 
-static int explain_refusal(const struct dmabufx_segment *segments, uint32_t nr,
-			   int error, struct dmabufx_request *request)
+/* Why udmabuf said EINVAL or EBADFD. */
+static int explain_refusal(const struct segments *segments, int error,
+			   struct dmabufx_request *request)
 {
 	uint64_t sum = 0, limit = size_limit();
-	uint32_t i;
+	uint32_t i, nr = segments->nr;
+	struct dmabufx_segment segment;
 	int ret;
 
-	if (error != -EINVAL && error != -EBADFD)
-		return because(request, nr, DMABUFX_REASON_NONE, error);
-
 	for (i = 0; i < nr; i++) {
-		if (!segments[i].size)
+		segment = segment_at(segments, i);
+		if (!segment.size)
 			continue;
-		ret = find_reason(&segments[i], i, request);
+		ret = find_reason(&segment, i, request);
 		if (ret)
 			return ret;
-		sum += whole_pages(&segments[i]).size;
+		sum += whole_pages(&segment).size;
 		if (sum > limit)
 			return because(request, i, DMABUFX_REASON_TOO_LARGE,
 				       -EFBIG);
 	}
+	if (nr > 1 && nr > list_limit())
+		return because(request, nr, DMABUFX_REASON_TOO_MANY, -E2BIG);
 	return because(request, nr, DMABUFX_REASON_NONE, error);
 }
 
-static int create_list(int device, const struct dmabufx_segment *segments,
-		       uint32_t nr, uint32_t flags)
+static int create_list(int device, const struct segments *segments, uint32_t flags)
 {
 	struct udmabuf_create_list *list;
+	struct dmabufx_segment segment;
+	size_t size;
 	uint32_t i;
 	int fd;
 
-	list = calloc(1, sizeof(*list) + nr * sizeof(list->list[0]));
+	if (__builtin_mul_overflow(segments->nr, sizeof(list->list[0]), &size) ||
+	    __builtin_add_overflow(size, sizeof(*list), &size))
+		return -ENOMEM;
+	list = calloc(1, size);
 	if (!list)
 		return -ENOMEM;
 	list->flags = flags;
-	for (i = 0; i < nr; i++)
-		if (segments[i].size)
-			list->list[list->count++] = whole_pages(&segments[i]);
+	for (i = 0; i < segments->nr; i++) {
+		segment = segment_at(segments, i);
+		if (segment.size)
+			list->list[list->count++] = whole_pages(&segment);
+	}
 	fd = ioctl(device, UDMABUF_CREATE_LIST, list);
 	if (fd < 0)
 		fd = -errno;
@@ -187,10 +220,10 @@ static int create_list(int device, const struct dmabufx_segment *segments,
 	return fd;
 }
 
-static int create_one(int device, const struct dmabufx_segment *segment,
-		      uint32_t flags)
+static int create_one(int device, const struct segments *segments, uint32_t flags)
 {
-	struct udmabuf_create_item item = whole_pages(segment);
+	const struct dmabufx_segment segment = segment_at(segments, 0);
+	struct udmabuf_create_item item = whole_pages(&segment);
 	struct udmabuf_create create = {
 		.memfd = item.memfd,
 		.flags = flags,
@@ -202,46 +235,91 @@ static int create_one(int device, const struct dmabufx_segment *segment,
 	return fd < 0 ? -errno : fd;
 }
 
-int udmabuf_create(int device, const struct dmabufx_segment *segments,
-		   uint32_t nr, struct dmabufx_request *request)
+static int create(int device, const struct segments *segments,
+		  struct dmabufx_request *request)
 {
 	uint32_t flags = request->flags & DMABUFX_CREATE_CLOEXEC ?
 			 UDMABUF_FLAGS_CLOEXEC : 0;
-	int fd = check_request(segments, nr, request);
+	int fd = check_segments(segments, request);
 
 	if (fd)
 		return fd;
-
-	if (nr == 1)
+	if (segments->nr == 1)
 		fd = create_one(device, segments, flags);
 	else
-		fd = create_list(device, segments, nr, flags);
-	if (fd < 0)
-		return explain_refusal(segments, nr, fd, request);
+		fd = create_list(device, segments, flags);
+	if (fd == -EINVAL || fd == -EBADFD)
+		return explain_refusal(segments, fd, request);
+	return fd < 0 ? because(request, segments->nr, DMABUFX_REASON_NONE, fd) : fd;
+}
 
-	if (request->name && ioctl(fd, DMA_BUF_SET_NAME_B, request->name)) {
-		because(request, nr, DMABUFX_REASON_NAME, -errno);
+/* The kernel says EINVAL or EFAULT of the name itself. */
+static int name_it(int dmabuf, uint32_t nr, struct dmabufx_request *request)
+{
+	int error;
+
+	if (!request->name || !ioctl(dmabuf, DMA_BUF_SET_NAME_B, request->name))
+		return 0;
+	error = -errno;
+	return because(request, nr, error == -EINVAL || error == -EFAULT ?
+		       DMABUFX_REASON_NAME : DMABUFX_REASON_NONE, error);
+}
+
+static int create_and_name(int device, const struct segments *segments,
+			   struct dmabufx_request *request)
+{
+	uint32_t reason, nr = segments->nr;
+	int ret = check_whole(request, nr, &reason), fd;
+
+	if (ret)
+		return because(request, nr, reason, ret);
+	fd = create(device, segments, request);
+	if (fd < 0)
+		return fd;
+	ret = name_it(fd, nr, request);
+	if (ret) {
 		close(fd);
-		return request->error;
+		return ret;
 	}
-	request->error = 0;
+	because(request, nr, DMABUFX_REASON_NONE, 0);
 	return fd;
 }
 
-int udmabuf_query(int device, struct dmabufx_query *query)
+int dmabufx_udmabuf_create(int device, const struct segments *segments,
+			   struct dmabufx_request *request)
 {
-	const struct udmabuf_create_list nothing = { .count = 0 };
-	struct rlimit locked;
+	int state = hold_cancellation();
+	int fd = create_and_name(device, segments, request);
 
-	/* No driver of this kind takes an empty list, others do not know it. */
-	if (ioctl(device, UDMABUF_CREATE_LIST, &nothing) >= 0 || errno != EINVAL)
-		return -errno;
+	release_cancellation(state);
+	return fd;
+}
 
-	query->features = DMABUFX_FEATURE_MEMFD;
-	query->max_size = size_limit();
-	query->max_segments = list_limit();
-	query->memfd_limit = UINT64_MAX;
-	getrlimit(RLIMIT_MEMLOCK, &locked);
-	query->user_limit = locked.rlim_cur;
-	return 0;
+/* No driver of this kind takes an empty list, but very old ones; others know none. */
+static int ask_for_nothing(int device)
+{
+	const struct udmabuf_create_list nothing = { .flags = UDMABUF_FLAGS_CLOEXEC };
+	int fd = ioctl(device, UDMABUF_CREATE_LIST, &nothing);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || errno == EINVAL ? 0 : -errno;
+}
+
+int dmabufx_udmabuf_query(int device, struct dmabufx_query *query)
+{
+	struct rlimit locked = { .rlim_cur = RLIM_INFINITY };
+	int state = hold_cancellation();
+	int ret = ask_for_nothing(device);
+
+	if (!ret) {
+		getrlimit(RLIMIT_MEMLOCK, &locked);
+		query->features = DMABUFX_FEATURE_MEMFD;
+		query->max_size = size_limit();
+		query->max_segments = list_limit();
+		query->memfd_limit = UINT64_MAX;
+		query->user_limit = locked.rlim_cur;
+	}
+	release_cancellation(state);
+	return ret;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "canvas.h"
@@ -343,5 +344,42 @@ PROMISE(v4l2_captures_into_no_read_only_buffer,
 	captures_nothing_into(SHMEM_2M);
 	captures_nothing_into(ANON_4K);
 	captures_nothing_into(ANON_2M);
+	run("rmmod vivid");
+}
+
+static int try_pointer(int fd, void *memory, size_t size)
+{
+	struct v4l2_buffer buffer = {
+		.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+		.memory = V4L2_MEMORY_USERPTR,
+		.m.userptr = (unsigned long)memory,
+		.length = size,
+	};
+
+	return ioctl(fd, VIDIOC_QBUF, &buffer);
+}
+
+PROMISE(v4l2_takes_no_mapping_as_a_pointer,
+	"of a dma-buf, as dmabufx_map(3) says, but the memfd's own and the descriptor")
+{
+	struct v4l2_requestbuffers request = {
+		.count = 1,
+		.type = V4L2_BUF_TYPE_VIDEO_CAPTURE,
+		.memory = V4L2_MEMORY_USERPTR,
+	};
+	struct canvas canvas = canvas_make(SHMEM_4K, IN_ORDER, HEIGHT * image.stride);
+	struct video capture = { .type = V4L2_BUF_TYPE_VIDEO_CAPTURE };
+	void *map;
+
+	load_vivid(0);
+	capture.fd = open_video(capture.type);
+	set_format(&capture);
+	must(ioctl(capture.fd, VIDIOC_REQBUFS, &request));
+	map = must(mmap(NULL, canvas.size, PROT_READ | PROT_WRITE, MAP_SHARED, canvas.fd, 0));
+	must_fail(EFAULT, try_pointer(capture.fd, map, canvas.size));
+	must(try_pointer(capture.fd, canvas.mem.map, canvas.size));
+	must(close(capture.fd));
+	must(munmap(map, canvas.size));
+	canvas_free(&canvas);
 	run("rmmod vivid");
 }
