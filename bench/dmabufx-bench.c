@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../examples/number.h"
 #include "../uapi/linux/dmabufx.h"
 #include "bench.h"
 #include "kernel/dmabufx-bench.h"
@@ -427,10 +429,10 @@ static void parse_options(int argc, char **argv)
 				err(EXIT_FAILURE, "%s", optarg);
 			break;
 		case 'r':
-			options.repetitions = strtoul(optarg, NULL, 0);
+			options.repetitions = parse_number(optarg, 1, UINT_MAX);
 			break;
 		case 's':
-			options.max_size = strtoul(optarg, NULL, 0) * MIB;
+			options.max_size = parse_number(optarg, 1, SIZE_MAX / MIB) * MIB;
 			break;
 		case 'm':
 			options.only = optarg;

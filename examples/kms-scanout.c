@@ -12,6 +12,7 @@
  */
 #include <err.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -26,6 +27,7 @@
 
 #include "display.h"
 #include "memfd-dmabuf.h"
+#include "number.h"
 #include "testcard.h"
 
 /* Ctrl-C then ends the waiting, so that the screen is put back; returns what to poll for it. */
@@ -157,7 +159,7 @@ int main(int argc, char **argv)
 			mode = optarg;
 			break;
 		case 's':
-			hold = atoi(optarg);
+			hold = parse_number(optarg, 0, INT_MAX / 1000);
 			break;
 		case 'o':
 			out = optarg;

@@ -12,6 +12,7 @@
  */
 #include <err.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@
 #include <GLES2/gl2ext.h>
 
 #include "memfd-dmabuf.h"
+#include "number.h"
 #include "testcard.h"
 
 #define WIDTH 640
@@ -249,7 +251,7 @@ int main(int argc, char **argv)
 			device = optarg;
 			break;
 		case 'b':
-			dmabuf = atoi(optarg);
+			dmabuf = parse_number(optarg, 0, INT_MAX);
 			device = "somebody else";
 			break;
 		case 'o':

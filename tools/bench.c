@@ -34,7 +34,12 @@ static const char * const operations[OPERATIONS] = {
 	"create", "touch", "unmap", "close",
 };
 
-static const char * const drivers[] = { "dmabufx", "udmabuf" };
+/* @device is -1 where it cannot be measured, and @why_not says why. */
+struct driver {
+	const char *name;
+	int device;
+	char why_not[256];
+};
 
 struct settings {
 	uint64_t size;
@@ -63,9 +68,9 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void touch(const volatile char *map, size_t size)
+static void touch(const volatile char *map, uint64_t size)
 {
-	size_t page = sysconf(_SC_PAGESIZE), i;
+	uint64_t page = sysconf(_SC_PAGESIZE), i;
 
 	for (i = 0; i < size; i += page)
 		(void)map[i];
@@ -94,7 +99,7 @@ static bool measure_once(int device, int memfd, uint64_t size, double *us,
 	touch(map, size);
 	us[TOUCH] = now() - start;
 	start = now();
-	munmap(map, size);
+	dmabufx_unmap(map, size);
 	us[UNMAP] = now() - start;
 	start = now();
 	close(dmabuf);
@@ -102,28 +107,37 @@ static bool measure_once(int device, int memfd, uint64_t size, double *us,
 	return true;
 }
 
-static void measure(const char *driver, int memfd, const struct settings *settings,
-		    struct results *results)
+static void open_driver(struct driver *driver, uint64_t size)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/%s", driver->name);
+	driver->device = open(path, O_RDONLY | O_CLOEXEC);
+	if (driver->device < 0) {
+		snprintf(driver->why_not, sizeof(driver->why_not), "%s: %s", path,
+			 strerror(errno));
+	} else if (!driver_takes(driver->device, size, driver->why_not,
+				 sizeof(driver->why_not))) {
+		close(driver->device);
+		driver->device = -1;
+	}
+}
+
+static void measure(const struct driver *driver, int memfd,
+		    const struct settings *settings, struct results *results)
 {
 	static double samples[OPERATIONS][MAX_REPETITIONS];
 	double us[OPERATIONS];
 	unsigned int i, o;
-	char path[32];
-	int device;
 
 	results->median[CREATE] = -1;
-	snprintf(path, sizeof(path), "/dev/%s", driver);
-	device = open(path, O_RDONLY | O_CLOEXEC);
-	if (device < 0) {
-		snprintf(results->why_not, sizeof(results->why_not), "%s: %s", path,
-			 strerror(errno));
+	if (driver->device < 0) {
+		snprintf(results->why_not, sizeof(results->why_not), "%s", driver->why_not);
 		return;
 	}
 	for (i = 0; i < settings->repetitions; i++) {
-		if (!measure_once(device, memfd, settings->size, us, results)) {
-			close(device);
+		if (!measure_once(driver->device, memfd, settings->size, us, results))
 			return;
-		}
 		for (o = 0; o < OPERATIONS; o++)
 			samples[o][i] = us[o];
 	}
@@ -131,7 +145,6 @@ static void measure(const char *driver, int memfd, const struct settings *settin
 		qsort(samples[o], i, sizeof(double), compare);
 		results->median[o] = samples[o][i / 2];
 	}
-	close(device);
 }
 
 static void print_row(const char *memory, const char *driver,
@@ -189,12 +202,11 @@ static struct settings parse(int argc, char **argv)
 			settings.json = true;
 			break;
 		case 's':
-			settings.size = parse_size(optarg);
+			settings.size = parse_number("--size", optarg, INT64_MAX);
 			break;
 		case 'r':
-			settings.repetitions = parse_size(optarg);
-			if (settings.repetitions > MAX_REPETITIONS)
-				misused("no more than %d repetitions", MAX_REPETITIONS);
+			settings.repetitions = parse_number("--repetitions", optarg,
+							    MAX_REPETITIONS);
 			break;
 		case 'h':
 			usage();
@@ -208,38 +220,61 @@ static struct settings parse(int argc, char **argv)
 	return settings;
 }
 
-int command_bench(int argc, char **argv)
+/* Memory of the wanted pages; -1 where the pool has no huge ones, which is no failure. */
+static int make_memfd(uint64_t size, uint64_t page_size)
 {
-	const struct { const char *name; size_t page_size; } memories[] = {
+	int memfd = dmabufx_memfd("dmabufx bench", size, page_size);
+
+	errno = -memfd;
+	if (memfd < 0 && page_size <= (uint64_t)sysconf(_SC_PAGESIZE))
+		err(1, "no memory of %s", bytes_text(size));
+	return memfd;
+}
+
+static void measure_all(struct driver *drivers, size_t nr,
+			const struct settings *settings, struct json_object *rows)
+{
+	const struct { const char *name; uint64_t page_size; } memories[] = {
 		{ "pages", sysconf(_SC_PAGESIZE) },
 		{ "as given", 0 },
 		{ "hugetlb 2 MiB", 2 << 20 },
 	};
-	struct settings settings = parse(argc, argv);
-	struct json_object *rows = json_object_new_array();
 	struct results results;
 	size_t m, d;
+
+	for (m = 0; m < sizeof(memories) / sizeof(memories[0]); m++) {
+		int memfd = make_memfd(settings->size, memories[m].page_size);
+
+		for (d = 0; memfd >= 0 && d < nr; d++) {
+			measure(&drivers[d], memfd, settings, &results);
+			json_object_array_add(rows, to_json(memories[m].name,
+							    drivers[d].name, &results));
+			if (!settings->json)
+				print_row(memories[m].name, drivers[d].name, &results);
+		}
+		if (memfd >= 0)
+			close(memfd);
+	}
+}
+
+int command_bench(int argc, char **argv)
+{
+	struct driver drivers[] = { { .name = "dmabufx" }, { .name = "udmabuf" } };
+	struct settings settings = parse(argc, argv);
+	struct json_object *rows = json_object_new_array();
+
+	open_driver(&drivers[0], settings.size);
+	open_driver(&drivers[1], settings.size);
+	if (drivers[0].device < 0 && drivers[1].device < 0)
+		errx(1, "nothing can be measured\n  dmabufx: %s\n  udmabuf: %s",
+		     drivers[0].why_not, drivers[1].why_not);
+	need_memory(settings.size);
 
 	if (!settings.json)
 		printf("%s, microseconds (median of %u)\n%-12s %-8s %10s %10s %10s %10s\n",
 		       bytes_text(settings.size), settings.repetitions, "MEMORY",
 		       "DRIVER", "CREATE", "TOUCH", "UNMAP", "CLOSE");
-	for (m = 0; m < sizeof(memories) / sizeof(memories[0]); m++) {
-		int memfd = dmabufx_memfd("dmabufx bench", settings.size,
-					  memories[m].page_size);
-
-		/* No huge pages in the pool are nothing to complain of. */
-		if (memfd < 0)
-			continue;
-		for (d = 0; d < sizeof(drivers) / sizeof(drivers[0]); d++) {
-			measure(drivers[d], memfd, &settings, &results);
-			json_object_array_add(rows, to_json(memories[m].name, drivers[d],
-							    &results));
-			if (!settings.json)
-				print_row(memories[m].name, drivers[d], &results);
-		}
-		close(memfd);
-	}
+	measure_all(drivers, 2, &settings, rows);
 	if (!settings.json) {
 		puts("\"as given\" has transparent huge pages where the system allows them.");
 		json_object_put(rows);

@@ -16,10 +16,13 @@
 
 #include "tool.h"
 
+/* As the driver has it. */
+#define MAX_NAME	31
+
 struct wish {
 	uint64_t size;
 	const char *file;
-	size_t page_size;
+	uint64_t page_size;
 	struct dmabufx_request request;
 	char **command;
 };
@@ -41,15 +44,17 @@ static void parse(struct wish *wish, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			wish->size = parse_size(optarg);
+			wish->size = parse_number("--size", optarg, INT64_MAX);
 			break;
 		case 'f':
 			wish->file = optarg;
 			break;
 		case 'p':
-			wish->page_size = parse_size(optarg);
+			wish->page_size = parse_number("--page-size", optarg, INT64_MAX);
 			break;
 		case 'n':
+			if (strlen(optarg) > MAX_NAME)
+				misused("a name has at most %d bytes", MAX_NAME);
 			wish->request.name = optarg;
 			break;
 		case 'r':
@@ -67,25 +72,46 @@ static void parse(struct wish *wish, int argc, char **argv)
 	wish->command = argv + optind;
 }
 
-static int make_memfd(const struct wish *wish, uint64_t size)
+/* Ends the program where the buffer, of whole pages, cannot be. */
+static void need_room(int device, const struct wish *wish, uint64_t size)
+{
+	uint64_t page = sysconf(_SC_PAGESIZE);
+	bool is_hugetlb = wish->page_size > page;
+	char why[256];
+
+	if (is_hugetlb)
+		page = wish->page_size;
+	/* Neither of them is more than 2^63 - 1. */
+	size = (size + page - 1) / page * page;
+	if (!driver_takes(device, size, why, sizeof(why)))
+		errx(1, "no dma-buf of %s: %s", bytes_text(size), why);
+	/* hugetlb's pool has its own memory, and refuses by itself. */
+	if (!is_hugetlb)
+		need_memory(size);
+}
+
+static int make_memfd(int device, const struct wish *wish, uint64_t size)
 {
 	const char *name = wish->request.name ? wish->request.name : "dmabufx";
-	int memfd = dmabufx_memfd(name, size, wish->page_size);
+	int memfd;
 
+	need_room(device, wish, size);
+	memfd = dmabufx_memfd(name, size, wish->page_size);
 	errno = -memfd;
-	if (memfd == -ENODEV)
+	if (memfd == -ENODEV || (memfd == -EINVAL && wish->page_size))
 		errx(1, "this machine has no pages of %s", bytes_text(wish->page_size));
 	if (memfd < 0)
 		err(1, "no memory of %s", bytes_text(size));
 	return memfd;
 }
 
-static void read_into(int memfd, int from, const char *path, size_t size)
+/* The memory is mapped as a whole: it may be larger than what is read into it. */
+static void read_into(int memfd, int from, const char *path, uint64_t size)
 {
-	size_t done = 0;
+	uint64_t mapped = lseek(memfd, 0, SEEK_END), done = 0;
 	ssize_t len;
 	void *map;
-	int ret = dmabufx_map(memfd, 0, 0, PROT_READ | PROT_WRITE, &map);
+	int ret = dmabufx_map(memfd, 0, mapped, PROT_READ | PROT_WRITE, &map);
 
 	errno = -ret;
 	if (ret)
@@ -99,11 +125,11 @@ static void read_into(int memfd, int from, const char *path, size_t size)
 		if (len > 0)
 			done += len;
 	}
-	munmap(map, size);
+	dmabufx_unmap(map, mapped);
 }
 
 /* A copy: a file on a disk is not memory that devices could use. */
-static int memfd_from_file(const struct wish *wish)
+static int memfd_from_file(int device, const struct wish *wish)
 {
 	int from = open(wish->file, O_RDONLY | O_CLOEXEC), memfd;
 	struct stat stat;
@@ -112,7 +138,7 @@ static int memfd_from_file(const struct wish *wish)
 		err(1, "%s", wish->file);
 	if (!S_ISREG(stat.st_mode) || !stat.st_size)
 		errx(1, "%s is empty, or no regular file", wish->file);
-	memfd = make_memfd(wish, stat.st_size);
+	memfd = make_memfd(device, wish, stat.st_size);
 	read_into(memfd, from, wish->file, stat.st_size);
 	close(from);
 	return memfd;
@@ -123,7 +149,8 @@ static int make_dmabuf(struct wish *wish)
 	int device = open_device(), memfd, dmabuf;
 	char why[256];
 
-	memfd = wish->file ? memfd_from_file(wish) : make_memfd(wish, wish->size);
+	memfd = wish->file ? memfd_from_file(device, wish) :
+		make_memfd(device, wish, wish->size);
 	dmabuf = dmabufx_create_memfd(device, memfd, 0, 0, &wish->request);
 	if (dmabuf < 0) {
 		dmabufx_explain(&wish->request, why, sizeof(why));
@@ -146,20 +173,27 @@ static void become(char **command, int dmabuf)
 	err(127, "cannot run %s", command[0]);
 }
 
+/*
+ * Until a signal, but for those that were ignored when we began, as nohup has it and
+ * as shells do for what they start in the background: sigwait() would take them, too.
+ */
 static void hold(int dmabuf)
 {
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action;
 	sigset_t signals;
+	size_t i;
 	int sig;
 
 	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (!sigaction(ends[i], NULL, &action) && action.sa_handler != SIG_IGN)
+			sigaddset(&signals, ends[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 
-	printf("/proc/%d/fd/%d is a dma-buf of %s, until a signal\n", getpid(), dmabuf,
-	       bytes_text(lseek(dmabuf, 0, SEEK_END)));
-	fflush(stdout);
+	printf("pid %d fd %d is a dma-buf of %s until a signal; pidfd_getfd(2) copies it\n",
+	       getpid(), dmabuf, bytes_text(lseek(dmabuf, 0, SEEK_END)));
+	flush_output();
 	sigwait(&signals, &sig);
 }
 

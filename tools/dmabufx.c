@@ -5,15 +5,17 @@
  */
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <dmabufx.h>
-#include <json-c/json.h>
 
 #include "tool.h"
 
@@ -37,7 +39,7 @@ void usage(void)
 	      "  create (--size SIZE | --file FILE) [OPTION...] [-- COMMAND [ARG...]]\n"
 	      "                  make a buffer and hold it until a signal, or run COMMAND\n"
 	      "                  with it: {} among the ARGs stands for its descriptor\n"
-	      "      --size SIZE       of so many bytes; K, M and G may follow\n"
+	      "      --size SIZE       of so many bytes; K, M, G or T may follow\n"
 	      "      --file FILE       with what is in FILE\n"
 	      "      --page-size SIZE  of such pages: the system's, or huge ones\n"
 	      "      --name NAME       called so\n"
@@ -109,32 +111,65 @@ const char *bytes_text(uint64_t bytes)
 	return text;
 }
 
-uint64_t parse_size(const char *text)
+uint64_t parse_number(const char *option, const char *text, uint64_t most)
 {
-	static const char units[] = "KMG";
-	unsigned long long size;
-	const char *unit;
-	int shift = 0;
-	char *end;
+	static const char units[] = "KkMmGgTt";
+	const char *c, *unit;
+	uint64_t number = 0;
+	bool is_good;
 
-	errno = 0;
-	size = strtoull(text, &end, 0);
-	unit = *end ? strchr(units, *end & ~0x20) : NULL;
+	for (c = text; *c >= '0' && *c <= '9'; c++)
+		if (__builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, *c - '0', &number))
+			break;
+	is_good = c != text;
+	unit = *c ? strchr(units, *c) : NULL;
 	if (unit) {
-		shift = 10 * (unit - units + 1);
-		end++;
+		is_good &= !__builtin_mul_overflow(number, 1024ull << (unit - units) / 2 * 10,
+						   &number);
+		c++;
 	}
-	if (errno || end == text || *end || *text == '-' || !size ||
-	    size > UINT64_MAX >> shift)
-		misused("'%s' is no size", text);
-	return size << shift;
+	if (!is_good || *c || !number || number > most)
+		misused("%s takes a number from 1 to %" PRIu64 " (and K, M, G or T), not '%s'",
+			option, most, text);
+	return number;
 }
 
-void print_json(struct json_object *object)
+void flush_output(void)
 {
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(object);
+	errno = 0;
+	if (!(fflush(stdout) | ferror(stdout)))
+		return;
+	if (errno)
+		warn("cannot write the output");
+	else
+		warnx("cannot write all of the output");
+	_exit(1);
+}
+
+/* For atexit(): some file systems tell only now that they had no room. */
+static void close_output(void)
+{
+	flush_output();
+	if (!close(STDOUT_FILENO))
+		return;
+	warn("cannot write the output");
+	_exit(1);
+}
+
+/*
+ * A descriptor below 3 that is closed would become the device or the dma-buf, which
+ * others then take for their input or output. One of O_PATH keeps its place: who
+ * reads or writes it gets EBADF, as if it was closed.
+ */
+static void occupy_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/", O_PATH | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
 }
 
 int open_device(void)
@@ -153,6 +188,10 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	size_t i;
+
+	occupy_standard_descriptors();
+	setlocale(LC_CTYPE, "");
+	atexit(close_output);
 
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		usage();

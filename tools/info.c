@@ -2,8 +2,10 @@
 /* dmabufx info: what the driver tells of itself, and of what is left. */
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <dmabufx.h>
 #include <json-c/json.h>
@@ -21,6 +23,19 @@ static const struct {
 
 #define NR_FEATURES (sizeof(features) / sizeof(features[0]))
 
+/* It answers where /dev/dmabufx is not there, and where this user may not open it. */
+static void print_udmabuf(void)
+{
+	int fd = open(DMABUFX_DEVICE, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		printf("driver          udmabuf (%s: %s)\n", DMABUFX_DEVICE, strerror(errno));
+	else
+		puts("driver          udmabuf");
+	if (fd >= 0)
+		close(fd);
+}
+
 static void print_text(const struct dmabufx_query *query)
 {
 	size_t i;
@@ -29,7 +44,7 @@ static void print_text(const struct dmabufx_query *query)
 		printf("driver          dmabufx %u.%u\n", query->version >> 16,
 		       query->version & 0xffff);
 	else
-		puts("driver          udmabuf (dmabufx is not loaded)");
+		print_udmabuf();
 	printf("features       ");
 	for (i = 0; i < NR_FEATURES; i++)
 		if (query->features & features[i].bit)

@@ -32,15 +32,20 @@ static FILE *open_buffers(void)
 	     "  (and the kernel needs CONFIG_DEBUG_FS)");
 }
 
+static bool is_octal(char c)
+{
+	return c >= '0' && c <= '7';
+}
+
 /* In place: three octal digits behind a backslash are a byte. */
 static void unescape(char *text)
 {
 	char *to = text;
-	unsigned int byte;
 
 	for (; *text; text++) {
-		if (*text == '\\' && sscanf(text + 1, "%3o", &byte) == 1) {
-			*to++ = byte;
+		if (text[0] == '\\' && is_octal(text[1]) && is_octal(text[2]) &&
+		    is_octal(text[3])) {
+			*to++ = (text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0');
 			text += 3;
 		} else {
 			*to++ = *text;
@@ -49,38 +54,34 @@ static void unescape(char *text)
 	*to = 0;
 }
 
-static struct json_object *parse_list(char *value)
+static struct json_object *parse_word(char *word)
+{
+	unescape(word);
+	return json_object_new_string(word);
+}
+
+/* An asterisk of the name itself is escaped. */
+static struct json_object *parse_device(char *word)
+{
+	struct json_object *device = json_object_new_object();
+	char *star = strchr(word, '*');
+
+	if (star)
+		*star = 0;
+	json_object_object_add(device, "name", parse_word(word));
+	json_object_object_add(device, "mapped", json_object_new_boolean(!!star));
+	return device;
+}
+
+static struct json_object *parse_list(char *value,
+				      struct json_object *(*parse_item)(char *item))
 {
 	struct json_object *list = json_object_new_array();
 	char *item;
 
-	while ((item = strsep(&value, ","))) {
-		if (!*item)
-			continue;
-		unescape(item);
-		json_object_array_add(list, json_object_new_string(item));
-	}
-	return list;
-}
-
-/* "dev*" becomes an object. */
-static struct json_object *parse_devices(char *value)
-{
-	struct json_object *list = parse_list(value), *device;
-	size_t i, len;
-
-	for (i = 0; i < json_object_array_length(list); i++) {
-		const char *text = json_object_get_string(json_object_array_get_idx(list, i));
-		struct json_object *name, *mapped;
-
-		len = strlen(text);
-		mapped = json_object_new_boolean(text[len - 1] == '*');
-		name = json_object_new_string_len(text, len - (text[len - 1] == '*'));
-		device = json_object_new_object();
-		json_object_object_add(device, "name", name);
-		json_object_object_add(device, "mapped", mapped);
-		json_object_array_put_idx(list, i, device);
-	}
+	while ((item = strsep(&value, ",")))
+		if (*item)
+			json_object_array_add(list, parse_item(item));
 	return list;
 }
 
@@ -90,15 +91,12 @@ static struct json_object *parse_value(const char *key, char *value)
 	size_t i;
 
 	if (!strcmp(key, "sources") || !strcmp(key, "flags"))
-		return parse_list(value);
+		return parse_list(value, parse_word);
 	if (!strcmp(key, "devices"))
-		return parse_devices(value);
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (!strcmp(key, words[i])) {
-			unescape(value);
-			return json_object_new_string(value);
-		}
-	}
+		return parse_list(value, parse_device);
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(key, words[i]))
+			return parse_word(value);
 	return json_object_new_uint64(strtoull(value, NULL, 10));
 }
 
@@ -141,18 +139,6 @@ static uint64_t number(struct json_object *buffer, const char *key)
 	return json_object_get_uint64(json_object_object_get(buffer, key));
 }
 
-/* What names may have in them must not reach a terminal. */
-static const char *printable(char *to, size_t size, const char *text)
-{
-	char *c;
-
-	snprintf(to, size, "%s", *text ? text : "-");
-	for (c = to; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	return to;
-}
-
 static void join(char *to, size_t size, struct json_object *list)
 {
 	size_t i, len = 0, nr = list ? json_object_array_length(list) : 0;
@@ -170,19 +156,25 @@ static void join(char *to, size_t size, struct json_object *list)
 
 static void print_row(struct json_object *buffer)
 {
-	char name[40], comm[20], sources[32], flags[32], devices[256];
+	char sources[32], flags[32], devices[256];
+	const char *name = string(buffer, "name"), *comm = string(buffer, "comm");
 
 	join(sources, sizeof(sources), json_object_object_get(buffer, "sources"));
 	join(flags, sizeof(flags), json_object_object_get(buffer, "flags"));
 	join(devices, sizeof(devices), json_object_object_get(buffer, "devices"));
-	printf("%-8llu %-16s %10s %8llu %10s %-11s %-9s %7llu %-15s %s\n",
-	       (unsigned long long)number(buffer, "ino"),
-	       printable(name, sizeof(name), string(buffer, "name")),
-	       bytes_text(number(buffer, "bytes")),
+	printf("%-8llu ", (unsigned long long)number(buffer, "ino"));
+	print_cell(*name ? name : "-", 16);
+	printf(" %10s %8llu %10s ", bytes_text(number(buffer, "bytes")),
 	       (unsigned long long)number(buffer, "runs"),
-	       bytes_text(number(buffer, "longest")), sources, flags,
-	       (unsigned long long)number(buffer, "pid"),
-	       printable(comm, sizeof(comm), string(buffer, "comm")), devices);
+	       bytes_text(number(buffer, "longest")));
+	print_cell(sources, 11);
+	putchar(' ');
+	print_cell(flags, 9);
+	printf(" %7llu ", (unsigned long long)number(buffer, "pid"));
+	print_cell(*comm ? comm : "-", 15);
+	putchar(' ');
+	print_cell(devices, 0);
+	putchar('\n');
 }
 
 static void print_table(struct json_object *buffers)

@@ -5,8 +5,9 @@
  *	buffers	a line for each live buffer
  *	runs	a line for each run of each of them: where the memory is
  *
- * Both are lines of KEY=VALUE, with white space and backslashes in values as
- * octal escapes; programs look for keys and skip what they do not know.
+ * Both are lines of KEY=VALUE; programs look for keys and skip what they do not
+ * know. Anybody may have chosen a name and root may read it at a terminal, so
+ * values are printable ASCII, and all other bytes of them octal escapes.
  *
  * All that a buffer pays for this is to be put into a list and taken out. A
  * reader holds the list for no longer than it takes to pass over what comes before
@@ -23,11 +24,12 @@
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/string_helpers.h>
 
 #include "dmabufx.h"
 
-/* What would end a value. */
-#define SEPARATORS	" \t\n,\\"
+/* What would end a value, begin an escape or, behind a device, say "mapped". */
+#define SPECIAL	" ,\\*"
 
 static LIST_HEAD(all_buffers);
 static DEFINE_MUTEX(buffers_lock); /* all_buffers, and that they stay */
@@ -87,12 +89,17 @@ static void buffers_stop(struct seq_file *m, void *v)
 	mutex_unlock(&buffers_lock);
 }
 
+static void show_text(struct seq_file *m, const char *text)
+{
+	seq_escape_str(m, text, ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, SPECIAL);
+}
+
 static void show_name(struct seq_file *m, struct dma_buf *dmabuf)
 {
 	seq_puts(m, " name=");
 	spin_lock(&dmabuf->name_lock);
 	if (dmabuf->name)
-		seq_escape(m, dmabuf->name, SEPARATORS);
+		show_text(m, dmabuf->name);
 	spin_unlock(&dmabuf->name_lock);
 }
 
@@ -133,7 +140,7 @@ static void show_device(const struct device *dev, bool mapped, void *data)
 	struct devices *devices = data;
 
 	seq_puts(devices->m, devices->comma);
-	seq_escape(devices->m, dev_name(dev), SEPARATORS);
+	show_text(devices->m, dev_name(dev));
 	if (mapped)
 		seq_puts(devices->m, "*");
 	devices->comma = ",";
@@ -146,14 +153,15 @@ static int buffers_show(struct seq_file *m, void *v)
 
 	seq_printf(m, "ino=%lu", buf->ino);
 	show_name(m, buf->debug.dmabuf);
-	seq_printf(m, " exporter=%s bytes=%llu runs=%u longest=%llu",
-		   buf->debug.dmabuf->exp_name,
+	seq_puts(m, " exporter=");
+	show_text(m, buf->debug.dmabuf->exp_name);
+	seq_printf(m, " bytes=%llu runs=%u longest=%llu",
 		   (u64)buf->runs.nr_pages << PAGE_SHIFT, buf->runs.nr,
 		   (u64)buf->runs.longest << PAGE_SHIFT);
 	show_sources(m, buf);
 	show_flags(m, buf);
 	seq_printf(m, " pid=%d comm=", buf->debug.pid);
-	seq_escape(m, buf->debug.comm, SEPARATORS);
+	show_text(m, buf->debug.comm);
 	seq_puts(m, " devices=");
 	dmabufx_each_device(buf, show_device, &devices);
 	seq_putc(m, '\n');

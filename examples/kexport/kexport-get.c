@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "../number.h"
 #include "kexport.h"
 
 #define FOLDER "/sys/kernel/debug/kexport"
@@ -80,7 +82,7 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_FAILURE;
 	}
-	request.size = strtoull(argv[optind + 1], NULL, 0);
+	request.size = parse_number(argv[optind + 1], 1, ULONG_MAX);
 
 	/* A copy that the command inherits. */
 	fd = dup(get(argv[optind], &request));

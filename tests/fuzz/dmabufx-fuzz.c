@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../examples/number.h"
 #include "../harness.h"
 #include "cover.h"
 #include "program.h"
@@ -702,20 +703,6 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ }
 };
-
-static unsigned long parse_number(const char *text, unsigned long least,
-				  unsigned long most)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 0);
-
-	if (end == text || *end || n < least || n > most) {
-		fprintf(stderr, "dmabufx-fuzz: %s: not a number from %lu to %lu\n",
-			text, least, most);
-		exit(2);
-	}
-	return n;
-}
 
 /* Returns the mode: R, M, D, or 0 to fuzz. */
 static int parse(int argc, char **argv)

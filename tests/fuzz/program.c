@@ -391,8 +391,9 @@ static const char *parse(struct call *call, char *text)
 			return "too few arguments";
 		if (strchr("mdvi", kind[arg]) && *word++ != kind[arg])
 			return "a slot of another kind";
-		call->arg[arg] = strtoull(word, &end, 0);
-		if (end == word || *end)
+		errno = 0;
+		call->arg[arg] = strtoull(word, &end, strncmp(word, "0x", 2) ? 10 : 16);
+		if (*word < '0' || *word > '9' || *end || errno)
 			return "not a number";
 	}
 	return strtok_r(NULL, " \t\n", &next) ? "too many arguments" : NULL;

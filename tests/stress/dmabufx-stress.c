@@ -14,6 +14,7 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <linux/dma-buf.h>
 #include <linux/memfd.h>
 #include <poll.h>
@@ -33,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../examples/number.h"
 #include "../../uapi/linux/dmabufx.h"
 #include "../harness.h"
 #include "../watch.h"
@@ -711,10 +713,10 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			seconds = strtoul(optarg, NULL, 0);
+			seconds = parse_number(optarg, 1, INT_MAX);
 			break;
 		case 'r':
-			seed = strtoul(optarg, NULL, 0);
+			seed = parse_number(optarg, 0, ULONG_MAX);
 			break;
 		case 'h':
 			usage(stdout);
