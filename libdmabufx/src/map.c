@@ -13,7 +13,7 @@
 #include "internal.h"
 
 /* Places that are tried, in both directions, ever farther away. */
-#define MOST_TRIES	16
+#define MOST_TRIES	8
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE	0x100000
@@ -72,11 +72,25 @@ static int find_length(int fd, uint64_t offset, uint64_t *length, size_t page)
 }
 
 /*
+ * Maps at @place if that is free. Another thread may be given it at any time, and what
+ * is there must not be replaced. Kernels older than 4.17 take the address for a hint,
+ * and replace nothing either.
+ */
+static void *map_at(uintptr_t place, size_t length, int prot, int fd, uint64_t offset)
+{
+	void *map = mmap((void *)place, length, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd,
+			 offset);
+
+	if (map == MAP_FAILED || map == (void *)place)
+		return map;
+	munmap(map, length);
+	return MAP_FAILED;
+}
+
+/*
  * Maps at an address near @near that is @offset modulo @align and where there is room,
  * or fails. Most kernels give addresses from the top to the bottom, so there is room
- * below; others the reverse. Another thread may be given the place meanwhile, and it
- * must not be replaced; kernels older than 4.17 take the address for a hint, and
- * replace nothing either.
+ * below; others the reverse.
  */
 static void *map_near(uintptr_t near, size_t length, uint64_t align, int prot, int fd,
 		      uint64_t offset)
@@ -87,13 +101,12 @@ static void *map_near(uintptr_t near, size_t length, uint64_t align, int prot, i
 	unsigned int tries;
 
 	for (tries = 0; tries < MOST_TRIES && map == MAP_FAILED; tries++) {
-		map = mmap((void *)(tries % 2 ? above : below), length, prot,
-			   MAP_SHARED | MAP_FIXED_NOREPLACE, fd, offset);
-		if (tries % 2) {
-			below -= step;
-			above += step;
-			step *= 2;
-		}
+		map = map_at(below, length, prot, fd, offset);
+		if (map == MAP_FAILED)
+			map = map_at(above, length, prot, fd, offset);
+		below -= step;
+		above += step;
+		step *= 2;
 	}
 	return map;
 }
