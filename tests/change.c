@@ -407,7 +407,7 @@ static bool is_in_a_buffer(const struct dmabufx_segment *seg, __u64 offset, __u6
 
 /* It may be read again from the disk, into another page: that one is well. */
 PROMISE(change_broken_page_of_a_file_is_mapped_no_more,
-	"a read-only buffer with a file's page that broke is mapped for no device; no other gets it")
+	"a read-only buffer with a file's page that broke is mapped no more, and no other gets it")
 {
 	int file;
 	struct memory mem = file_mapped(&file);
