@@ -302,6 +302,145 @@ PROMISE(change_broken_memory_is_mapped_no_more,
 		broken_is_mapped_no_more(breakable[i]);
 }
 
+/* Of which a buffer has a part, and not the beginning: its tails tell nothing. */
+static void huge_page_breaks(enum memory_kind kind)
+{
+	struct memory mem = memory_make(kind, GIB(1));
+	const __u64 frame = page_frame(mem.map);
+	struct dmabufx_segment part = segment(&mem, MIB(600), 4 * PAGE);
+	int fd = create_of(&part, 1), importer = importer_open(), device, vmap, old;
+	struct answer writable, read_only;
+
+	note("%s", memory_name(kind));
+	importer_attach(importer, fd);
+	if (mem.fd >= 0)
+		memory_unmap(&mem);
+	page_poison(frame);
+	writable = ask(&part, 1, 0);
+	read_only = ask(&part, 1, DMABUFX_CREATE_READ_ONLY);
+	old = error_of_udmabuf(&mem);
+	device = error_of_map(importer);
+	vmap = error_of_vmap(importer);
+
+	/* Judged when all is well again, for those who come after us. */
+	must(close(importer));
+	must(close(fd));
+	memory_free(&mem);
+	page_unpoison(frame);
+	is_refused(writable, 0);
+	is_refused(read_only, 0);
+	check_eq(old, EHWPOISON);
+	check_eq(device, EHWPOISON);
+	check_eq(vmap, EHWPOISON);
+}
+
+PROMISE(change_broken_page_of_1g_is_refused,
+	"a 1 GiB page that broke makes no buffer and is mapped no more, wherever in it one lies")
+{
+	expect_report(" dma_buf_vmap+");
+	huge_page_breaks(HUGETLB_1G);
+	huge_page_breaks(ANON_HUGETLB_1G);
+}
+
+/* A page of a file on a disk, mapped and written to that. */
+static struct memory file_mapped(int *file)
+{
+	struct memory source = memory_make_patterned(ANON_4K, KIB(64)), mem = source;
+
+	*file = file_on_disk(mem.size);
+	check_eq(pwrite(*file, source.map, mem.size, 0), mem.size);
+	must(fsync(*file));
+	mem.map = must(mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED, *file, 0));
+	memory_free(&source);
+	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the file");
+	return mem;
+}
+
+PROMISE(change_broken_page_of_a_file_is_refused,
+	"a mapped file's page that broke makes no read-only buffer, and pages beside it do")
+{
+	int file;
+	struct memory mem = file_mapped(&file);
+	const __u64 bad = 5 * PAGE;
+	struct dmabufx_segment segments[] = {
+		segment(&mem, 0, bad), segment(&mem, bad, mem.size - bad),
+	};
+	struct answer broken, beside;
+	__u64 frame;
+
+	/* What is clean would be read again from the disk. */
+	*(volatile __u64 *)(mem.map + bad) = 1;
+	frame = page_frame(mem.map + bad);
+	page_poison(frame);
+	broken = ask(segments, 2, DMABUFX_CREATE_READ_ONLY);
+	beside = ask(segments, 1, DMABUFX_CREATE_READ_ONLY);
+
+	/* Judged when all is well again, for those who come after us. */
+	memory_free(&mem);
+	must(ftruncate(file, 0));
+	/* What was written there is lost, which the file system may say. */
+	close(file);
+	page_unpoison(frame);
+	is_refused(broken, 1);
+	check_eq(beside.error, 0);
+}
+
+/* Whether a buffer can be had of the segment, and has this frame there. */
+static bool is_in_a_buffer(const struct dmabufx_segment *seg, __u64 offset, __u64 frame)
+{
+	struct dmabufx_create req = request(seg, 1, DMABUFX_CREATE_READ_ONLY);
+	int device = device_open(), fd = try_request(device, &req);
+	bool found = false;
+	char *map;
+
+	if (fd >= 0) {
+		map = must(mmap(NULL, seg->size, PROT_READ, MAP_SHARED, fd, 0));
+		found = touch(map + offset, false) || page_frame(map + offset) == frame;
+		must(munmap(map, seg->size));
+		must(close(fd));
+	} else {
+		check_eq(errno, EHWPOISON);
+	}
+	must(close(device));
+	return found;
+}
+
+/* It may be read again from the disk, into another page: that one is well. */
+PROMISE(change_broken_page_of_a_file_is_mapped_no_more,
+	"a read-only buffer with a file's page that broke is mapped no more, and no other gets it")
+{
+	int file;
+	struct memory mem = file_mapped(&file);
+	const __u64 bad = 5 * PAGE;
+	struct dmabufx_segment seg = segment(&mem, 0, mem.size);
+	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
+	int device = device_open(), fd = must(try_request(device, &req));
+	int importer = importer_open(), before, after, vmap;
+	__u64 frame = page_frame(mem.map + bad);
+	bool spread;
+
+	importer_attach(importer, fd);
+	before = error_of_map(importer);
+	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+	page_poison(frame);
+	after = error_of_map(importer);
+	vmap = error_of_vmap(importer);
+	spread = is_in_a_buffer(&seg, bad, frame);
+
+	/* Judged when all is well again, for those who come after us. */
+	must(close(importer));
+	must(close(fd));
+	must(close(device));
+	memory_free(&mem);
+	must(ftruncate(file, 0));
+	must(close(file));
+	page_unpoison(frame);
+	check_eq(before, 0);
+	check_eq(after, EHWPOISON);
+	check(vmap);
+	check(!spread);
+}
+
 /* Memory that others want at this very place. */
 
 /* A buffer of memory that was in the block, much of it, and is no more. */

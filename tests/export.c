@@ -24,6 +24,7 @@
 #include "watch.h"
 
 #define FOLDER "/sys/kernel/debug/kexport/"
+#define CACHE "/sys/kernel/slab/kexport/"
 
 static int open_kind(const char *kind)
 {
@@ -91,16 +92,18 @@ PROMISE(export_slab_is_not_for_processes,
 	shows_on_all_ways("kvmalloc", PAGE, false);
 }
 
-static void slab_is_seen_by_vmap(__u64 size)
+static void slab_is_seen_by_vmap(const char *kind, __u64 size)
 {
 	struct memory mem = { .folio = PAGE, .fd = -1, .size = size, .id = 78 };
 	const int before = kernel_mappings(size / PAGE);
 	struct part part;
-	struct buffer buf = get_buffer("kvmalloc", &mem, &part);
+	struct buffer buf = get_buffer(kind, &mem, &part);
 
 	buffer_write(&buf, &way_device, 1);
-	buffer_verify(&buf, &way_vmap, 1);
+	importer_do(buf.importer, DMABUFX_IMPORTER_VMAP, 0);
 	check_eq(kernel_mappings(size / PAGE), before + 1);
+	importer_do(buf.importer, DMABUFX_IMPORTER_VUNMAP, 0);
+	buffer_verify(&buf, &way_vmap, 1);
 	buffer_free(&buf);
 	check_eq(kernel_mappings(size / PAGE), before);
 }
@@ -109,8 +112,34 @@ static void slab_is_seen_by_vmap(__u64 size)
 PROMISE(export_slab_is_not_seen_in_the_direct_map,
 	"memory of the slab allocator has a kernel mapping of its own, where objects do not end")
 {
-	slab_is_seen_by_vmap(PAGE);
-	slab_is_seen_by_vmap(2 * PAGE);
+	slab_is_seen_by_vmap("kvmalloc", PAGE);
+	slab_is_seen_by_vmap("kvmalloc", 2 * PAGE);
+	slab_is_seen_by_vmap("slab", 64 * PAGE);
+}
+
+static __u64 runs_of(int fd)
+{
+	struct dmabufx_info info = { .size = sizeof(info), .fd = fd };
+	int device = device_open();
+
+	must(ioctl(device, DMABUFX_IOC_INFO, &info));
+	must(close(device));
+	return info.runs;
+}
+
+/* A cache that was not used yet has no holes: some of so many objects are in a row. */
+PROMISE(export_neighbours_of_the_slab,
+	"slab objects that are neighbours become one piece, and each byte is where it belongs")
+{
+	const bool in_a_row = file_number(CACHE "slab_size", "") == PAGE;
+	int fd = must(try_get("slab", (struct kexport_get) { .size = 64 * PAGE }));
+
+	note("%llu pieces of 64 objects", runs_of(fd));
+	check_le(runs_of(fd), in_a_row ? 63 : 64);
+	must(close(fd));
+	shows_on_all_ways("slab", 64 * PAGE, false);
+	shows_on_all_ways("slab", 2 * PAGE, false);
+	shows_on_all_ways("slab", PAGE, false);
 }
 
 PROMISE(export_vmalloc, "memory of vmalloc() shows the same data on every way")
@@ -285,7 +314,7 @@ static void get_too_much(void *kind)
 PROMISE(export_leaves_nothing,
 	"a thousand exports, good and bad, leave no memory behind, and nobody holds the module")
 {
-	static char * const kinds[] = { "kvmalloc", "vmalloc", "pages" };
+	static char * const kinds[] = { "kvmalloc", "vmalloc", "slab", "pages" };
 	long holders = file_number("/sys/module/kexport/refcnt", "");
 	size_t i;
 

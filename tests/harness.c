@@ -151,6 +151,23 @@ void join_child(int pid)
 		fail("a child exited with status %d", WEXITSTATUS(status));
 }
 
+bool child_dies(int pid)
+{
+	struct pollfd ended = {
+		.fd = must(syscall(SYS_pidfd_open, pid, 0)), .events = POLLIN,
+	};
+	int status, polled;
+
+	must(kill(pid, SIGKILL));
+	polled = must(poll(&ended, 1, 60000));
+	must(close(ended.fd));
+	if (!polled)
+		return false;
+	must(waitpid(pid, &status, 0));
+	check(WIFSIGNALED(status));
+	return true;
+}
+
 static int patience(void)
 {
 	const char *text = getenv("DMABUFX_PATIENCE");

@@ -89,6 +89,9 @@ const char *errno_name(int error);
 /* Waits for a child made by fork(); its failure is the test's. */
 void join_child(int pid);
 
+/* Kills a child made by fork(). False if a minute later it has not ended. */
+bool child_dies(int pid);
+
 #define fail(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 
 #define check(condition)						\

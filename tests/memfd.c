@@ -13,10 +13,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -25,24 +21,6 @@
 #include "watch.h"
 
 #define RESERVED "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages"
-
-static bool is_over(const struct timespec *end)
-{
-	struct timespec now;
-
-	must(clock_gettime(CLOCK_MONOTONIC, &now));
-	return now.tv_sec > end->tv_sec ||
-	       (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
-}
-
-static struct timespec in_a_second(void)
-{
-	struct timespec end;
-
-	must(clock_gettime(CLOCK_MONOTONIC, &end));
-	end.tv_sec++;
-	return end;
-}
 
 /* A memfd of this kind that nobody has mapped. */
 static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
@@ -173,17 +151,16 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 		.fd = 800, .memfd = mem.fd, .other = must(eventfd(0, EFD_CLOEXEC)),
 	};
 	struct udmabuf_create_item items[16];
-	const struct timespec end = in_a_second();
-	int device = device_open(), made = 0, fd, i;
+	int device = device_open(), made = 0, tries = repeats(3000), left, fd, i;
 	pthread_t thread;
 
 	for (i = 0; i < 16; i++) {
 		items[i] = item(&mem, i * PAGE, PAGE);
-		items[i].memfd = i % 2 ? mem.fd : c.fd;
+		items[i].memfd = i % 2 ? c.fd : mem.fd;
 	}
 	check_eq(pthread_create(&thread, NULL, change_descriptor, &c), 0);
-	while (!is_over(&end)) {
-		fd = try_create_list(device, items, 16, 0);
+	for (left = tries; left; left--) {
+		fd = try_create_list(device, items, 2 + left % 15, 0);
 		if (fd < 0)
 			check_eq(errno, EBADFD);
 		else
@@ -192,7 +169,7 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 	}
 	atomic_store(&c.over, true);
 	pthread_join(thread, NULL);
-	note("%d were made", made);
+	note("%d of %d were made", made, tries);
 	must(close(c.fd));
 }
 
@@ -248,34 +225,64 @@ PROMISE(memfd_holes_are_filled_for_readers,
 	must(close(mem.fd));
 }
 
-static void on_alarm(int signal)
+static void on_signal(int signal)
 {
 	(void)signal;
 }
 
-PROMISE(memfd_holes_are_filled_despite_signals,
-	"under a rain of signals that have handlers, holes of hugetlb are filled")
+struct signalled {
+	struct memory mem;
+	pthread_t creator;
+	int sent;
+};
+
+/* A signal for each page that is filled, but for the last. */
+static void *signal_each_page(void *arg)
 {
-	struct sigaction action = { .sa_handler = on_alarm };
-	const int often = kernel_looks_closely() ? 15000 : 1500;
-	struct itimerval rain = { { 0, often }, { 0, often } }, dry = {};
-	const struct timespec end = in_a_second();
-	int rounds = 0;
+	struct signalled *s = arg;
+	size_t seen = 0, now = 0;
 
-	must(sigaction(SIGALRM, &action, NULL));
-	while (!is_over(&end) || !rounds) {
-		struct memory mem = unmapped(HUGETLB_2M, MIB(64), F_SEAL_SHRINK);
-		int fd;
-
-		must(setitimer(ITIMER_REAL, &rain, NULL));
-		fd = create(&mem, 0, mem.size);
-		must(setitimer(ITIMER_REAL, &dry, NULL));
-		check_eq(memory_populated(&mem), mem.size);
-		must(close(fd));
-		must(close(mem.fd));
-		rounds++;
+	while (now < s->mem.size) {
+		now = memory_populated(&s->mem);
+		if (now == seen || now == s->mem.size)
+			continue;
+		seen = now;
+		pthread_kill(s->creator, SIGUSR1);
+		s->sent++;
 	}
-	note("%d rounds", rounds);
+	return NULL;
+}
+
+static int fill_despite_signals(size_t size)
+{
+	struct signalled s = {
+		.mem = unmapped(HUGETLB_2M, size, F_SEAL_SHRINK),
+		.creator = pthread_self(),
+	};
+	pthread_t thread;
+	int fd;
+
+	check_eq(pthread_create(&thread, NULL, signal_each_page, &s), 0);
+	fd = create(&s.mem, 0, size);
+	pthread_join(thread, NULL);
+	check_eq(memory_populated(&s.mem), size);
+	must(close(fd));
+	must(close(s.mem.fd));
+	return s.sent;
+}
+
+PROMISE(memfd_holes_are_filled_despite_signals,
+	"with signals that have handlers on the way, holes of hugetlb are filled")
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	int sent = 0, rounds;
+
+	must(sigaction(SIGUSR1, &action, NULL));
+	for (rounds = 0; sent < 20; rounds++) {
+		check_le(rounds, 100);
+		sent += fill_despite_signals(MIB(64));
+	}
+	note("%d signals in %d creates", sent, rounds);
 }
 
 struct fillers {
@@ -392,62 +399,72 @@ PROMISE(memfd_owner_waits_for_a_batch,
 	owner_has_turns(HUGETLB_2M, MIB(160));
 }
 
-/* Whether this process waits in the kernel, in an ioctl. */
-static bool waits_in_ioctl(int pid)
-{
-	char path[64], line[256] = "";
-	long nr = -1;
-	FILE *file;
+/* Somebody has the lock of a memfd: who writes there from a page that does not come. */
+struct holder {
+	int memfd;
+	struct withheld page;
+	pthread_t thread;
+};
 
-	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	if (fgets(line, sizeof(line), file))
-		sscanf(line, "%ld", &nr);
-	fclose(file);
-	return nr == __NR_ioctl;
+static void *write_what_is_withheld(void *arg)
+{
+	struct holder *h = arg;
+
+	check_eq(pwrite(h->memfd, h->page.page, 1, 0), 1);
+	return NULL;
 }
 
-/* Whether it was dead while somebody else still had the lock. */
-static bool dies_before_the_lock_is_free(void)
+static struct holder *lock_held(const struct memory *mem)
 {
-	struct memory mem = unmapped(SHMEM_4K, MIB(512), F_SEAL_SHRINK);
-	int holder = must(fork()), waiter, device = device_open(), tries = 1000, status;
-	bool early;
+	struct holder *h = calloc(1, sizeof(*h));
 
-	if (!holder) {
-		fallocate(mem.fd, FALLOC_FL_KEEP_SIZE, 0, mem.size);
-		_exit(0);
-	}
-	while (!memory_populated(&mem))
-		usleep(100);
-	waiter = must(fork());
-	if (!waiter) {
-		try_create(device, item(&mem, mem.size - PAGE, PAGE), 0);
-		_exit(0);
-	}
-	while (tries-- && !waits_in_ioctl(waiter))
-		usleep(100);
-	must(kill(waiter, SIGKILL));
-	must(waitpid(waiter, &status, 0));
-	early = WIFSIGNALED(status) && memory_populated(&mem) < mem.size;
-	kill(holder, SIGKILL);
-	must(waitpid(holder, NULL, 0));
-	must(close(device));
-	must(close(mem.fd));
-	return early;
+	check(h);
+	h->memfd = mem->fd;
+	h->page = page_withhold(must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
+	check_eq(pthread_create(&h->thread, NULL, write_what_is_withheld, h), 0);
+	page_is_awaited(&h->page);
+	return h;
 }
 
+static void lock_let_go(struct holder *h)
+{
+	static const char contents[PAGE];
+
+	page_give(&h->page, contents);
+	pthread_join(h->thread, NULL);
+	must(munmap(h->page.page, PAGE));
+	free(h);
+}
+
+/* Of a list with two memfds the child takes the first, and waits for the other. */
 PROMISE(memfd_lock_is_waited_for_killably,
-	"who is killed while somebody else has a memfd's lock does not wait for it")
+	"who is killed in the middle of a list, waiting for a memfd's lock, ends and keeps nothing")
 {
-	int left = 20;
+	struct memory first = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
+	struct memory other = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
+	const struct udmabuf_create_item items[] = {
+		item(&first, 0, MIB(1)), item(&other, 0, MIB(1)),
+	};
+	struct holder *holder = lock_held(&other);
+	int device = device_open(), child;
+	const __u64 before = query(device).memfd_pinned;
+	bool died;
 
-	/* On a busy machine the lock may be free when the signal comes. */
-	while (!dies_before_the_lock_is_free())
-		if (!--left)
-			fail("nobody dies before the lock is free");
+	child = must(fork());
+	if (!child) {
+		must(try_create_list(device, items, 2, 0));
+		_exit(0);
+	}
+	while (memory_populated(&first) < MIB(1))
+		;
+	died = child_dies(child);
+	lock_let_go(holder);
+	check(died);
+	check_eq(query(device).memfd_pinned, before);
+	must(close(device));
+	must(close(first.fd));
+	must(close(other.fd));
 }
 
 struct sealing {

@@ -4,14 +4,17 @@
 #include <linux/kernel-page-flags.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -375,6 +378,49 @@ int touch(char *address, bool write)
 	else
 		__atomic_load_n(address, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+struct withheld page_withhold(char *page)
+{
+	struct withheld withheld = {
+		.page = page,
+		.uffd = syscall(SYS_userfaultfd, O_CLOEXEC),
+	};
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register hole = {
+		.range = { (uintptr_t)page, PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	if (withheld.uffd < 0)
+		skip("userfaultfd: %s", errno_name(errno));
+	must(madvise(page, PAGE, MADV_DONTNEED));
+	must(ioctl(withheld.uffd, UFFDIO_API, &api));
+	must(ioctl(withheld.uffd, UFFDIO_REGISTER, &hole));
+	return withheld;
+}
+
+void page_is_awaited(const struct withheld *withheld)
+{
+	struct uffd_msg message;
+
+	check_eq(read(withheld->uffd, &message, sizeof(message)), sizeof(message));
+	check_eq(message.event, UFFD_EVENT_PAGEFAULT);
+}
+
+void page_give(const struct withheld *withheld, const void *contents)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)withheld->page,
+		.src = (uintptr_t)contents,
+		.len = PAGE,
+	};
+	struct uffdio_range hole = { copy.dst, PAGE };
+
+	/* Where the area is gone there is nothing to copy to, but who waits. */
+	if (ioctl(withheld->uffd, UFFDIO_COPY, &copy))
+		must(ioctl(withheld->uffd, UFFDIO_WAKE, &hole));
+	must(close(withheld->uffd));
 }
 
 void memory_unmap(struct memory *mem)

@@ -98,6 +98,21 @@ size_t file_pages_that_stay(int file, size_t size);
 /* Reads or writes a byte; returns the signal that this ends in, or 0. */
 int touch(char *address, bool write);
 
+/*
+ * A page of private memory that is not there: whoever touches it waits until it is
+ * given, and then has these contents. The test is skipped without userfaultfd.
+ */
+struct withheld {
+	char *page;
+	int uffd;
+};
+
+struct withheld page_withhold(char *page);
+void page_give(const struct withheld *withheld, const void *contents);
+
+/* Returns when somebody waits for it. */
+void page_is_awaited(const struct withheld *withheld);
+
 /* The page frame behind a mapped address; 0 for none. */
 __u64 page_frame(const void *address);
 

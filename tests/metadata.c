@@ -19,6 +19,7 @@ static long cost_of_a_buffer(const struct memory *mem, int buffers)
 	long before, cost;
 	int fds[MANY], i;
 
+	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < buffers; i++)
 		fds[i] = create(mem, 0, SIZE);

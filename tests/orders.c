@@ -4,6 +4,8 @@
  * no harm. dmabufx only: faults are counted by its tracepoint. Buffers are
  * mapped by the library, which chooses the address.
  */
+#include <elf.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -704,6 +707,81 @@ PROMISE(order_oldest_vmap_goes_first,
 	must(close(hog));
 	for (i = 0; i < ARRAY_SIZE(importers); i++)
 		must(close(importers[i]));
+}
+
+/* A file's contents, in memory of ours. */
+static char *file_contents(const char *path, size_t *size)
+{
+	int file = must(open(path, O_RDONLY | O_CLOEXEC));
+	char *contents;
+
+	*size = must(lseek(file, 0, SEEK_END));
+	contents = must(mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0));
+	must(close(file));
+	return contents;
+}
+
+/* The section of an object file that has memory and no contents. */
+static Elf64_Shdr *zeroed_section(char *object)
+{
+	const Elf64_Ehdr *head = (void *)object;
+	Elf64_Shdr *section = (void *)(object + head->e_shoff);
+	int i;
+
+	for (i = 0; i < head->e_shnum; i++, section++)
+		if (section->sh_type == SHT_NOBITS && section->sh_flags & SHF_WRITE)
+			return section;
+	fail("the module has no such section");
+}
+
+/*
+ * Has the kernel look in vain for addresses: for a module that wants more of them than
+ * there are for modules. It is ours, with another name.
+ */
+static void make_addresses_short(void)
+{
+	size_t size;
+	char *module = file_contents(settings.module, &size);
+	char *name = memmem(module, size, "\0dmabufx\0", 9);
+
+	for (; name; name = memmem(name, module + size - name, "\0dmabufx\0", 9))
+		name[7] = 'y';
+	zeroed_section(module)->sh_size = GIB(2);
+	must_fail(ENOMEM, syscall(SYS_init_module, module, size, ""));
+	must(munmap(module, size));
+}
+
+PROMISE(order_vmap_goes_when_addresses_are_short,
+	"when the kernel is out of addresses, its mappings of buffers that nobody uses go")
+{
+	static const __u64 sizes[] = { 250, 251, 252, 253 };
+	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	int importers[ARRAY_SIZE(sizes)];
+	size_t i;
+
+	if (!settings.module)
+		skip("needs the module's file");
+	if (file_number("/proc/meminfo", "MemTotal:") * KIB(1) < GIB(2))
+		skip("needs more memory than a module is to have");
+	mark_pages(mem.map, mem.size, 18);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		importers[i] = import_halves(&mem, sizes[i]);
+		importer_do(importers[i], DMABUFX_IMPORTER_VMAP, 0);
+		if (i)
+			importer_do(importers[i], DMABUFX_IMPORTER_VUNMAP, 0);
+		check_eq(kernel_mappings(sizes[i]), 1);
+	}
+
+	make_addresses_short();
+	/* What is in use stays. */
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		check_eq(kernel_mappings(sizes[i]), !i);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (i)
+			importer_do(importers[i], DMABUFX_IMPORTER_VMAP, 0);
+		read_halves(importers[i], sizes[i], 18);
+		must(close(importers[i]));
+	}
 }
 
 PROMISE(order_more_than_the_memory_has_no_vmap,

@@ -700,32 +700,6 @@ PROMISE(race_signals_against_all_calls,
 	note("%d rounds", rounds);
 }
 
-/*
- * CPU time of the kernel's, for a child that creates; killed after @ms if not 0, or -1
- * when it had ended by then.
- */
-static long create_in_child(const struct dmabufx_segment *segments, __u32 nr, int ms)
-{
-	int status, child = must(fork());
-	struct rusage usage;
-
-	if (!child) {
-		struct dmabufx_create req = request(segments, nr, 0);
-
-		must(try_request(device_open(), &req));
-		_exit(0);
-	}
-	if (ms) {
-		usleep(ms * 1000);
-		must(kill(child, SIGKILL));
-	}
-	must(wait4(child, &status, 0, &usage));
-	if (ms && !status)
-		return -1;
-	check_eq(status, ms ? SIGKILL : 0);
-	return usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000;
-}
-
 /* Who is being killed does not live to see what a call returns: the kernel does. */
 static void watch_interrupted_ioctls(const char *enable)
 {
@@ -749,16 +723,36 @@ static int interrupted_ioctls(void)
 	return n;
 }
 
-static bool ends_early(const struct dmabufx_segment *segments, __u32 nr)
+/*
+ * Kills a child when it has come so far in its list as to fill a hole. Whether it ended
+ * before it filled another one, which is the end of the list.
+ */
+static bool ends_early(struct dmabufx_segment *segments, __u32 nr)
 {
-	long full = create_in_child(segments, nr, 0), killed;
-	int before = interrupted_ioctls();
+	struct memory begun = memory_make_holes(SHMEM_4K, PAGE);
+	struct memory ended = memory_make_holes(SHMEM_4K, PAGE);
+	int before = interrupted_ioctls(), child, status;
+	bool early;
 
+	segments[nr / 10] = segment(&begun, 0, PAGE);
+	segments[nr - 1] = segment(&ended, 0, PAGE);
 	watch_interrupted_ioctls("1");
-	killed = create_in_child(segments, nr, full / 10 + 1);
+	child = must(fork());
+	if (!child) {
+		struct dmabufx_create req = request(segments, nr, 0);
+
+		must(try_request(device_open(), &req));
+		_exit(0);
+	}
+	while (!memory_populated(&begun))
+		;
+	must(kill(child, SIGKILL));
+	must(waitpid(child, &status, 0));
 	watch_interrupted_ioctls("0");
-	note("%ld ms of CPU time for all of it, %ld ms when killed early", full, killed);
-	return killed >= 0 && killed <= full * 6 / 10 && interrupted_ioctls() == before + 1;
+	early = !memory_populated(&ended) && interrupted_ioctls() == before + 1;
+	memory_free(&begun);
+	memory_free(&ended);
+	return early;
 }
 
 static void ends_when_killed(enum memory_kind kind)
@@ -773,7 +767,7 @@ static void ends_when_killed(enum memory_kind kind)
 	check(segments);
 	for (i = 0; i < nr; i++)
 		segments[i] = segment(&mem, i * 7 % 16 * PAGE, PAGE);
-	/* On a busy machine the signal may come before the call, or when all is over. */
+	/* On a busy machine the signal may come when all is over. */
 	while (!ends_early(segments, nr))
 		if (!--left)
 			fail("%s: no kill ends a create early", memory_name(kind));

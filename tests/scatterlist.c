@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What a device's driver gets when it maps a buffer. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
+#include "watch.h"
 
 #define ALL_ADDRESSES (~0ull)
 #define NO_BOUNDARY (~0ull)
@@ -216,4 +218,67 @@ PROMISE(maps_again_and_again,
 		importer_read(importer, DMABUFX_VIA_SG, 0, &word, 8);
 		importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
 	}
+}
+
+/* Entries beyond which filling a table pauses, several times over. */
+#define MANY 20000
+
+/* A buffer of so many pages that none is the neighbour of the next. */
+static int importer_of_pages(unsigned int nr, const struct limits *limits)
+{
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct udmabuf_create_item *items = calloc(nr, sizeof(*items));
+	int importer = importer_open(), device = device_open(), fd;
+	unsigned int i;
+
+	check(items);
+	for (i = 0; i < nr; i++)
+		items[i] = item(&mem, 0, PAGE);
+	fd = must(try_create_list(device, items, nr, 0));
+	importer_limits(importer, limits->dma_mask, limits->seg_boundary,
+			limits->max_seg);
+	importer_attach(importer, fd);
+	must(close(fd));
+	must(close(device));
+	memory_free(&mem);
+	free(items);
+	return importer;
+}
+
+static void map_while_killed(void *arg)
+{
+	const struct limits *limits = arg;
+	int importer = importer_of_pages(MANY, limits);
+
+	must_fail(EINTR, ioctl(importer, DMABUFX_IMPORTER_MAP_KILLED, 0));
+	must(close(importer));
+}
+
+static void is_filled_killably(struct limits limits)
+{
+	int importer = importer_of_pages(MANY, &limits);
+	struct dmabufx_importer_map map;
+
+	must_fail(EINTR, ioctl(importer, DMABUFX_IMPORTER_MAP_KILLED, 0));
+	/* Who is not killed gets all of it afterwards. */
+	map = importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	check_eq(map.faults, 0);
+	check_eq(map.nents, MANY);
+	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+	/* The table is there, and nothing is left to wait for. */
+	importer_do(importer, DMABUFX_IMPORTER_MAP_KILLED, 0);
+	must(close(importer));
+
+	importer = importer_of_pages(16, &limits);
+	importer_do(importer, DMABUFX_IMPORTER_MAP_KILLED, 0);
+	must(close(importer));
+	leaves_nothing(map_while_killed, &limits, 20);
+}
+
+PROMISE(sg_is_filled_killably,
+	"who is killed while a long scatterlist is filled ends with EINTR, and nothing is left")
+{
+	/* An entry for each run, and runs that are cut: each has a way of its own. */
+	is_filled_killably((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, KIB(64) });
+	is_filled_killably((struct limits){ ALL_ADDRESSES, PAGE - 1, KIB(64) });
 }

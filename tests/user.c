@@ -5,8 +5,6 @@
  * everything else is refused.
  */
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -974,8 +972,9 @@ struct stopped {
 	struct memory mem;
 	struct dmabufx_create req;
 	struct dmabufx_segment seg;
+	struct withheld hole;
 	pthread_t thread;
-	int device, uffd;
+	int device;
 	int fd, error;
 };
 
@@ -990,32 +989,10 @@ static void *create_in_thread(void *arg)
 	return NULL;
 }
 
-static void wait_for_fault(int uffd)
-{
-	struct pollfd ready = { .fd = uffd, .events = POLLIN };
-	struct uffd_msg message;
-
-	check_eq(poll(&ready, 1, 60000), 1);
-	check_eq(read(uffd, &message, sizeof(message)), sizeof(message));
-	check_eq(message.event, UFFD_EVENT_PAGEFAULT);
-}
-
 static void prepare_stop(struct stopped *s)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register hole;
-
 	s->mem = memory_make_patterned(ANON_4K, KIB(64));
-	must(madvise(s->mem.map + STOP_AT, PAGE, MADV_DONTNEED));
-	s->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (s->uffd < 0)
-		skip("userfaultfd: %s", errno_name(errno));
-	must(ioctl(s->uffd, UFFDIO_API, &api));
-	hole = (struct uffdio_register){
-		.range = { (uintptr_t)s->mem.map + STOP_AT, PAGE },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	must(ioctl(s->uffd, UFFDIO_REGISTER, &hole));
+	s->hole = page_withhold(s->mem.map + STOP_AT);
 	s->device = device_open();
 	s->seg = segment(&s->mem, 0, KIB(64));
 	s->req = request(&s->seg, 1, 0);
@@ -1025,25 +1002,16 @@ static void stop_in_create(struct stopped *s)
 {
 	prepare_stop(s);
 	check_eq(pthread_create(&s->thread, NULL, create_in_thread, s), 0);
-	wait_for_fault(s->uffd);
+	page_is_awaited(&s->hole);
 }
 
 static void go_on(struct stopped *s)
 {
 	static __u64 page[PAGE / 8];
-	struct uffdio_copy copy = {
-		.dst = (uintptr_t)s->mem.map + STOP_AT,
-		.src = (uintptr_t)page,
-		.len = PAGE,
-	};
-	struct uffdio_range hole = { copy.dst, PAGE };
 
 	pattern_fill(page, 1, s->mem.id, STOP_AT, PAGE);
-	/* Where the area is gone there is nothing to copy to, but who waits. */
-	if (ioctl(s->uffd, UFFDIO_COPY, &copy))
-		must(ioctl(s->uffd, UFFDIO_WAKE, &hole));
+	page_give(&s->hole, page);
 	pthread_join(s->thread, NULL);
-	must(close(s->uffd));
 }
 
 PROMISE(user_create_waits_for_memory,
@@ -1071,7 +1039,7 @@ PROMISE(user_pins_nothing_while_it_waits,
 			    MREMAP_MAYMOVE | MREMAP_FIXED, s.mem.map + i * PAGE));
 	before = query(s.device).user_locked;
 	check_eq(pthread_create(&s.thread, NULL, create_in_thread, &s), 0);
-	wait_for_fault(s.uffd);
+	page_is_awaited(&s.hole);
 	locked = query(s.device).user_locked;
 	go_on(&s);
 	check_le(0, s.fd);
@@ -1170,23 +1138,21 @@ PROMISE(user_fork_during_create,
 PROMISE(user_killed_during_create,
 	"a process killed while its create waits for a page ends and leaves nothing")
 {
-	int status, child = must(fork()), i;
+	int stopped[2], child;
+	char byte;
 
+	must(pipe(stopped));
+	child = must(fork());
 	if (!child) {
 		struct stopped s;
 
-		prepare_stop(&s);
-		/* The first fault is waited for in vain. */
-		create_in_thread(&s);
+		stop_in_create(&s);
+		must(write(stopped[1], "", 1));
+		pthread_join(s.thread, NULL);
 		_exit(0);
 	}
-	usleep(300000);
-	check_eq(waitpid(child, &status, WNOHANG), 0);
-	must(kill(child, SIGKILL));
-	for (i = 0; i < 100 && !waitpid(child, &status, WNOHANG); i++)
-		usleep(50000);
-	check_le(i, 99);
-	check(WIFSIGNALED(status));
+	check_eq(read(stopped[0], &byte, 1), 1);
+	check(child_dies(child));
 }
 
 /* The same without aim: a second thread plays with memory that is exported. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,15 @@ bool kernel_looks_closely(void)
 	return !access("/proc/lockdep_stats", F_OK);
 }
 
+void stay_on_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(must(sched_getcpu()), &cpus);
+	must(sched_setaffinity(0, sizeof(cpus), &cpus));
+}
+
 /* What is more than @before, once what is freed later has been freed. */
 static long settled_growth(long before, long enough)
 {
@@ -239,6 +249,7 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 	long least = LONG_MAX, before, growth;
 	int tries, i;
 
+	stay_on_one_cpu();
 	/* The first call fills the caches that all later ones use. */
 	call(arg);
 	if (kernel_looks_closely()) {

@@ -35,7 +35,10 @@ int counters_settle(const struct counters *before, struct counters *now);
 /* File descriptors of this process. */
 int open_fds(void);
 
-/* Kernel memory in use, in bytes: slab, vmalloc, stacks, tables, per-CPU. */
+/*
+ * Kernel memory in use, in bytes: slab, vmalloc, stacks, tables, per-CPU. Who compares
+ * two of them stays on one CPU.
+ */
 long kernel_memory(void);
 
 /*
@@ -47,10 +50,18 @@ long kernel_memory(void);
 bool kernel_looks_closely(void);
 
 /*
+ * From now on the test's process, and children it will have, run on one CPU. What each
+ * CPU keeps at hand is kernel memory in use: free objects of each cache, stacks of the
+ * dead. Where all is done on one, the figures are those of a machine that has no other.
+ */
+void stay_on_one_cpu(void);
+
+/*
  * Bytes of kernel memory that @call leaves behind in @loops calls. Other
  * work of the kernel disturbs the figure, so it is the least of a few tries;
  * one that is no more than @enough ends the tries. Where the kernel looks
- * closely, fewer calls do, and it is the kernel that tells what they left.
+ * closely, fewer calls do, and it is the kernel that tells what they left. Stays on
+ * one CPU.
  */
 long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);

@@ -28,7 +28,7 @@ static void usage(FILE *to)
 		"Usage: kexport-get [--file PATH] KIND SIZE COMMAND [ARG...]\n"
 		"Runs COMMAND with a dma-buf of memory that the module kexport has; {} in its\n"
 		"arguments stands for the number of the descriptor.\n"
-		"  KIND         kvmalloc, vmalloc, pages, or file\n"
+		"  KIND         kvmalloc, vmalloc, slab, pages, or file\n"
 		"  SIZE         bytes, a multiple of the page size\n"
 		"  --file PATH  for KIND file: what to export, read-only\n"
 		"  --help       this text\n");

@@ -21,6 +21,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
@@ -35,6 +36,7 @@
 #define GFP_FOR_USERS	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
 
 static struct dentry *folder;
+static struct kmem_cache *objects;
 static atomic_t nr_live = ATOMIC_INIT(0);
 
 /* Who exports, and what becomes of the memory: the same for all kinds here. */
@@ -84,6 +86,80 @@ static struct dma_buf *get_vmalloc(const struct kexport_get *get)
 {
 	return export_kvmem(get, __vmalloc(get->size,
 					   GFP_FOR_USERS | __GFP_ZERO));
+}
+
+/* slab: objects of a cache, a page each; a KVEC iterator of many segments. */
+
+/**
+ * struct object_list - objects that were allocated one by one
+ * @nr: how many are in @vec
+ * @vec: an object each, NULL where there is none yet
+ */
+struct object_list {
+	unsigned int nr;
+	struct kvec vec[] __counted_by(nr);
+};
+
+static void object_list_free(struct object_list *list)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->nr && list->vec[i].iov_base; i++)
+		kmem_cache_free(objects, list->vec[i].iov_base);
+	kvfree(list);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	const struct kvec *first = a, *second = b;
+
+	return first->iov_base < second->iov_base ? -1 : 1;
+}
+
+/* Neighbours in memory are neighbours in the buffer, and need fewer entries. */
+static struct object_list *object_list_alloc(unsigned int nr)
+{
+	struct object_list *list;
+	unsigned int i;
+
+	list = kvzalloc(struct_size(list, vec, nr), GFP_FOR_USERS);
+	if (!list)
+		return NULL;
+
+	list->nr = nr;
+	for (i = 0; i < nr; i++) {
+		list->vec[i].iov_base = kmem_cache_zalloc(objects, GFP_FOR_USERS);
+		list->vec[i].iov_len = PAGE_SIZE;
+		if (!list->vec[i].iov_base) {
+			object_list_free(list);
+			return NULL;
+		}
+	}
+	sort(list->vec, nr, sizeof(list->vec[0]), compare_addresses, NULL);
+	return list;
+}
+
+static void release_objects(void *data)
+{
+	object_list_free(data);
+	atomic_dec(&nr_live);
+}
+
+static struct dma_buf *get_objects(const struct kexport_get *get)
+{
+	struct object_list *list = object_list_alloc(get->size >> PAGE_SHIFT);
+	struct dmabufx_export by = export_by(get, release_objects, list);
+	struct dma_buf *dmabuf;
+	struct iov_iter iter;
+
+	if (!list)
+		return ERR_PTR(-ENOMEM);
+
+	iov_iter_kvec(&iter, ITER_DEST, list->vec, list->nr, get->size);
+	dmabuf = dmabufx_export_iter(&iter, get->size, &by);
+	if (IS_ERR(dmabuf))
+		object_list_free(list);
+	return dmabuf;
 }
 
 /* pages, wc: memory without an address, a BVEC iterator. */
@@ -235,6 +311,7 @@ struct kind {
 static const struct kind kinds[] = {
 	{ "kvmalloc", get_kvmalloc },
 	{ "vmalloc", get_vmalloc },
+	{ "slab", get_objects },
 	{ "pages", get_pages_one_by_one },
 	{ "wc", get_write_combined },
 	{ "user", get_user_range },
@@ -316,6 +393,12 @@ static int __init kexport_init(void)
 {
 	size_t i;
 
+	/* Drivers may copy what is in them to processes. */
+	objects = kmem_cache_create_usercopy(KBUILD_MODNAME, PAGE_SIZE, PAGE_SIZE,
+					     SLAB_NO_MERGE, 0, PAGE_SIZE, NULL);
+	if (!objects)
+		return -ENOMEM;
+
 	folder = debugfs_create_dir(KBUILD_MODNAME, NULL);
 	debugfs_create_atomic_t("live", 0444, folder, &nr_live);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -328,6 +411,7 @@ static int __init kexport_init(void)
 static void __exit kexport_exit(void)
 {
 	debugfs_remove(folder);
+	kmem_cache_destroy(objects);
 }
 
 module_init(kexport_init);

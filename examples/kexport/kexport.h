@@ -2,7 +2,7 @@
 /*
  * kexport's files in /sys/kernel/debug/kexport:
  *
- *	kvmalloc, vmalloc, pages, wc, user, file
+ *	kvmalloc, vmalloc, slab, pages, wc, user, file
  *			make dma-bufs, each of another kind of memory, by KEXPORT_GET;
  *			wc is pages that the CPU combines its writes to, on x86
  *	peek		reads a file by way of its memory, by KEXPORT_PEEK

@@ -12,6 +12,7 @@
 #include <linux/sizes.h>
 
 #include "../dmabufx.h"
+#include "killed.h"
 #include "tests.h"
 
 KUNIT_ARRAY_PARAM(kinds, kernel_kinds, source_kind_desc);
@@ -30,10 +31,31 @@ static struct dmabufx_runs *new_table(struct kunit *test)
 	return runs;
 }
 
+/* Objects as they are, or ranges of contiguous memory. */
+static size_t align_kvec(struct source *source)
+{
+	static const u8 from[] = { 0, 3, 9, 9, 20 }, to[] = { 3, 3, 15, 9, 47 };
+	unsigned int i, nr = source->memory ? ARRAY_SIZE(from) : MEMORY_PAGES;
+	struct kvec *kvec = source->kvec;
+	size_t size = 0;
+
+	for (i = 0; i < nr; i++) {
+		if (source->memory) {
+			kvec[i].iov_base = source->memory + from[i] * PAGE_SIZE;
+			kvec[i].iov_len = (to[i] - from[i]) * PAGE_SIZE;
+		} else {
+			kvec[i].iov_base = page_address(source->pages[i]);
+			kvec[i].iov_len = PAGE_SIZE;
+		}
+		size += kvec[i].iov_len;
+	}
+	iov_iter_kvec(&source->iter, ITER_DEST, kvec, nr, size);
+	return size;
+}
+
 /* The same memory without what is odd about it: ranges of whole pages. */
 static size_t align(struct source *source)
 {
-	static const u8 from[] = { 0, 3, 9, 9, 20 }, to[] = { 3, 3, 15, 9, 47 };
 	struct iov_iter *iter = &source->iter;
 	unsigned int i, nr = 0;
 	size_t size = 0;
@@ -53,13 +75,7 @@ static size_t align(struct source *source)
 		iov_iter_bvec(iter, ITER_DEST, source->bvec, nr, size);
 		break;
 	case ITER_KVEC:
-		for (i = 0; i < ARRAY_SIZE(from); i++) {
-			source->kvec[i].iov_base =
-				source->memory + from[i] * PAGE_SIZE;
-			source->kvec[i].iov_len = (to[i] - from[i]) * PAGE_SIZE;
-			size += source->kvec[i].iov_len;
-		}
-		iov_iter_kvec(iter, ITER_DEST, source->kvec, i, size);
+		size = align_kvec(source);
 		break;
 	case ITER_XARRAY:
 		size = MEMORY_SIZE - 2 * PAGE_SIZE;
@@ -251,7 +267,7 @@ static void an_append_ends_when_killed(struct kunit *test)
 		.size = align(source),
 	};
 
-	KUNIT_EXPECT_EQ(test, run_killed(test, append_all, &append), -EINTR);
+	KUNIT_EXPECT_EQ(test, call_killed(append_all, &append), -EINTR);
 	KUNIT_EXPECT_EQ(test, iov_iter_count(&source->iter), append.size);
 }
 

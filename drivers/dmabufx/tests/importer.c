@@ -31,6 +31,7 @@
 #include "../compat.h"
 #include "edu.h"
 #include "importer.h"
+#include "killed.h"
 
 static_assert(DMABUFX_IMPORTER_BIDIRECTIONAL == DMA_BIDIRECTIONAL);
 static_assert(DMABUFX_IMPORTER_TO_DEVICE == DMA_TO_DEVICE);
@@ -275,6 +276,28 @@ static int importer_map(struct importer *imp, void __user *arg)
 		return -EFAULT;
 	}
 	return 0;
+}
+
+static int map_and_unmap(void *data)
+{
+	struct dma_buf_attachment *attach = data;
+	struct sg_table *sgt;
+
+	sgt = dma_buf_map_attachment_unlocked(attach, DMA_TO_DEVICE);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+	dma_buf_unmap_attachment_unlocked(attach, sgt, DMA_TO_DEVICE);
+	return 0;
+}
+
+static int importer_map_killed(struct importer *imp)
+{
+	if (!imp->attach)
+		return -EINVAL;
+	if (imp->sgt)
+		return -EBUSY;
+
+	return call_killed(map_and_unmap, imp->attach);
 }
 
 /* Where the device's address leads, as a kernel address. */
@@ -703,6 +726,8 @@ static int importer_call(struct importer *imp, unsigned int cmd,
 		return importer_entry(argp);
 	case DMABUFX_IMPORTER_EXPORT:
 		return importer_export();
+	case DMABUFX_IMPORTER_MAP_KILLED:
+		return importer_map_killed(imp);
 	default:
 		return -ENOTTY;
 	}

@@ -154,4 +154,10 @@ struct dmabufx_importer_entry {
  */
 #define DMABUFX_IMPORTER_EXPORT	_IO('X', 0x8e)
 
+/*
+ * Maps to the device as who is being killed, and unmaps what comes of it. Fails as
+ * MAP does, with EINTR where that takes long.
+ */
+#define DMABUFX_IMPORTER_MAP_KILLED	_IO('X', 0x8f)
+
 #endif /* DMABUFX_IMPORTER_H */

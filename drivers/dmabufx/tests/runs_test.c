@@ -5,6 +5,7 @@
  */
 #include "../runs.c"
 
+#include "killed.h"
 #include "tests.h"
 
 /* Pages of a folio. */
@@ -250,7 +251,7 @@ static void a_walk_ends_when_killed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk.visited, 4 * WALK_BATCH);
 
 	walk.visited = 0;
-	KUNIT_EXPECT_EQ(test, run_killed(test, walk_all, &walk), -EINTR);
+	KUNIT_EXPECT_EQ(test, call_killed(walk_all, &walk), -EINTR);
 	KUNIT_EXPECT_EQ(test, walk.visited, WALK_BATCH);
 }
 

@@ -9,16 +9,14 @@
  * is made of pages that do not lie side by side, or of folios of several sizes.
  */
 #include <linux/bvec.h>
-#include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/folio_queue.h>
 #include <linux/hash.h>
-#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/mmzone.h>
 #include <linux/percpu.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
@@ -66,6 +64,7 @@ const struct source_kind kernel_kinds[] = {
 	{ "bvec of a compound page", make_bvec_compound },
 	{ "kvec of linear memory", make_kvec },
 	{ "kvec of vmapped memory", make_kvec_vmap },
+	{ "kvec of slab objects", make_kvec_slab },
 	{ "xarray of pages", make_xarray },
 	{ "xarray of large folios", make_xarray_large },
 	{ "folioq of pages", make_folioq },
@@ -80,6 +79,7 @@ const struct source_kind all_kinds[] = {
 	{ "bvec of a compound page", make_bvec_compound },
 	{ "kvec of linear memory", make_kvec },
 	{ "kvec of vmapped memory", make_kvec_vmap },
+	{ "kvec of slab objects", make_kvec_slab },
 	{ "xarray of pages", make_xarray },
 	{ "xarray of large folios", make_xarray_large },
 	{ "folioq of pages", make_folioq },
@@ -262,6 +262,38 @@ void make_iovec_shared(struct kunit *test, struct source *source)
 	load_iovec(source);
 }
 
+/*
+ * The ranges, cut where pages end: calls @add for each piece, with the page, where in
+ * it, and how long; returns bytes.
+ */
+static size_t cut_ranges(struct source *source,
+			 void (*add)(struct source *source, unsigned int nr,
+				     struct page *page, size_t offset, size_t len),
+			 unsigned int *nr)
+{
+	size_t size = 0, at, len;
+	unsigned int i;
+
+	for (i = 0, *nr = 0; i < ARRAY_SIZE(ranges); i++) {
+		at = ranges[i].from;
+		do {
+			len = min(ranges[i].to - at,
+				  PAGE_SIZE - offset_in_page(at));
+			add(source, (*nr)++, source->pages[at >> PAGE_SHIFT],
+			    offset_in_page(at), len);
+			size += len;
+			at += len;
+		} while (at < ranges[i].to);
+	}
+	return size;
+}
+
+static void add_bvec(struct source *source, unsigned int nr, struct page *page,
+		     size_t offset, size_t len)
+{
+	bvec_set_page(&source->bvec[nr], page, len, offset);
+}
+
 /**
  * make_bvec - ranges of single pages, a bvec for each page
  * @test: the case
@@ -269,22 +301,11 @@ void make_iovec_shared(struct kunit *test, struct source *source)
  */
 void make_bvec(struct kunit *test, struct source *source)
 {
-	size_t size = 0, at, len;
-	unsigned int i, nr = 0;
+	unsigned int nr;
+	size_t size;
 
 	make_pages(test, source);
-	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
-		at = ranges[i].from;
-		do {
-			len = min(ranges[i].to - at,
-				  PAGE_SIZE - offset_in_page(at));
-			bvec_set_page(&source->bvec[nr++],
-				      source->pages[at >> PAGE_SHIFT], len,
-				      offset_in_page(at));
-			size += len;
-			at += len;
-		} while (at < ranges[i].to);
-	}
+	size = cut_ranges(source, add_bvec, &nr);
 	iov_iter_bvec(&source->iter, ITER_DEST, source->bvec, nr, size);
 }
 
@@ -356,6 +377,61 @@ void make_kvec_vmap(struct kunit *test, struct source *source)
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unmap,
 							source->memory), 0);
 	load_kvec(source);
+}
+
+static void free_objects(void *data)
+{
+	struct source *source = data;
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_PAGES && source->pages[i]; i++)
+		kfree(page_address(source->pages[i]));
+}
+
+static int compare_pages(const void *a, const void *b)
+{
+	const struct page *first = *(struct page **)a;
+
+	return first < *(struct page **)b ? -1 : 1;
+}
+
+/* Objects of a page each. Those that are neighbours in memory are so here. */
+static void make_objects(struct kunit *test, struct source *source)
+{
+	unsigned int i;
+	void *object;
+
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_objects,
+							source), 0);
+	for (i = 0; i < MEMORY_PAGES; i++) {
+		object = kzalloc(PAGE_SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, object);
+		source->pages[i] = virt_to_page(object);
+	}
+	sort(source->pages, MEMORY_PAGES, sizeof(source->pages[0]),
+	     compare_pages, NULL);
+}
+
+static void add_kvec(struct source *source, unsigned int nr, struct page *page,
+		     size_t offset, size_t len)
+{
+	source->kvec[nr].iov_base = page_address(page) + offset;
+	source->kvec[nr].iov_len = len;
+}
+
+/**
+ * make_kvec_slab - ranges of slab objects, a segment for each object
+ * @test: the case
+ * @source: receives it
+ */
+void make_kvec_slab(struct kunit *test, struct source *source)
+{
+	unsigned int nr;
+	size_t size;
+
+	make_objects(test, source);
+	size = cut_ranges(source, add_kvec, &nr);
+	iov_iter_kvec(&source->iter, ITER_DEST, source->kvec, nr, size);
 }
 
 static void destroy_xarray(void *xa)
@@ -559,48 +635,6 @@ void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 bool is_pinned(struct page *page)
 {
 	return folio_maybe_dma_pinned(page_folio(page));
-}
-
-struct killed {
-	int (*func)(void *data);
-	void *data;
-	int ret;
-	struct completion done;
-};
-
-static int killed_thread(void *data)
-{
-	struct sighand_struct *sighand = rcu_dereference_raw(current->sighand);
-	struct killed *killed = data;
-
-	/* As a SIGKILL leaves it; to send one would end others, too. */
-	spin_lock_irq(&sighand->siglock);
-	sigaddset(&current->pending.signal, SIGKILL);
-	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	spin_unlock_irq(&sighand->siglock);
-	killed->ret = killed->func(killed->data);
-	flush_signals(current);
-	kthread_complete_and_exit(&killed->done, 0);
-}
-
-/**
- * run_killed - call a function as who is being killed calls it
- * @test: the case
- * @func: the function
- * @data: for it
- *
- * Return: what it returned.
- */
-int run_killed(struct kunit *test, int (*func)(void *data), void *data)
-{
-	struct killed killed = { .func = func, .data = data };
-	struct task_struct *task;
-
-	init_completion(&killed.done);
-	task = kthread_run(killed_thread, &killed, "dmabufx-kunit-killed");
-	KUNIT_ASSERT_TRUE(test, !IS_ERR(task));
-	wait_for_completion(&killed.done);
-	return killed.ret;
 }
 
 /* What this machine has counted, with what each CPU still keeps to itself. */

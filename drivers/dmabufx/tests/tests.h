@@ -50,7 +50,7 @@ struct source {
 	struct folio *folios[MEMORY_PAGES];
 	unsigned int nr_folios;
 	struct iovec iov[16];
-	struct kvec kvec[16];
+	struct kvec kvec[MEMORY_PAGES + 16];
 	struct bio_vec bvec[MEMORY_PAGES + 16];
 	struct xarray xa;
 	struct folio_queue *queue;
@@ -68,8 +68,8 @@ struct source_kind {
 
 /* Parameters of cases. */
 extern const struct source_kind user_kinds[3];
-extern const struct source_kind kernel_kinds[8];
-extern const struct source_kind all_kinds[11];
+extern const struct source_kind kernel_kinds[9];
+extern const struct source_kind all_kinds[12];
 void source_kind_desc(const struct source_kind *kind, char *desc);
 struct source *source_make(struct kunit *test, const struct source_kind *kind);
 void fill_pattern(struct kunit *test, const struct iov_iter *iter);
@@ -81,6 +81,7 @@ void make_bvec(struct kunit *test, struct source *source);
 void make_bvec_compound(struct kunit *test, struct source *source);
 void make_kvec(struct kunit *test, struct source *source);
 void make_kvec_vmap(struct kunit *test, struct source *source);
+void make_kvec_slab(struct kunit *test, struct source *source);
 void make_xarray(struct kunit *test, struct source *source);
 void make_xarray_large(struct kunit *test, struct source *source);
 void make_folioq(struct kunit *test, struct source *source);
@@ -97,9 +98,6 @@ void expect_position(struct kunit *test, const struct iov_iter *iter,
 void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 		      const struct iov_iter *b);
 bool is_pinned(struct page *page);
-
-/* What @func returns to who is being killed. */
-int run_killed(struct kunit *test, int (*func)(void *data), void *data);
 
 /* Limits that are tried, each with each; 0 is tried elsewhere. */
 extern const size_t byte_limits[9];
