@@ -150,7 +150,7 @@ Module.symvers: modules
 modules_install:
 	$(MAKE) -C $(KDIR) M=$(MODULE) INSTALL_MOD_PATH=$(modules_root) $(compiler) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
-		CONFIG_MODULE_COMPRESS_ALL= DEPMOD=: modules_install
+		CONFIG_MODULE_COMPRESS_ALL= DEPMOD=true modules_install
 	[ -n "$(modules_root)" ] || depmod $(RELEASE)
 
 install: modules_install install-module-api install-rules install-programs
