@@ -57,6 +57,13 @@ static int mapped(unsigned int order)
 	return n;
 }
 
+/* PREEMPT_RT excludes them; such a kernel asks no driver for huge entries, either. */
+static void require_thp(void)
+{
+	igt_require_f(!access("/sys/kernel/mm/transparent_hugepage", F_OK),
+		      "the kernel has no transparent huge pages\n");
+}
+
 /* Where address and offset agree as far as @align, so that entries may be huge. */
 static char *map_aligned(int dmabuf, uint64_t offset, size_t size, size_t align)
 {
@@ -97,6 +104,7 @@ static void test_huge_page(int device)
 	struct dmabufx_buffer buf;
 	char *map;
 
+	require_thp();
 	make_buffer(&buf, device, HUGETLB_2M, MIB(4));
 	map = map_aligned(buf.fd, 0, buf.size, MIB(2));
 	trace_faults();
@@ -116,6 +124,7 @@ static void test_huge_page_behind_offset(int device)
 	struct dmabufx_buffer buf;
 	char *map;
 
+	require_thp();
 	make_buffer(&buf, device, HUGETLB_2M, MIB(6));
 	map = map_aligned(buf.fd, MIB(1), MIB(4), MIB(2));
 	trace_faults();
@@ -227,6 +236,7 @@ static void test_gigantic_page(int device)
 	struct dmabufx_buffer buf;
 	char *map;
 
+	require_thp();
 	dmabufx_buffer_init(&buf, device, HUGETLB_1G, GIB(1));
 	map = map_aligned(buf.fd, 0, buf.size, GIB(1));
 	trace_faults();

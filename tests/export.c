@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <dmabufx.h>
-
 #include "../examples/kexport/kexport.h"
 #include "blocks.h"
 #include "buffer.h"
@@ -197,11 +195,10 @@ PROMISE(export_memory_is_mapped_page_by_page,
 {
 #ifdef __x86_64__
 	int fd = must(try_get("kvmalloc", (struct kexport_get) { .size = MIB(4) }));
-	char *map;
+	char *map = map_at_aligned_place(fd, MIB(4), MIB(2), MAP_SHARED);
 	size_t at;
 
 	trace_faults();
-	check_eq(dmabufx_map(fd, 0, MIB(4), PROT_READ, (void **)&map), 0);
 	for (at = 0; at < MIB(4); at += PAGE)
 		check_eq(map[at], 0);
 	check_eq(faults_mapped(PMD), 0);

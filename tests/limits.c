@@ -791,6 +791,7 @@ PROMISE(limit_counts_whole_folios_of_own_memory,
 	enum memory_kind kinds[] = { ANON_2M, ANON_HUGETLB_2M };
 	size_t i;
 
+	needs_thp();
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		int child = must(fork());
 

@@ -240,6 +240,18 @@ static bool has_its_folios(const struct memory *mem)
 	return memory_is_folio(mem, mem->size - mem->folio);
 }
 
+/* PREEMPT_RT excludes them; such a kernel asks no driver for huge entries, either. */
+bool kernel_has_thp(void)
+{
+	return !access(THP "enabled", F_OK);
+}
+
+void needs_thp(void)
+{
+	if (!kernel_has_thp())
+		skip("the kernel has no transparent huge pages");
+}
+
 static void populate(struct memory *mem)
 {
 	size_t offset;
@@ -248,8 +260,8 @@ static void populate(struct memory *mem)
 		must(madvise(mem->map, mem->size, MADV_HUGEPAGE));
 	for (offset = 0; offset < mem->size; offset += PAGE)
 		mem->map[offset] = 0;
-	/* Or khugepaged might make them one. */
-	if (mem->kind == ANON_4K || mem->kind == ANON_64K)
+	/* Or khugepaged might make them one, where it exists. */
+	if (kernel_has_thp() && (mem->kind == ANON_4K || mem->kind == ANON_64K))
 		must(madvise(mem->map, mem->size, MADV_NOHUGEPAGE));
 }
 
@@ -261,6 +273,8 @@ static void set_folios(enum memory_kind kind)
 	};
 	size_t i;
 
+	if (kinds[kind].thp_switch)
+		needs_thp();
 	for (i = 0; i < ARRAY_SIZE(switches); i++)
 		file_write(switches[i], "never");
 	if (kinds[kind].thp_switch &&

@@ -70,6 +70,10 @@ struct memory memory_at(void *map, size_t size);
 /* The memory of a memfd, by its addresses alone. The memfd stays @mem's. */
 struct memory memory_as_user(const struct memory *mem);
 
+/* Transparent huge pages, hence huge entries; or the test is skipped. */
+bool kernel_has_thp(void);
+void needs_thp(void);
+
 /* Whether it lies in one folio from @offset on, and nothing else does. */
 bool memory_is_folio(const struct memory *mem, size_t offset);
 

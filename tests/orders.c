@@ -57,6 +57,7 @@ PROMISE(order_of_huge_pages_is_a_pmd,
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
 	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
 
+	needs_thp();
 	trace_faults();
 	mark_pages(map, mem.size, 1);
 	check_eq(faults_mapped(PMD), 4);
@@ -70,6 +71,7 @@ PROMISE(order_follows_the_offset,
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
 	char *map = library_map(create(&mem, 0, mem.size), MIB(1), MIB(6));
 
+	needs_thp();
 	mark_pages(mem.map, mem.size, 2);
 	trace_faults();
 	check_pages(map, MIB(6), 2 + MIB(1));
@@ -137,7 +139,9 @@ PROMISE(order_of_small_pages_is_a_pte,
 		list[2 * i] = item(&mem, i * MIB(2), MIB(1));
 		list[2 * i + 1] = item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
 	}
-	map = library_map(must(try_create_list(device_open(), list, 8, 0)), 0, mem.size);
+	/* The library aligns nothing where the kernel has no huge pages. */
+	map = map_at_aligned_place(must(try_create_list(device_open(), list, 8, 0)),
+				   mem.size, MIB(2), MAP_SHARED);
 
 	trace_faults();
 	mark_pages(map + MIB(2), MIB(2), 4);
@@ -156,6 +160,7 @@ PROMISE(order_of_1g_pages_is_a_pud, "a page of 1 GiB is mapped by one fault")
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
 
+	needs_thp();
 	trace_faults();
 	mark_pages(map, MIB(64), 5);
 	check_pages(map + GIB(1) - PAGE, PAGE, *(__u64 *)(map + GIB(1) - PAGE));
@@ -305,6 +310,7 @@ PROMISE(order_pud_may_be_moved_in_part,
 					   MAP_NORESERVE);
 	char expected[PAGE];
 
+	needs_thp();
 	write_page_table(mem.map);
 	memcpy(expected, mem.map, PAGE);
 	trace_faults();
@@ -332,6 +338,7 @@ PROMISE(order_pud_may_be_protected,
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
 
+	needs_thp();
 	trace_faults();
 	mark_pages(map, MIB(1), 8);
 	must(mprotect(map, mem.size, PROT_NONE));

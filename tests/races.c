@@ -1004,6 +1004,7 @@ PROMISE(written_memory_survives_collapse,
 	long end = now_ms() + 2 * MILLISECONDS;
 	unsigned int round, tries;
 
+	needs_thp();
 	c.map = map_at_aligned_place(c.mem.fd, COLLAPSED, COLLAPSED, MAP_SHARED);
 	pthread_barrier_init(&c.start, NULL, 2);
 	/* Alone, to know how long it takes; others may hold a page for a moment. */

@@ -630,7 +630,8 @@ PROMISE(user_memory_outlives_its_process,
 	"a buffer lives on when its maker, whose memory it is, was killed")
 {
 	made_by_another(ANON_4K);
-	made_by_another(ANON_2M);
+	if (kernel_has_thp())
+		made_by_another(ANON_2M);
 	made_by_another(ANON_HUGETLB_2M);
 }
 
@@ -672,7 +673,8 @@ PROMISE(user_memory_leaves_movable_zones,
 
 	n = leaves_the_movable_block(ANON_4K, block);
 	note("%zu single pages were in ZONE_MOVABLE", n);
-	n += leaves_the_movable_block(ANON_2M, block);
+	if (kernel_has_thp())
+		n += leaves_the_movable_block(ANON_2M, block);
 	n += leaves_the_movable_block(SHMEM_4K, block);
 	/* Only free of pins can it go again. */
 	check(block_can_go(block));

@@ -48,6 +48,7 @@
 #define MAX_PAGES	256u	/* of a buffer: most of a region can be swapped out */
 #define MAX_PARTS	4u
 
+#define THP		"/sys/kernel/mm/transparent_hugepage"
 #define PROCESSES	4u
 #define THREADS		8u	/* of a process; the first serves the others */
 
@@ -214,7 +215,8 @@ static void region_make(struct region *r, unsigned int owner, enum kind kind)
 		r->map = map_aligned(-1, MAP_PRIVATE | MAP_ANONYMOUS |
 				     (kind == ANON_HUGETLB ? MAP_HUGETLB : 0));
 	}
-	if (kind == MEMFD_THP || kind == ANON_THP)
+	/* PREEMPT_RT excludes them: there they are small pages, too. */
+	if ((kind == MEMFD_THP || kind == ANON_THP) && !access(THP, F_OK))
 		must(madvise(r->map, REGION, MADV_HUGEPAGE));
 	/* A child would have copies of what is to be written here. */
 	must(madvise(r->map, REGION, MADV_DONTFORK));
