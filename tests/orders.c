@@ -139,7 +139,6 @@ PROMISE(order_of_small_pages_is_a_pte,
 		list[2 * i] = item(&mem, i * MIB(2), MIB(1));
 		list[2 * i + 1] = item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
 	}
-	/* The library aligns nothing where the kernel has no huge pages. */
 	map = map_at_aligned_place(must(try_create_list(device_open(), list, 8, 0)),
 				   mem.size, MIB(2), MAP_SHARED);
 
