@@ -70,6 +70,17 @@ size_t block_pages_of(int block, const struct memory *mem)
 	return n;
 }
 
+size_t block_last_page_of(int block, const struct memory *mem)
+{
+	__u64 pages = pages_of_a_block();
+	size_t offset = mem->size;
+
+	do
+		offset -= PAGE;
+	while (offset && page_frame(mem->map + offset) - block * pages >= pages);
+	return offset;
+}
+
 bool block_can_go(int block)
 {
 	bool gone = false;

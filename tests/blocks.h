@@ -20,8 +20,9 @@ int block_make_movable(void);
  */
 size_t block_sample_size(void);
 
-/* How many pages of @mem lie in the block. */
+/* How many pages of @mem lie in the block, and where in @mem the last of them is. */
 size_t block_pages_of(int block, const struct memory *mem);
+size_t block_last_page_of(int block, const struct memory *mem);
 
 /*
  * Takes the block out, which succeeds when all that is in it can move, and gives

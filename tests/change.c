@@ -476,6 +476,29 @@ PROMISE(change_movable_memory_can_be_taken_out,
 	check_le(1, n);
 }
 
+PROMISE(change_broken_page_that_cannot_move_is_refused,
+	"of ZONE_MOVABLE, out of which the core would try to move it for ever")
+{
+	int block = block_make_movable();
+	struct memory mem = memory_make_patterned(SHMEM_4K, block_sample_size());
+	size_t n = block_pages_of(block, &mem), bad = block_last_page_of(block, &mem);
+	struct dmabufx_segment seg = segment(&mem, 0, mem.size);
+	__u64 frame = page_frame(mem.map + bad);
+	struct answer all;
+
+	if (n) {
+		memory_unmap(&mem);
+		page_poison(frame);
+		all = ask(&seg, 1, 0);
+	}
+	memory_free(&mem);
+	if (n)
+		page_unpoison(frame);
+	check(block_can_go(block));
+	check_le(1, n);
+	is_refused(all, 0);
+}
+
 PROMISE(change_cma_areas_stay_free,
 	"an area that devices may claim (CMA) can be claimed while buffers live")
 {

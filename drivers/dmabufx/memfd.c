@@ -443,6 +443,36 @@ static loff_t batch_end(const struct memfd_range *r)
 	return r->pos + min(r->end - r->pos, most);
 }
 
+/*
+ * Is memory between @pos and @end broken? The core (6.12 to 7.3) tries for ever to move
+ * such a page out of ZONE_MOVABLE before it pins it, and cannot be killed.
+ */
+static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
+{
+	pgoff_t first = pos >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT, next = first;
+	struct folio_batch found;
+	bool broken = false;
+	unsigned int i;
+
+	if (!dmabufx_poison_epoch())
+		return false;
+
+	folio_batch_init(&found);
+	while (!broken && filemap_get_folios(file->f_mapping, &next, last, &found)) {
+		for (i = 0; i < folio_batch_count(&found) && !broken; i++) {
+			struct folio *folio = found.folios[i];
+			pgoff_t from = max(first, folio->index);
+			pgoff_t to = min(last, folio_next_index(folio) - 1);
+
+			broken = dmabufx_range_is_poisoned(folio_pfn(folio) +
+							   from - folio->index,
+							   to - from + 1);
+		}
+		folios_put(&found);
+	}
+	return broken;
+}
+
 /* Pin what fits into @folios and hand it over. Bytes appended or -errno. */
 static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 				 const struct memfd_range *r, struct folio **folios,
@@ -457,8 +487,11 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	if (nr)
 		return nr;
 	/* The core wants to hear of bytes that the file has. */
-	nr = memfd_pin_folios(r->file, r->pos, min(end, i_size_read(inode)) - 1,
-			      folios, max, &skip);
+	if (range_is_broken(r->file, r->pos, end))
+		nr = -EHWPOISON;
+	else
+		nr = memfd_pin_folios(r->file, r->pos, min(end, i_size_read(inode)) - 1,
+				      folios, max, &skip);
 	inode_unlock_shared(inode);
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
