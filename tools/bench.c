@@ -231,7 +231,8 @@ static int make_memfd(uint64_t size, uint64_t page_size)
 	return memfd;
 }
 
-static void measure_all(struct driver *drivers, size_t nr,
+/* Returns whether each driver that takes the size could be measured. */
+static bool measure_all(struct driver *drivers, size_t nr,
 			const struct settings *settings, struct json_object *rows)
 {
 	const struct { const char *name; uint64_t page_size; } memories[] = {
@@ -240,6 +241,7 @@ static void measure_all(struct driver *drivers, size_t nr,
 		{ "hugetlb 2 MiB", 2 << 20 },
 	};
 	struct results results;
+	bool all = true;
 	size_t m, d;
 
 	for (m = 0; m < sizeof(memories) / sizeof(memories[0]); m++) {
@@ -247,6 +249,7 @@ static void measure_all(struct driver *drivers, size_t nr,
 
 		for (d = 0; memfd >= 0 && d < nr; d++) {
 			measure(&drivers[d], memfd, settings, &results);
+			all &= drivers[d].device < 0 || results.median[CREATE] >= 0;
 			json_object_array_add(rows, to_json(memories[m].name,
 							    drivers[d].name, &results));
 			if (!settings->json)
@@ -255,6 +258,7 @@ static void measure_all(struct driver *drivers, size_t nr,
 		if (memfd >= 0)
 			close(memfd);
 	}
+	return all;
 }
 
 int command_bench(int argc, char **argv)
@@ -262,6 +266,7 @@ int command_bench(int argc, char **argv)
 	struct driver drivers[] = { { .name = "dmabufx" }, { .name = "udmabuf" } };
 	struct settings settings = parse(argc, argv);
 	struct json_object *rows = json_object_new_array();
+	bool all;
 
 	open_driver(&drivers[0], settings.size);
 	open_driver(&drivers[1], settings.size);
@@ -274,12 +279,12 @@ int command_bench(int argc, char **argv)
 		printf("%s, microseconds (median of %u)\n%-12s %-8s %10s %10s %10s %10s\n",
 		       bytes_text(settings.size), settings.repetitions, "MEMORY",
 		       "DRIVER", "CREATE", "TOUCH", "UNMAP", "CLOSE");
-	measure_all(drivers, 2, &settings, rows);
+	all = measure_all(drivers, 2, &settings, rows);
 	if (!settings.json) {
 		puts("\"as given\" has transparent huge pages where the system allows them.");
 		json_object_put(rows);
 	} else {
 		print_json(rows);
 	}
-	return 0;
+	return !all;
 }

@@ -37,4 +37,5 @@ _dmabufx() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 
-complete -F _dmabufx dmabufx
+# File names are quoted: a name may be a command of the shell.
+complete -o filenames -F _dmabufx dmabufx

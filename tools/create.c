@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,8 @@ static void parse(struct wish *wish, int argc, char **argv)
 	if (!wish->size == !wish->file)
 		misused("create wants either --size or --file");
 	wish->command = argv + optind;
+	if (*wish->command && strcmp(argv[optind - 1], "--"))
+		misused("a command, such as '%s', comes behind --", *wish->command);
 }
 
 /* Ends the program where the buffer, of whole pages, cannot be. */
@@ -121,7 +124,8 @@ static void read_into(int memfd, int from, const char *path, uint64_t size)
 		if (len < 0 && errno != EINTR)
 			err(1, "%s", path);
 		if (len == 0)
-			errx(1, "%s has become shorter", path);
+			errx(1, "%s has only %" PRIu64 " bytes, not %" PRIu64, path, done,
+			     size);
 		if (len > 0)
 			done += len;
 	}
@@ -131,7 +135,8 @@ static void read_into(int memfd, int from, const char *path, uint64_t size)
 /* A copy: a file on a disk is not memory that devices could use. */
 static int memfd_from_file(int device, const struct wish *wish)
 {
-	int from = open(wish->file, O_RDONLY | O_CLOEXEC), memfd;
+	/* A pipe would be waited for. */
+	int from = open(wish->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK), memfd;
 	struct stat stat;
 
 	if (from < 0 || fstat(from, &stat))

@@ -97,6 +97,8 @@ static struct json_object *parse_value(const char *key, char *value)
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (!strcmp(key, words[i]))
 			return parse_word(value);
+	if (!*value || value[strspn(value, "0123456789")])
+		return parse_word(value);
 	return json_object_new_uint64(strtoull(value, NULL, 10));
 }
 
@@ -124,6 +126,8 @@ static struct json_object *read_buffers(void)
 
 	while (getline(&line, &size, file) > 0)
 		json_object_array_add(buffers, parse_line(line));
+	if (ferror(file))
+		err(1, "%s", BUFFERS);
 	free(line);
 	fclose(file);
 	return buffers;

@@ -53,13 +53,20 @@ static uint64_t read_group(const char *group, const char *file, const char *key,
 	return read_number(path, key, otherwise);
 }
 
-/* What files only cache goes when a group needs memory. */
+/*
+ * Caches go when a group needs memory. Above memory.high the kernel slows a group down
+ * so much that filling a buffer may take hours.
+ */
 static uint64_t left_in_group(const char *group)
 {
 	uint64_t max = read_group(group, "memory.max", "", UINT64_MAX);
+	uint64_t high = read_group(group, "memory.high", "", UINT64_MAX);
 	uint64_t used = read_group(group, "memory.current", "", 0);
 	uint64_t cached = read_group(group, "memory.stat", "active_file ", 0) +
-			  read_group(group, "memory.stat", "inactive_file ", 0);
+			  read_group(group, "memory.stat", "inactive_file ", 0) +
+			  read_group(group, "memory.stat", "slab_reclaimable ", 0);
+
+	max = max < high ? max : high;
 
 	if (max == UINT64_MAX)
 		return UINT64_MAX;
@@ -90,7 +97,7 @@ void need_memory(uint64_t size)
 	uint64_t group = left_in_groups();
 
 	if (size > group)
-		errx(1, "no memory of %s: its cgroup's memory.max leaves %s",
+		errx(1, "no memory of %s: its cgroup's limits leave %s",
 		     bytes_text(size), bytes_text(group));
 	if (size / 1024 >= kib)
 		errx(1, "no memory of %s: this machine has %s available",

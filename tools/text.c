@@ -22,11 +22,12 @@ static uint32_t next_character(const char **text)
 	unsigned char first = *(*text)++;
 	int more = first < 0x80 ? 0 : first < 0xc0 ? -1 : first < 0xe0 ? 1 :
 		   first < 0xf0 ? 2 : first < 0xf8 ? 3 : -1;
-	uint32_t character = more ? first & 0x3f >> more : first;
+	uint32_t character;
 	int i;
 
 	if (more < 0)
 		return REPLACEMENT;
+	character = more ? first & 0x3f >> more : first;
 	for (i = 0; i < more; i++) {
 		if (((*text)[i] & 0xc0) != 0x80)
 			return REPLACEMENT;

@@ -95,8 +95,8 @@ static int fit_segments(struct segments *segments, char **copy,
  */
 static bool is_unknown_call(int error, uint32_t reason)
 {
-	return error == ENOTTY || error == ENOSYS ||
-	       ((error == EPERM || error == EACCES) && !reason);
+	return error == -ENOTTY || error == -ENOSYS ||
+	       ((error == -EPERM || error == -EACCES) && !reason);
 }
 
 static int create_fitting(int device, const struct segments *segments,
@@ -111,13 +111,17 @@ static int create_fitting(int device, const struct segments *segments,
 		.name = (uintptr_t)request->name,
 		.failed_segment = segments->nr,
 	};
-	int fd = ioctl(device, DMABUFX_IOC_CREATE, &create);
+	int fd = ioctl(device, DMABUFX_IOC_CREATE, &create), error = -errno;
 
-	if (fd < 0 && is_unknown_call(errno, create.reason))
-		return dmabufx_udmabuf_create(device, segments, request);
+	if (fd < 0 && is_unknown_call(error, create.reason)) {
+		fd = dmabufx_udmabuf_create(device, segments, request);
+		/* It is not udmabuf that cannot, if it was dmabufx that may not. */
+		if (request->reason == DMABUFX_REASON_UDMABUF && error != -ENOTTY)
+			fd = because(request, segments->nr, DMABUFX_REASON_NONE, error);
+		return fd;
+	}
 	if (fd < 0)
-		return because(request, create.failed_segment, create.reason,
-			       -errno);
+		return because(request, create.failed_segment, create.reason, error);
 	request->data_offset = create.data_offset;
 	because(request, segments->nr, DMABUFX_REASON_NONE, 0);
 	return fd;

@@ -3,8 +3,8 @@
  * Mapping a dma-buf where its huge pages can be mapped as such.
  *
  * An entry of the page table that covers a huge page needs an address that is
- * aligned to it. mmap() promises that for no dma-buf, so the library asks for such
- * an address near the one that it got.
+ * aligned to it. mmap() promises that for no dma-buf, so the library asks for the
+ * next such address below the one that it got.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -12,8 +12,11 @@
 
 #include "internal.h"
 
-/* Places that are tried, in both directions, ever farther away. */
+/* Places that are tried, each twice as far away as the one before. */
 #define MOST_TRIES	8
+
+/* What lies below is kept free, so that NULL points to nothing. */
+#define LOWEST_ADDRESS	0x10000
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE	0x100000
@@ -88,24 +91,23 @@ static void *map_at(uintptr_t place, size_t length, int prot, int fd, uint64_t o
 }
 
 /*
- * Maps at an address near @near that is @offset modulo @align and where there is room,
- * or fails. Most kernels give addresses from the top to the bottom, so there is room
- * below; others the reverse.
+ * Maps at the next address below @near that is @offset modulo @align and where there is
+ * room, or fails. The kernel gives addresses from the top to the bottom, so that room is
+ * below. Above there may be what the stack is going to need.
  */
-static void *map_near(uintptr_t near, size_t length, uint64_t align, int prot, int fd,
-		      uint64_t offset)
+static void *map_below(uintptr_t near, size_t length, uint64_t align, int prot, int fd,
+		       uint64_t offset)
 {
-	uintptr_t below = near - ((near - offset) & (align - 1)), above = below + align;
+	uintptr_t place = near - ((near - offset) & (align - 1));
 	uint64_t step = align;
 	void *map = MAP_FAILED;
 	unsigned int tries;
 
 	for (tries = 0; tries < MOST_TRIES && map == MAP_FAILED; tries++) {
-		map = map_at(below, length, prot, fd, offset);
-		if (map == MAP_FAILED)
-			map = map_at(above, length, prot, fd, offset);
-		below -= step;
-		above += step;
+		if (place < LOWEST_ADDRESS || place > near)
+			break;
+		map = map_at(place, length, prot, fd, offset);
+		place -= step;
 		step *= 2;
 	}
 	return map;
@@ -128,7 +130,7 @@ static void *map_aligned(int fd, uint64_t offset, size_t length, int prot, size_
 			continue;
 		if (!(((uintptr_t)map - offset) & (aligns[i] - 1)) || munmap(map, length))
 			break;
-		better = map_near((uintptr_t)map, length, aligns[i], prot, fd, offset);
+		better = map_below((uintptr_t)map, length, aligns[i], prot, fd, offset);
 		if (better != MAP_FAILED)
 			return better;
 		map = mmap(NULL, length, prot, MAP_SHARED, fd, offset);
