@@ -45,8 +45,7 @@ int filled_memfd(unsigned int id, size_t size)
 	return memfd;
 }
 
-void shows(int dmabuf, uint64_t where, unsigned int id, uint64_t offset,
-		  size_t size)
+void shows(int dmabuf, uint64_t where, unsigned int id, uint64_t offset, size_t size)
 {
 	void *map;
 
@@ -57,8 +56,8 @@ void shows(int dmabuf, uint64_t where, unsigned int id, uint64_t offset,
 	good(dmabufx_unmap(map, size));
 }
 
-void told(const struct dmabufx_request *request, int error,
-		 unsigned int segment, const char *words)
+void told(const struct dmabufx_request *request, int error, unsigned int segment,
+	  const char *words)
 {
 	char text[256];
 	int len = dmabufx_explain(request, text, sizeof(text));

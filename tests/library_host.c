@@ -180,8 +180,10 @@ PROMISE(library_map_takes_no_more_addresses, "than are asked for, not even for a
 	for (i = 0; i < 8; i++) {
 		other.most = other.balance;
 		good(dmabufx_map(dmabuf, 0, MIB(4), PROT_READ, &map));
-		check_eq((uintptr_t)map % MIB(2), 0);
 		check_eq(other.most, other.balance);
+		/* valgrind has its own order of addresses. */
+		if (!under_valgrind())
+			check_eq((uintptr_t)map % MIB(2), 0);
 		/* The next one finds holes that are not aligned. */
 		if (i % 2)
 			good(dmabufx_unmap(map, MIB(4)));
@@ -526,12 +528,12 @@ PROMISE(library_request_is_told_of_success, "by which a failure before is forgot
 	check_eq(request.failed_segment, 1);
 }
 
-/* A struct, and what follows it, which is not the library's to write. */
-#define GUARDED(type)					\
-	struct {					\
-		struct type s;				\
-		unsigned char guard[64];		\
-	}
+/* Structs, and what follows each, which is not the library's to write. */
+struct guarded_query { struct dmabufx_query s; unsigned char guard[64]; };
+struct guarded_info { struct dmabufx_info s; unsigned char guard[64]; };
+struct guarded_image { struct dmabufx_image s; unsigned char guard[64]; };
+struct guarded_request { struct dmabufx_request s; unsigned char guard[64]; };
+struct guarded_segment { struct dmabufx_segment s; unsigned char guard[64]; };
 
 #define guard(guarded) memset((guarded).guard, 0x5a, sizeof((guarded).guard))
 
@@ -546,10 +548,10 @@ static void guard_is_intact(const unsigned char *guard)
 PROMISE(library_writes_what_the_program_knows, "of each struct and no byte more")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE), dmabuf;
-	GUARDED(dmabufx_query) query;
-	GUARDED(dmabufx_info) info;
-	GUARDED(dmabufx_image) image;
-	GUARDED(dmabufx_request) request = { .s = { .flags = 0 } };
+	struct guarded_query query;
+	struct guarded_info info;
+	struct guarded_image image;
+	struct guarded_request request = { .s = { .flags = 0 } };
 
 	guard(query);
 	guard(info);
@@ -573,10 +575,10 @@ PROMISE(library_writes_what_the_program_knows, "of each struct and no byte more"
 PROMISE(library_serves_newer_programs, "as far as they want nothing that it does not know")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE);
-	GUARDED(dmabufx_query) query;
-	GUARDED(dmabufx_image) image;
-	GUARDED(dmabufx_request) request = { .s = { .flags = 0 } };
-	GUARDED(dmabufx_segment) segments[2] = {
+	struct guarded_query query;
+	struct guarded_image image;
+	struct guarded_request request = { .s = { .flags = 0 } };
+	struct guarded_segment segments[2] = {
 		{ .s = { .fd = memfd, .size = PAGE } },
 		{ .s = { .fd = memfd, .size = PAGE } },
 	};

@@ -34,7 +34,7 @@
 #endif
 
 /* A way to hand over the page at an address: 0, or why it was refused. */
-typedef int (*use)(void *page);
+typedef int (*taking)(void *page);
 
 static int result(long ret)
 {
@@ -107,7 +107,7 @@ static int populated(void *page)
 
 static const struct {
 	const char *name;
-	use use;
+	taking take;
 	int error;
 } pinning[] = {
 	{ "O_DIRECT", direct_io, EFAULT },
@@ -132,10 +132,10 @@ PROMISE(library_mapping_is_of_page_frames,
 	/* Every page is in the page table. */
 	pattern_check(frames, 0, 1, 0, MIB(1), "the mapping");
 	for (i = 0; i < ARRAY_SIZE(pinning); i++) {
-		error = pinning[i].use(frames);
+		error = pinning[i].take(frames);
 		if (error != pinning[i].error)
 			fail("%s of the dma-buf: %s", pinning[i].name, errno_name(error));
-		error = pinning[i].use(pages);
+		error = pinning[i].take(pages);
 		if (error)
 			fail("%s of the memfd: %s", pinning[i].name, errno_name(error));
 	}

@@ -9,10 +9,10 @@
 static int open_node(const char *path)
 {
 	int state = hold_cancellation();
-	int fd = open(path, O_RDONLY | O_CLOEXEC), error = errno;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = fd < 0 ? -errno : fd;
 
 	release_cancellation(state);
-	return fd < 0 ? -error : fd;
+	return ret;
 }
 
 /* A node may outlive its driver. */
