@@ -15,7 +15,7 @@ UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 MODULE_API := $(PREFIX)/lib/dmabufx
 OUT := $(CURDIR)/build/install
 MODULE := $(CURDIR)/drivers/dmabufx
-RELEASE = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
+RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
 
 # Roots that are installed below, nothing for this system's own. Relative ones begin
 # here, and not where another Makefile works. The modules may have one for themselves.
@@ -70,6 +70,8 @@ help:
 	@echo '  make            build it, libdmabufx and dmabufx(1)'
 	@echo '  make install    install them and a udev rule (DESTDIR=..., PREFIX=...,'
 	@echo '                  INSTALL_MOD_PATH=... for the module; README has all)'
+	@echo '  make programs, make install-programs, make modules_install'
+	@echo '                  the parts of it'
 	@echo '  make dkms       have dkms build and install the module, with the udev rule'
 	@echo '  make uninstall, make uninstall-dkms'
 	@echo '                  remove them'

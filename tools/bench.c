@@ -107,6 +107,21 @@ static bool measure_once(int device, int memfd, uint64_t size, double *us,
 	return true;
 }
 
+/* Whether it is dmabufx that answers (serve_udmabuf) where udmabuf should. */
+static bool is_another(const struct driver *driver)
+{
+	struct dmabufx_query query;
+
+	return !strcmp(driver->name, "udmabuf") &&
+	       !dmabufx_query(driver->device, &query) && query.version;
+}
+
+static void refuse(struct driver *driver)
+{
+	close(driver->device);
+	driver->device = -1;
+}
+
 static void open_driver(struct driver *driver, uint64_t size)
 {
 	char path[32];
@@ -116,10 +131,13 @@ static void open_driver(struct driver *driver, uint64_t size)
 	if (driver->device < 0) {
 		snprintf(driver->why_not, sizeof(driver->why_not), "%s: %s", path,
 			 strerror(errno));
+	} else if (is_another(driver)) {
+		snprintf(driver->why_not, sizeof(driver->why_not),
+			 "%s is served by dmabufx", path);
+		refuse(driver);
 	} else if (!driver_takes(driver->device, size, driver->why_not,
 				 sizeof(driver->why_not))) {
-		close(driver->device);
-		driver->device = -1;
+		refuse(driver);
 	}
 }
 

@@ -13,8 +13,8 @@
  * knows it to be. C and C++ programs call the functions below that have no
  * _sized in their name, which pass that on; other languages call _sized. A size
  * below that of the first version is EINVAL. What a newer program has beyond
- * what the library knows is returned as zeros; where the library reads it, it
- * must be zero, or the call fails with E2BIG.
+ * what the library and the driver know is returned as zeros; where the library
+ * reads it, it must be zero, or the call fails with E2BIG.
  */
 #ifndef DMABUFX_H
 #define DMABUFX_H
