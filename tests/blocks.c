@@ -60,13 +60,18 @@ size_t block_sample_size(void)
 	return kernel_looks_closely() ? MIB(4) : MIB(16);
 }
 
+static bool is_in_block(int block, __u64 pages, const char *address)
+{
+	return page_frame(address) - block * pages < pages;
+}
+
 size_t block_pages_of(int block, const struct memory *mem)
 {
 	__u64 pages = pages_of_a_block();
 	size_t offset, n = 0;
 
 	for (offset = 0; offset < mem->size; offset += PAGE)
-		n += page_frame(mem->map + offset) - block * pages < pages;
+		n += is_in_block(block, pages, mem->map + offset);
 	return n;
 }
 
@@ -77,7 +82,7 @@ size_t block_last_page_of(int block, const struct memory *mem)
 
 	do
 		offset -= PAGE;
-	while (offset && page_frame(mem->map + offset) - block * pages >= pages);
+	while (offset && !is_in_block(block, pages, mem->map + offset));
 	return offset;
 }
 

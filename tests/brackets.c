@@ -597,9 +597,9 @@ PROMISE(swiotlb_brackets_while_devices_come_and_go,
 	scene_end(&s);
 }
 
-static void brackets_of_the_dying(bool child_map, enum death death)
+static void brackets_of_the_dying(int nr, bool child_map, enum death death)
 {
-	struct scene s = scene_make(most(), DMABUFX_IMPORTER_BIDIRECTIONAL);
+	struct scene s = scene_make(nr, DMABUFX_IMPORTER_BIDIRECTIONAL);
 
 	s.child_map = child_map;
 	s.deaths = true;
@@ -612,25 +612,19 @@ static void brackets_of_the_dying(bool child_map, enum death death)
 PROMISE(swiotlb_brackets_of_who_dies,
 	"a process that dies in its bracket has ended it: nothing is lost, its own data included")
 {
-	brackets_of_the_dying(true, BY_KILL);
+	brackets_of_the_dying(most(), true, BY_KILL);
 }
 
 PROMISE(swiotlb_brackets_of_who_becomes_another,
 	"so has a process that becomes another program")
 {
-	struct scene s = scene_make(2, DMABUFX_IMPORTER_BIDIRECTIONAL);
-
-	s.deaths = true;
-	s.death = BY_EXEC;
-	actors_make(&s);
-	play_all(&s);
-	scene_end(&s);
+	brackets_of_the_dying(2, false, BY_EXEC);
 }
 
 PROMISE(swiotlb_brackets_of_who_dies_without_a_mapping,
 	"a process that dies and has not mapped the buffer loses at most what it wrote itself")
 {
-	brackets_of_the_dying(false, BY_KILL);
+	brackets_of_the_dying(most(), false, BY_KILL);
 }
 
 PROMISE(swiotlb_brackets_while_devices_go_and_writers_die,

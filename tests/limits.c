@@ -837,6 +837,21 @@ PROMISE(limit_counts_a_gigabyte_for_its_page,
 	check(file_write(PARAMETER, "default"));
 }
 
+/* So much counts with the first buffer, with both, with the second alone, and then none. */
+static void counts(struct world *w, struct dmabufx_create *first, __u64 one,
+		   struct dmabufx_create *second, __u64 both, __u64 other)
+{
+	int fd = must(try_request(w->device, first)), fd2;
+
+	check_eq(query(w->device).memfd_pinned, one);
+	fd2 = must(try_request(w->device, second));
+	check_eq(query(w->device).memfd_pinned, both);
+	must(close(fd));
+	check_eq(query(w->device).memfd_pinned, other);
+	must(close(fd2));
+	check_eq(query(w->device).memfd_pinned, 0);
+}
+
 static void scattered_in_folios(struct world *w)
 {
 	/* Pages 0, 2, 4, ... of two folios, and then the others. */
@@ -850,18 +865,10 @@ static void scattered_in_folios(struct world *w)
 	for (i = 0; i < NR; i++)
 		segments[i] = segment(&w->memfd, i * 2 % NR * PAGE + i / (NR / 2) * PAGE,
 				      PAGE);
-	run_as(ALICE, 0) {
-		int first = must(try_request(w->device, &half)), second;
-
-		/* The two folios, and what of them is in buffers. */
-		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(2));
-		second = must(try_request(w->device, &all));
-		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(2) + MIB(4));
-		must(close(first));
-		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(4));
-		must(close(second));
-		check_eq(query(w->device).memfd_pinned, 0);
-	}
+	/* The two folios, and what of them is in buffers. */
+	run_as(ALICE, 0)
+		counts(w, &half, MIB(4) + MIB(2), &all, MIB(4) + MIB(2) + MIB(4),
+		       MIB(4) + MIB(4));
 }
 
 PROMISE(limit_counts_scattered_folios_once,
@@ -882,17 +889,9 @@ static void pieces_that_follow(struct world *w)
 
 	for (i = 0; i < NR; i++)
 		pieces[i] = segment(&w->memfd, i * KIB(64), KIB(64));
-	run_as(ALICE, 0) {
-		int first = must(try_request(w->device, &req)), second;
-
-		check_eq(query(w->device).memfd_pinned, MIB(4));
-		second = must(try_request(w->device, &two));
-		check_eq(query(w->device).memfd_pinned, MIB(4) + MIB(4) + 2 * PAGE);
-		must(close(first));
-		check_eq(query(w->device).memfd_pinned, MIB(4) + 2 * PAGE);
-		must(close(second));
-		check_eq(query(w->device).memfd_pinned, 0);
-	}
+	run_as(ALICE, 0)
+		counts(w, &req, MIB(4), &two, MIB(4) + MIB(4) + 2 * PAGE,
+		       MIB(4) + 2 * PAGE);
 }
 
 PROMISE(limit_counts_pieces_that_make_a_folio_as_pages,

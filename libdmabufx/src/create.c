@@ -68,14 +68,19 @@ static int fit_segments(struct segments *segments, char **copy,
 {
 	const size_t first = FIRST_SIZE(dmabufx_segment, size);
 	const size_t known = sizeof(struct dmabufx_segment);
-	size_t used = bytes_in_use(segments), size = first;
+	size_t used, size;
 	uint32_t i;
 
-	if (segments->size < first || used > known)
+	if (segments->size == first)
+		return 0;
+	if (segments->size < first)
 		return because(request, segments->nr, DMABUFX_REASON_SEGMENT_SIZE,
-			       used > known ? -E2BIG : -EINVAL);
-	if (used > first)
-		size = smaller(segments->size, known);
+			       -EINVAL);
+	used = bytes_in_use(segments);
+	if (used > known)
+		return because(request, segments->nr, DMABUFX_REASON_SEGMENT_SIZE,
+			       -E2BIG);
+	size = used > first ? smaller(segments->size, known) : first;
 	if (segments->size == size)
 		return 0;
 
@@ -87,16 +92,6 @@ static int fit_segments(struct segments *segments, char **copy,
 	segments->first = *copy;
 	segments->size = size;
 	return 0;
-}
-
-/*
- * There is another driver; or a filter that lets calls of udmabuf through and not
- * this one. dmabufx has a reason where it says EPERM or EACCES.
- */
-static bool is_unknown_call(int error, uint32_t reason)
-{
-	return error == -ENOTTY || error == -ENOSYS ||
-	       ((error == -EPERM || error == -EACCES) && !reason);
 }
 
 static int create_fitting(int device, const struct segments *segments,
@@ -113,7 +108,8 @@ static int create_fitting(int device, const struct segments *segments,
 	};
 	int fd = ioctl(device, DMABUFX_IOC_CREATE, &create), error = -errno;
 
-	if (fd < 0 && is_unknown_call(error, create.reason)) {
+	/* dmabufx has a reason where it says EPERM or EACCES. */
+	if (fd < 0 && !create.reason && is_unknown_call(error)) {
 		fd = dmabufx_udmabuf_create(device, segments, request);
 		/* It is not udmabuf that cannot, if it was dmabufx that may not. */
 		if (request->reason == DMABUFX_REASON_UDMABUF && error != -ENOTTY)

@@ -21,26 +21,15 @@ static bool is_absent(int error)
 	return error == -ENOENT || error == -ENXIO || error == -ENODEV;
 }
 
-/* A sandbox that knows udmabuf alone goes on working when the module comes. */
-static bool is_forbidden(int error)
-{
-	return error == -EACCES || error == -EPERM;
-}
-
 int dmabufx_open(void)
 {
 	int fd = open_node(DMABUFX_DEVICE), other;
 
+	/* A sandbox that knows udmabuf alone goes on working when the module comes. */
 	if (!is_absent(fd) && !is_forbidden(fd))
 		return fd;
 	other = open_node("/dev/udmabuf");
 	return is_absent(fd) || other >= 0 ? other : fd;
-}
-
-/* Of a driver that is not ours, or a filter that lets only calls of udmabuf through. */
-static bool is_unknown_call(int error)
-{
-	return error == -ENOTTY || error == -ENOSYS || is_forbidden(error);
 }
 
 int dmabufx_query_sized(int device, struct dmabufx_query *query, uint32_t query_size)

@@ -6,6 +6,7 @@
 #ifndef DMABUFX_INTERNAL_H
 #define DMABUFX_INTERNAL_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -77,6 +78,20 @@ static inline int hold_cancellation(void)
 static inline void release_cancellation(int state)
 {
 	pthread_setcancelstate(state, &state);
+}
+
+static inline bool is_forbidden(int error)
+{
+	return error == -EACCES || error == -EPERM;
+}
+
+/*
+ * What a call of dmabufx returns from another driver, or from a filter that lets calls
+ * of udmabuf through and not this one.
+ */
+static inline bool is_unknown_call(int error)
+{
+	return error == -ENOTTY || error == -ENOSYS || is_forbidden(error);
 }
 
 /* Notes why a request failed. Returns @error, which is negative. */
