@@ -52,8 +52,7 @@ help:
 	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
 	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
 	@echo '  make igt        tests of igt-gpu-tools, by its runner; part of make check'
-	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
-	@echo '  make mutations  the same for all other tests, on the debug kernel'
+	@echo '  make mutations  break the module in many ways: tests have to fail'
 	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
 	@echo '  make stress     many buffers at once while memory is short (MINUTES=$(MINUTES))'
 	@echo '  make bench      dmabufx against udmabuf, by instructions'
@@ -101,9 +100,6 @@ check-nested:
 
 igt:
 	@tests/check -b igt
-
-igt-mutations:
-	@igt-tests/mutate
 
 mutations:
 	@tests/mutate
@@ -202,6 +198,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
-	igt-mutations mutations fuzz stress bench bench-docs guest build deb configs lint \
+	mutations fuzz stress bench bench-docs guest build deb configs lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean
