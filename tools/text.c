@@ -2,6 +2,7 @@
 /*
  * Text for terminals, and as JSON. Other users chose the names in it. These may have any
  * byte but 0, and some contain escape sequences for a terminal.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <wchar.h>

@@ -55,6 +55,8 @@ static int edu_transfer(dma_addr_t addr, size_t len, bool to_memory)
  * @write: whether the device writes
  *
  * Context: process, sleeps. edu_device() must not be NULL.
+ * Return: 0, or -ETIMEDOUT.
+ */
 int edu_copy(dma_addr_t addr, void *data, size_t len, bool write)
 {
 	int ret;
