@@ -52,8 +52,7 @@ help:
 	@echo '  make check-kcsan run tests with several threads, on a kernel that finds races'
 	@echo '  make check-nested run only the tests in which QEMU in the guest uses the driver'
 	@echo '  make igt        run the tests of igt-gpu-tools; part of make check'
-	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
-	@echo '  make mutations  the same for all other tests, on the debug kernel'
+	@echo '  make mutations  break the module in many ways: tests have to fail'
 	@echo '  make fuzz       run random system calls (MINUTES=$(MINUTES))'
 	@echo '  make stress     use many buffers at once while memory is short (MINUTES=$(MINUTES))'
 	@echo '  make bench      compare dmabufx with udmabuf, by instructions'
@@ -62,7 +61,7 @@ help:
 	@echo '  make build      build modules for every kernel, and programs, into build/'
 	@echo '  make deb        build Debian packages, into build/deb'
 	@echo '  make configs    compile modules for Linux in many configurations, before a release'
-	@echo '  make lint       shellcheck, checkpatch, sparse, W=1, and more'
+	@echo '  make lint       check all sources: shellcheck, checkpatch, sparse, W=1, and more'
 	@echo '  make lab-clean  remove the lab'\''s cache'
 	@echo
 	@echo 'For this machine'\''s own kernel (KDIR=$(KDIR)):'
@@ -101,9 +100,6 @@ check-nested:
 
 igt:
 	@tests/check -b igt
-
-igt-mutations:
-	@igt-tests/mutate
 
 mutations:
 	@tests/mutate
@@ -201,6 +197,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
-	igt-mutations mutations fuzz stress bench bench-docs guest build deb configs lint \
+	mutations fuzz stress bench bench-docs guest build deb configs lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean
