@@ -330,7 +330,7 @@ static void take_name(struct dma_buf *dmabuf, struct dmabufx_buf_request *req)
 
 /**
  * dmabufx_buf_create - make a dma-buf for a process
- * @req: the request; takes over @name on success
+ * @req: the request, whose name is taken over on success
  *
  * Context: Process context; looks up the caller's descriptors and addresses.
  * Return: the dma-buf, or -errno, with the reason in @req. The exporter name of

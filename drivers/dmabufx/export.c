@@ -14,9 +14,9 @@
 #include "dmabufx.h"
 
 /*
- * Slab memory, page tables and the like must not be mapped by processes; the core
- * would refuse to map them, too. Large kmalloc() memory, which comes from the page
- * allocator, consists of normal pages.
+ * Slab memory, page tables and the like must not be mapped by processes. The core
+ * refuses to map such pages, but does not check page frames. Large kmalloc() memory,
+ * which comes from the page allocator, consists of normal pages.
  */
 static bool may_be_mapped(const struct folio *folio)
 {
@@ -136,7 +136,7 @@ static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
  *
  * Processes can mmap() the dma-buf unless some of its memory, slab memory for
  * example, must not be visible to them as whole pages: then mmap() fails with
- * EPERM. Kernel memory is mapped page by page, with each page's memory type
+ * EPERM. On x86, kernel memory is mapped page by page, with each page's memory type
  * (set_memory_wc()), which must not change before @how->release is called.
  *
  * Context: Process context, may sleep.

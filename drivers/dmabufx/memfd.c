@@ -563,9 +563,9 @@ bool dmabufx_is_memfd(const struct file *file)
  * Context: Process context. For each batch, takes the inode's lock, shared, before the
  * seals are read, and releases it after the pages are pinned. F_ADD_SEALS takes that
  * lock exclusively. So a new seal either is seen by the next batch, or sees the pins of
- * all batches before. The exception are pages around which a hole was punched between
- * two batches: they belong to the buffer and no more to the memfd. Holes of hugetlb are
- * filled before, with the lock taken exclusively.
+ * all batches before. But if a hole was punched around pages between two batches, the
+ * pages belong to the buffer and no longer to the memfd. Holes of hugetlb are filled
+ * before, with the lock taken exclusively.
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. After a failure, part of the
  * range may be in the table; dmabufx_retention_end() releases it.
  */

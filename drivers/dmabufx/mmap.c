@@ -148,8 +148,8 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
  * Install a page table for the fault, as the core does for faults that return a page.
  * Another fault may install a huge entry instead, if the core asked it for one: while
  * PR_SET_THP_DISABLE had another value, or before a page broke. The first of the two
- * faults decides for both. vmf_insert_pfn() is not enough: it mistakes a huge entry for a lack
- * of memory, or for a bug.
+ * faults decides for both. vmf_insert_pfn() is not enough: it mistakes a huge entry for
+ * a lack of memory, or for a bug.
  *
  * Return: whether there is a page table now. It is not freed: see the head of this file.
  */

@@ -16,8 +16,8 @@
  * counts it, on every path that leaves the flag set, for hugetlb and injected errors,
  * too. unpoison_memory() does not count back. So the sum of the counters is an epoch:
  * memory that was good at a check stays good until the sum changes, and while it is 0
- * nothing ever broke. (Soft offlining does not count, but only takes free memory.
- * Memory of TDX guests does not count, but never belongs to a process.)
+ * nothing ever broke. (Soft offlining does not count, but takes only memory that nobody
+ * holds. Memory of TDX guests does not count, but never belongs to a process.)
  *
  * A window remains, in which broken memory is not noticed: from when the memory breaks
  * until the kernel is told, and from then until the page is counted. In the latter time

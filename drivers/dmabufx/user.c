@@ -111,7 +111,7 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr,
 }
 
 /*
- * Returns true if data written to this area is written back to a disk. The core makes
+ * Returns true if a file system writes back what is written to this area. The core makes
  * the same check before it pins for writing and for the long term.
  */
 static bool is_written_back(const struct vm_area_struct *vma)

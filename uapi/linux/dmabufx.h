@@ -154,7 +154,8 @@ struct dmabufx_segment {
  * each user, and total_limit_mib, for all users together.
  * A page counts each time that it is in a buffer. A large folio (a huge page) of
  * which a buffer has only a part also counts as a whole, once for each user, since
- * the buffer keeps all of it. A caller with CAP_IPC_LOCK has no limits.
+ * the buffer keeps all of it. None of these limits applies to a caller with
+ * CAP_IPC_LOCK.
  *
  * The call returns the dma-buf's descriptor. A call that fails changes only
  * @failed_segment and @reason, and holes of memfds which it has filled before stay
