@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Makes of the bench's results what FORMAT asks for: "text", "markdown", "json"
+# Converts the bench's results to FORMAT: "text", "markdown", "json"
 # or "plot". Other variables: KERNEL, UNIT ("instructions" or "ns"). Reads
 # bench/targets first, then results.tsv.
 #
-# What counts is the smallest repetition where instructions are counted, since
-# interrupts only add to it, and the median where time is measured.
+# Of several repetitions, the smallest counts for instructions, since interrupts only
+# add to them, and the median for times.
 
 BEGIN {
 	FS = "\t"
@@ -74,7 +74,7 @@ function evaluate(k,    n, i, j, swap) {
 	spread[k] = value[k, 1] > 0 ? (value[k, n] - value[k, 1]) / value[k, 1] : 0
 }
 
-# Three digits that mean something: 43.9 k, 17.8 M; or 43.9 us, 17.8 ms.
+# Three significant digits: 43.9 k, 17.8 M; or 43.9 us, 17.8 ms.
 function short(v,    i) {
 	for (i = 1; v >= 1000 && i < 4; i++)
 		v /= 1000
@@ -95,7 +95,7 @@ function show(k, op) {
 	return op == "memory" ? kib(best[k]) : short(best[k])
 }
 
-# Memory is compared in whole KiB: the driver's own structure is not the point.
+# Compares memory in whole KiB, so that the driver's own struct does not matter.
 function is_met(v, limit, op) {
 	if (op == "memory")
 		return int(v / 1024 + 0.5) <= limit / 1024
@@ -113,14 +113,14 @@ function target_limit(i) {
 	return t_operation[i] == "memory" ? kib(t_limit[i]) : short(t_limit[i])
 }
 
-# Faults alone: touching, less the loop that reads.
+# Faults only: the time to touch, less the time of the reading loop.
 function faults(m, size,    k, again) {
 	k = key("dmabufx", m, size, "touch")
 	again = key("dmabufx", m, size, "touch-again")
 	return k in best ? best[k] - best[again] : ""
 }
 
-# One page of 1 GiB against one of 2 MiB, operation by operation.
+# Compares one page of 1 GiB with one of 2 MiB, for each operation.
 function giant(op, small,    k) {
 	if (op == "touch")
 		return small ? faults("hugetlb-2m", 2) : faults("hugetlb-1g", 1024)
@@ -246,7 +246,7 @@ function markdown_giant(    i) {
 				giant_verdict(operation[i])
 }
 
-# Three figures a cell: udmabuf / floor / dmabufx.
+# Three values in a cell: udmabuf / floor / dmabufx.
 function markdown_memory(m, words,    n, size, i, j, op, line, some) {
 	n = split(sizes[m], size, " ")
 	printf "\n## %s\n\nudmabuf / floor / **dmabufx**\n\n", words
@@ -320,7 +320,7 @@ function json_report(    i, j, n, size, k, o, row, comma) {
 }
 
 # gnuplot finds a block by the comment before it: "# memory.operation". The
-# columns: MiB, udmabuf, floor, dmabufx; "?" is nothing.
+# columns: MiB, udmabuf, floor, dmabufx; "?" if there is no value.
 function plot_data(    i, j, w, n, size, o, line, k) {
 	for (i = 1; i <= nr_memories; i++) {
 		n = split(sizes[memory[i]], size, " ")
