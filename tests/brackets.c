@@ -135,7 +135,7 @@ static void do_bracket(const struct scene *s, const struct command *c)
 					    DMABUFX_IMPORTER_END, dir);
 }
 
-[[noreturn]] static void act(const struct scene *s, int orders, int answers)
+__attribute__((noreturn)) static void act(const struct scene *s, int orders, int answers)
 {
 	struct command c;
 

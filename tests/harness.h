@@ -50,6 +50,27 @@ struct test {
 
 void test_register(struct test *test);
 
+/*
+ * For what shows tests to somebody: main.c to people and scripts.
+ */
+
+/* Also the exit status of a test's process. */
+enum result {
+	PASSED,
+	FAILED,
+	SKIPPED = 77,
+};
+
+/* Those linked into the program, in the order of their files. */
+extern struct test *all_tests;
+
+/* Runs and judges one. *@why is the reason, until the next one runs. */
+enum result test_run(const struct test *test, const char **why);
+
+/*
+ * For tests.
+ */
+
 #define PROMISE(id, words)						\
 	static void test_##id(void);					\
 	static struct test registration_##id = {			\
@@ -64,14 +85,14 @@ void test_register(struct test *test);
 	static void test_##id(void)
 
 /* End the test, from any of its threads or children. */
-[[noreturn, gnu::format(printf, 3, 4)]]
+__attribute__((noreturn, format(printf, 3, 4)))
 void test_fail(const char *file, int line, const char *fmt, ...);
 
-[[noreturn, gnu::format(printf, 1, 2)]]
+__attribute__((noreturn, format(printf, 1, 2)))
 void skip(const char *fmt, ...);
 
 /* A figure or a fact for the reader, printed beside the result. */
-[[gnu::format(printf, 1, 2)]]
+__attribute__((format(printf, 1, 2)))
 void note(const char *fmt, ...);
 
 /*

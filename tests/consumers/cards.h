@@ -16,6 +16,6 @@ int card_open(const char *driver);
  * Fails the test unless the card refuses everybody's dma-bufs as it refused
  * ours, with @error: then it takes none at all, and the test is skipped.
  */
-[[noreturn]] void card_takes_nothing(int card, const char *driver, int error);
+__attribute__((noreturn)) void card_takes_nothing(int card, const char *driver, int error);
 
 #endif /* CONSUMERS_CARDS_H */
