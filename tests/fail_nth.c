@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Every allocation and every copy to or from user space fails once.
  *
@@ -23,9 +23,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../examples/kexport/kexport.h"
 #include "buffer.h"
 #include "harness.h"
+#include "kexport.h"
 #include "memory.h"
 #include "watch.h"
 
