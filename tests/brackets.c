@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Brackets of CPU access that overlap, in every order: of two and of three, for
  * reading and for writing, by one process, several, drivers and the kernel, with

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Memory that changes under a buffer, or runs out: pages that break, that have to
  * make room, limits of memory cgroups, reclaim.

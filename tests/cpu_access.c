@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* DMA_BUF_IOCTL_SYNC and the importers' begin and end of CPU access. */
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What is written through one way into a buffer is read through all others,
  * whatever the buffer consists of.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Every allocation and every copy to or from user space fails once.
  *
@@ -25,9 +25,9 @@
 
 #define DEFAULT_TAGS TAG_FAIL_NTH
 
-#include "../examples/kexport/kexport.h"
 #include "buffer.h"
 #include "harness.h"
+#include "kexport.h"
 #include "memory.h"
 #include "watch.h"
 

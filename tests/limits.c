@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What a user may pin: RLIMIT_MEMLOCK for the caller's own memory, the module's
  * memfd_limit_mib for memfds. Tests run as root; who is limited is a child with

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Memfds while they become buffers: what is looked at before anything is filled, who
  * fills their holes, and who waits for whom.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a buffer costs the kernel besides the memory that it consists of. */
 #include <unistd.h>
 

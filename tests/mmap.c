@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a process may do with a mapping of a buffer, and what it may not. */
 #include <fcntl.h>
 #include <signal.h>

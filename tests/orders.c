@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * How much a fault maps, and that the kernel's walks through what it mapped do
  * no harm. dmabufx only: faults are counted by its tracepoint. Buffers are

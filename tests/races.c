@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Threads and processes that get in each other's way, for about a second each.
  * Whoever wins, the data is right, and in the end nothing is left; what the

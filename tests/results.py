@@ -114,8 +114,10 @@ def ktap_suites(lines):
 
 # Warnings of the kernel that are nobody's fault here: it does not count huge pages
 # that memfd_pin_folios() allocates, and says so whenever somebody asks it to refresh
-# its counters; and a busy host lets an emulated machine wait.
-TOLERATED = re.compile(r"vmstat_refresh: nr_hugetlb -\d+$|hrtimer: interrupt took \d+ ns$|"
+# its counters; a page that a test breaks is reported; and a busy host lets an emulated
+# machine wait.
+TOLERATED = re.compile(r"vmstat_refresh: nr_hugetlb -\d+$|Memory failure: 0x|"
+                       r"hardware memory corruption|hrtimer: interrupt took \d+ ns$|"
                        r"TSC found unstable|sched_clock: Marking unstable|clocksource: ")
 
 

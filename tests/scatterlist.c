@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a device's driver gets when it maps a buffer. */
 #include <fcntl.h>
 #include <stdlib.h>

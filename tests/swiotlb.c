@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Devices behind bounce buffers, the normal state of a confidential VM: what
  * a device reads and writes is a copy, and moves only when the exporter says

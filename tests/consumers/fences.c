@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Fences: vgem attaches some to our buffers as a GPU does, and everybody waits
  * for them who has to.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * OpenGL ES through EGL: dma-bufs are sampled, and rendered into. Nearest
  * neighbours, one texel for each pixel, so that every bit has to arrive.

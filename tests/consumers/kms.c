@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Displays: framebuffers in dma-bufs are scanned out. What QEMU shows on its
  * side of the display is compared, pixel by pixel.

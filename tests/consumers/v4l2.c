@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Cameras and the like: vivid's video output takes pictures from dma-bufs, and
  * its capture, which is connected to it, puts them into others.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * vkms, a display without a screen: what it would show, it writes into another
  * framebuffer. Both are dma-bufs, which it reads and writes by kernel mappings.

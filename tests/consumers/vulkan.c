@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Vulkan: dma-bufs are buffers and images, read and written; and Mesa's own
  * drivers allocate memory for others from /dev/udmabuf, when we serve it.
