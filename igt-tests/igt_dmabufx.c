@@ -9,20 +9,20 @@
 #include "igt_dmabufx.h"
 
 const struct option dmabufx_options[] = {
-	{ "device", required_argument, NULL, 'd' },
+	{ "node", required_argument, NULL, 'n' },
 	{ "module", required_argument, NULL, 'm' },
 	{ }
 };
 
 const char dmabufx_help[] =
-	"  --device NODE\ttest this node (default: /dev/dmabufx)\n"
+	"  --node NODE\ttest this node (default: /dev/dmabufx)\n"
 	"  --module FILE\tthe .ko file behind it, for subtests that unload it\n"
 	"\t\t(default: what the environment's DMABUFX_MODULE says)\n";
 
 int dmabufx_option(int option, int index, void *data)
 {
 	switch (option) {
-	case 'd':
+	case 'n':
 		settings.device = optarg;
 		return IGT_OPT_HANDLER_SUCCESS;
 	case 'm':

@@ -10,7 +10,7 @@
 
 #include "harness.h"
 
-/* For igt_main_args(): --device and --module. */
+/* For igt_main_args(): --node and --module. */
 extern const struct option dmabufx_options[];
 extern const char dmabufx_help[];
 int dmabufx_option(int option, int index, void *data);

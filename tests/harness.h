@@ -100,16 +100,13 @@ enum tag {
 #define DEFAULT_TAGS 0
 #endif
 
-#define SECOND_ARGUMENT(first, second, ...) second
-
 /* PROMISE(id, words[, tags]): these are added to the file's. */
 #define PROMISE(id, words, ...)						\
 	static void test_##id(void);					\
 	static struct test registration_##id = {			\
 		.name = #id,						\
 		.promise = words,					\
-		.tags = DEFAULT_TAGS |					\
-			(SECOND_ARGUMENT(0, ##__VA_ARGS__, 0)),		\
+		.tags = DEFAULT_TAGS | (__VA_ARGS__ + 0),		\
 		.run = test_##id,					\
 	};								\
 	__attribute__((constructor)) static void register_##id(void)	\
