@@ -100,13 +100,15 @@ enum tag {
 #define DEFAULT_TAGS 0
 #endif
 
+#define FIRST_TWO(first, second, ...) ((first) | (second))
+
 /* PROMISE(id, words[, tags]): these are added to the file's. */
 #define PROMISE(id, words, ...)						\
 	static void test_##id(void);					\
 	static struct test registration_##id = {			\
 		.name = #id,						\
 		.promise = words,					\
-		.tags = DEFAULT_TAGS | (__VA_ARGS__ + 0),		\
+		.tags = FIRST_TWO(DEFAULT_TAGS, ##__VA_ARGS__, 0),	\
 		.run = test_##id,					\
 	};								\
 	__attribute__((constructor)) static void register_##id(void)	\
