@@ -47,11 +47,12 @@ endif
 help:
 	@echo 'In the lab, a virtual machine; this machine'\''s kernel is never changed:'
 	@echo '  make demo       show a picture from a memfd through Mesa and on a display'
-	@echo '  make check      run all tests, on every kernel'
-	@echo '  make check-debug run them on the debug kernel only'
+	@echo '  make check      test what holds for dmabufx, on kernels of Debian'
+	@echo '  make check-all  run all tests, on every kernel: before a change is finished'
+	@echo '  make check-debug run only those of the debug kernel'
 	@echo '  make check-kcsan run tests with several threads, on a kernel that finds races'
 	@echo '  make check-nested run only the tests in which QEMU in the guest uses the driver'
-	@echo '  make igt        run the tests of igt-gpu-tools; part of make check'
+	@echo '  make igt        run the tests of igt-gpu-tools, by its runner'
 	@echo '  make mutations  break the module in many ways: tests have to fail'
 	@echo '  make fuzz       run random system calls (MINUTES=$(MINUTES))'
 	@echo '  make stress     use many buffers at once while memory is short (MINUTES=$(MINUTES))'
@@ -88,6 +89,9 @@ demo:
 
 check:
 	@tests/check
+
+check-all:
+	@tests/check --all
 
 check-debug:
 	@tests/check --kernel debug
@@ -196,7 +200,7 @@ clean:
 	rm -rf build Module.symvers
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
+.PHONY: help all programs demo check check-all check-debug check-kcsan check-nested igt \
 	mutations fuzz stress bench bench-docs guest build deb configs lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean

@@ -55,12 +55,12 @@ run_subtests() {
 		2>/dev/null || true
 	[[ -s /tmp/igt-names ]] || return 0
 	mkdir -p "$results"
-	"$igt/bin/igt_runner" --overwrite --per-test-timeout 240 \
+	"$igt/bin/igt_runner" --overwrite --per-test-timeout 300 \
 		--abort-on-monitored-error=taint --prune-mode keep-dynamic \
 		"${which[@]}" "$programs" "$results" >"$results.log" 2>&1 ||
 		echo "not ok igt: igt_runner ended with status $?, see ${results##*/}.log"
-	"${tests:?}/results" "$results/results.json" /tmp/igt-names \
-		"$tests/udmabuf-expected" "$(uname -r | cut -d . -f 1,2)"
+	"$src/tests/results.py" igt "$results/results.json" /tmp/igt-names \
+		"${tests:?}/udmabuf-expected"
 }
 
 prepare() {

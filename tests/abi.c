@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * The UDMABUF ioctls as programs know them: what is accepted, and with which
  * error everything else is refused.
@@ -15,6 +15,8 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS (TAG_PEER | TAG_SERVED)
 
 #include "buffer.h"
 #include "harness.h"
@@ -415,12 +417,7 @@ PROMISE(abi_refuses_device_itself, "the device's own fd is EBADFD")
 
 PROMISE(abi_refuses_secret_memory, "memory of memfd_secret() is EBADFD")
 {
-	int fd = syscall(SYS_memfd_secret, 0);
-
-	if (fd < 0)
-		skip("memfd_secret: %s", errno_name(errno));
-	must(ftruncate(fd, PAGE));
-	refuses_fd(EBADFD, fd);
+	refuses_fd(EBADFD, memfd_make_secret(PAGE));
 }
 
 PROMISE(abi_refuses_o_path, "an O_PATH fd, even of a memfd, is EBADFD")
@@ -486,21 +483,11 @@ PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
 	free(zeros);
 }
 
-static int memfd_with_seals(int seals)
-{
-	int fd = must(memfd_create("dmabufx-tests",
-				   MFD_CLOEXEC | MFD_ALLOW_SEALING));
-
-	must(ftruncate(fd, PAGE));
-	must(fcntl(fd, F_ADD_SEALS, seals));
-	return fd;
-}
-
 PROMISE(abi_refuses_memfd_that_may_shrink,
 	"a memfd without F_SEAL_SHRINK is EINVAL, whatever other seals it has")
 {
-	refuses_fd(EINVAL, memfd_with_seals(0));
-	refuses_fd(EINVAL, memfd_with_seals(F_SEAL_GROW | F_SEAL_SEAL));
+	refuses_fd(EINVAL, memfd_make(PAGE, 0));
+	refuses_fd(EINVAL, memfd_make(PAGE, F_SEAL_GROW | F_SEAL_SEAL));
 }
 
 PROMISE(abi_refuses_memfd_without_sealing,
@@ -515,7 +502,7 @@ PROMISE(abi_refuses_memfd_without_sealing,
 PROMISE(abi_refuses_write_sealed_memfd,
 	"a memfd with F_SEAL_WRITE is EINVAL: the dma-buf would be writable")
 {
-	int fd = memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE);
+	int fd = memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE);
 
 	refuses_fd(EINVAL, fd);
 	refuses_fd(EINVAL, reopened(fd, O_RDONLY));
@@ -525,7 +512,7 @@ PROMISE(abi_refuses_future_write_sealed_memfd,
 	"a memfd with F_SEAL_FUTURE_WRITE is EINVAL")
 {
 	refuses_fd(EINVAL,
-		   memfd_with_seals(F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
+		   memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
 }
 
 PROMISE(abi_accepts_other_seals,
@@ -533,7 +520,7 @@ PROMISE(abi_accepts_other_seals,
 {
 	int device = device_open();
 	struct udmabuf_create_item sealed = {
-		.memfd = memfd_with_seals(F_SEAL_SHRINK | F_SEAL_GROW |
+		.memfd = memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_GROW |
 					  F_SEAL_SEAL),
 		.size = PAGE,
 	};
@@ -673,7 +660,7 @@ PROMISE(abi_agrees_with_udmabuf,
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	int fds[] = {
 		small.fd, small.fd, small.fd, small.fd, huge.fd,
-		memfd_with_seals(0), memfd_with_seals(F_SEAL_SHRINK | F_SEAL_WRITE),
+		memfd_make(PAGE, 0), memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE),
 		must(open("/", O_PATH)), must(open("/", O_RDONLY)), 9999, -1,
 	};
 	int device = device_open(), peer = must(open("/dev/udmabuf", O_RDWR));

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Memory that is taken out: see blocks.h. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * Blocks of memory that can be taken out of the running machine, so that what is
  * in them has to move.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Brackets of CPU access that overlap, in every order: of two and of three, for
  * reading and for writing, by one process, several, drivers and the kernel, with
@@ -23,6 +23,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS (TAG_PEER | TAG_BOUNCED)
 
 #include "buffer.h"
 #include "harness.h"
@@ -135,7 +137,7 @@ static void do_bracket(const struct scene *s, const struct command *c)
 					    DMABUFX_IMPORTER_END, dir);
 }
 
-[[noreturn]] static void act(const struct scene *s, int orders, int answers)
+__attribute__((noreturn)) static void act(const struct scene *s, int orders, int answers)
 {
 	struct command c;
 

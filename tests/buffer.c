@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Dma-bufs under test, and the ways into them: see buffer.h. */
 #include <fcntl.h>
 #include <stdint.h>

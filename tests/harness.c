@@ -1,8 +1,6 @@
-// SPDX-License-Identifier: GPL-2.0-only
-/* The test runner: see harness.h. */
+// SPDX-License-Identifier: MIT
+/* Runs tests, and judges them: see harness.h. */
 #include <fcntl.h>
-#include <fnmatch.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,22 +22,13 @@
  */
 #define TEST_SECONDS 240
 
-/* How often --only and --without may be given. */
-#define MAX_PATTERNS 32
-
-enum {
-	EXIT_FAIL = 1,
-	EXIT_SKIP = 77,
-};
-
 struct settings settings = {
 	.device = "/dev/dmabufx",
 };
 
-/* Patterns of --only and --without, each list ended by NULL. */
-static char *only[MAX_PATTERNS + 1], *without[MAX_PATTERNS + 1];
+struct test *all_tests;
 
-static struct test *tests, **tests_end = &tests;
+static struct test **tests_end = &all_tests;
 
 /* Why a test failed or was skipped: written by its processes, read by ours. */
 static char *reason;
@@ -82,6 +71,7 @@ void module_load(void)
 }
 
 /* The first reason stays: what comes after is a consequence. */
+__attribute__((format(printf, 2, 0)))
 static void give_reason(const char *where, const char *fmt, va_list args)
 {
 	char text[REASON_SIZE];
@@ -102,7 +92,7 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 	give_reason(where, fmt, args);
 	va_end(args);
 	fflush(stdout);
-	_exit(EXIT_FAIL);
+	_exit(FAILED);
 }
 
 void skip(const char *fmt, ...)
@@ -113,7 +103,7 @@ void skip(const char *fmt, ...)
 	give_reason("", fmt, args);
 	va_end(args);
 	fflush(stdout);
-	_exit(EXIT_SKIP);
+	_exit(SKIPPED);
 }
 
 void note(const char *fmt, ...)
@@ -130,6 +120,8 @@ void note(const char *fmt, ...)
 
 void expect_report(const char *text)
 {
+	if (settings.reports_fail)
+		skip("makes the kernel report '%s'", text);
 	snprintf(expected, EXPECTED_SIZE, "%s", text);
 }
 
@@ -221,53 +213,72 @@ static int run_limited(const struct test *test)
 	return in_time ? status : -1;
 }
 
-/* Turns the wait status into an exit status, and a reason where it has none. */
-static int judge_status(int status)
+/* Turns the wait status into a result, and a reason where it has none. */
+static enum result judge_status(int status)
 {
 	if (status == -1) {
 		snprintf(reason, REASON_SIZE, "did not end within %d seconds",
 			 seconds_allowed());
-		return EXIT_FAIL;
+		return FAILED;
 	}
 	if (WIFSIGNALED(status)) {
 		snprintf(reason, REASON_SIZE, "died of SIG%s",
 			 sigabbrev_np(WTERMSIG(status)));
-		return EXIT_FAIL;
+		return FAILED;
 	}
-	return WEXITSTATUS(status);
+	if (WEXITSTATUS(status) == PASSED || WEXITSTATUS(status) == SKIPPED)
+		return WEXITSTATUS(status);
+	if (!*reason)
+		snprintf(reason, REASON_SIZE, "exited with status %d",
+			 WEXITSTATUS(status));
+	return FAILED;
 }
 
 /* A failure keeps its own reason: a leak may be its consequence. */
-static int judge_leaks(int result, const struct counters *before)
+static enum result judge_leaks(enum result result, const struct counters *before)
 {
 	struct counters after;
 	int leak = counters_settle(before, &after);
 
-	if (leak < 0 || result == EXIT_FAIL)
+	if (leak < 0 || result == FAILED)
 		return result;
 	snprintf(reason, REASON_SIZE, "leaks: %s were %ld before, are %ld after",
 		 counter_name[leak], before->value[leak], after.value[leak]);
-	return EXIT_FAIL;
+	return FAILED;
 }
 
-static int judge_log(int result, int log)
+static enum result judge_log(enum result result, int log)
 {
 	int reports = kernel_log_reports(log, expected);
 
 	if (!reports)
 		return result;
-	if (result != EXIT_FAIL)
+	if (result != FAILED)
 		snprintf(reason, REASON_SIZE,
 			 "the kernel reported trouble, see the lines above");
-	return EXIT_FAIL;
+	return FAILED;
 }
 
-/* Returns whether the test did not fail. */
-static bool run_test(const struct test *test)
+/* Memory that the processes of a test share with ours. */
+static void share_reason(void)
+{
+	reason = mmap(NULL, REASON_SIZE + EXPECTED_SIZE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (reason == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	expected = reason + REASON_SIZE;
+}
+
+enum result test_run(const struct test *test, const char **why)
 {
 	struct counters before;
-	int result, log;
+	enum result result;
+	int log;
 
+	if (!reason)
+		share_reason();
 	*reason = 0;
 	*expected = 0;
 	kernel_log_mark("begin", test->name);
@@ -278,132 +289,6 @@ static bool run_test(const struct test *test)
 	result = judge_log(result, log);
 	close(log);
 	kernel_log_mark("end", test->name);
-
-	if (result == EXIT_SKIP)
-		printf("skip %s: %s\n", test->name, reason);
-	else if (result)
-		printf("not ok %s: %s\n", test->name, reason);
-	else
-		printf("ok %s\n", test->name);
-	fflush(stdout);
-	return result == 0 || result == EXIT_SKIP;
-}
-
-static bool matches(const struct test *test, char * const *patterns)
-{
-	for (; *patterns; patterns++)
-		if (!fnmatch(*patterns, test->name, 0))
-			return true;
-	return false;
-}
-
-static bool chosen(const struct test *test, char **patterns)
-{
-	return (!*only || matches(test, only)) && !matches(test, without) &&
-	       (!*patterns || matches(test, patterns));
-}
-
-static void usage(FILE *to)
-{
-	fputs("Usage: dmabufx-tests [OPTION...] [PATTERN...]\n"
-	      "Run the tests whose names match a PATTERN (of the shell's kind), or all.\n\n"
-	      "  --device PATH   test this node (default: /dev/dmabufx); its driver must\n"
-	      "                  answer the UDMABUF ioctls\n"
-	      "  --module PATH   the .ko file behind it, for the tests that unload it;\n"
-	      "                  none: its driver is built in\n"
-	      "  --only PATTERN, --without PATTERN\n"
-	      "                  narrow the choice further; may be repeated\n"
-	      "  --list          print names and promises, run nothing\n"
-	      "  --help          print this\n\n"
-	      "Needs root, debugfs, and dmabufx-importer.ko loaded. Meant for a machine\n"
-	      "that may crash. Each test prints 'ok NAME', 'not ok NAME: why' or\n"
-	      "'skip NAME: why'; lines with '#' are remarks. Exit status: 0 when none\n"
-	      "failed and at least one ran, otherwise 1.\n", to);
-}
-
-static const struct option options[] = {
-	{ "device", required_argument, NULL, 'd' },
-	{ "module", required_argument, NULL, 'm' },
-	{ "only", required_argument, NULL, 'o' },
-	{ "without", required_argument, NULL, 'w' },
-	{ "list", no_argument, NULL, 'l' },
-	{ "help", no_argument, NULL, 'h' },
-	{ }
-};
-
-static void add_pattern(char **list, char *pattern)
-{
-	int i;
-
-	for (i = 0; i < MAX_PATTERNS; i++) {
-		if (!list[i]) {
-			list[i] = pattern;
-			return;
-		}
-	}
-	fprintf(stderr, "dmabufx-tests: more than %d --only or --without\n",
-		MAX_PATTERNS);
-	exit(2);
-}
-
-/* Returns whether only a list is wanted. */
-static bool parse(int argc, char **argv)
-{
-	bool list = false;
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 'd':
-			settings.device = optarg;
-			break;
-		case 'm':
-			settings.module = optarg;
-			break;
-		case 'o':
-			add_pattern(only, optarg);
-			break;
-		case 'w':
-			add_pattern(without, optarg);
-			break;
-		case 'l':
-			list = true;
-			break;
-		case 'h':
-			usage(stdout);
-			exit(0);
-		default:
-			usage(stderr);
-			exit(2);
-		}
-	}
-	return list;
-}
-
-int main(int argc, char **argv)
-{
-	bool list = parse(argc, argv), good = true;
-	const struct test *test;
-	int ran = 0;
-
-	reason = mmap(NULL, REASON_SIZE + EXPECTED_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (reason == MAP_FAILED) {
-		perror("dmabufx-tests: mmap");
-		return 1;
-	}
-	expected = reason + REASON_SIZE;
-
-	for (test = tests; test; test = test->next) {
-		if (!chosen(test, argv + optind))
-			continue;
-		ran++;
-		if (list)
-			printf("%-44s %s\n", test->name, test->promise);
-		else
-			good &= run_test(test);
-	}
-	if (!ran)
-		fprintf(stderr, "dmabufx-tests: no test has such a name\n");
-	return ran && good ? 0 : 1;
+	*why = reason;
+	return result;
 }

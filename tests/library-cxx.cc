@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* The library from C++: a buffer is made, or the exit status is 1. */
 #include <dmabufx.h>
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What the manual pages of libdmabufx promise, each error included, on dmabufx
  * and on udmabuf. A program of its own, so that it can run under valgrind and

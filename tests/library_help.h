@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /* Shared by the tests of libdmabufx. */
 #ifndef TESTS_LIBRARY_HELP_H
 #define TESTS_LIBRARY_HELP_H

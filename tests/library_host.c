@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * The library inside programs that are no simple tests: with other threads, with
  * limits and filters on system calls, on 32 bits, built for another version of it.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * What dmabufx_map(3) and dmabufx_create(3) say of other calls of the kernel: which
  * of them take a mapping of a dma-buf, and which only the memfd's own.

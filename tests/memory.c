@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Memory of every kind, and patterns: see memory.h. */
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
@@ -118,15 +118,36 @@ static void map_anonymous(struct memory *mem)
 					kinds[mem->kind].map_flags);
 }
 
+static int make_memfd(enum memory_kind kind, size_t size, unsigned int seals)
+{
+	int fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+			      kinds[kind].memfd_flags);
+
+	if (fd < 0)
+		skip("no memfd of %s: %s", kinds[kind].name, errno_name(errno));
+	must(ftruncate(fd, size));
+	must(fcntl(fd, F_ADD_SEALS, seals));
+	return fd;
+}
+
+int memfd_make(size_t size, unsigned int seals)
+{
+	return make_memfd(SHMEM_4K, size, seals);
+}
+
+int memfd_make_secret(size_t size)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+
+	if (fd < 0)
+		skip("memfd_secret: %s", errno_name(errno));
+	must(ftruncate(fd, size));
+	return fd;
+}
+
 static void map_memfd(struct memory *mem)
 {
-	mem->fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-			       kinds[mem->kind].memfd_flags);
-	if (mem->fd < 0)
-		skip("no memfd of %s: %s", kinds[mem->kind].name,
-		     errno_name(errno));
-	must(ftruncate(mem->fd, mem->size));
-	must(fcntl(mem->fd, F_ADD_SEALS, F_SEAL_SHRINK));
+	mem->fd = make_memfd(mem->kind, mem->size, F_SEAL_SHRINK);
 	mem->map = map_at_aligned_place(mem->fd, mem->size, mem->folio,
 					MAP_SHARED);
 }

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory of every kind that a dma-buf may consist of, memfds and other, and
  * patterns whose every word tells where it belongs.
@@ -63,6 +63,12 @@ struct memory memory_make_holes(enum memory_kind kind, size_t size);
 
 /* The same, filled with the pattern of pass 1. */
 struct memory memory_make_patterned(enum memory_kind kind, size_t size);
+
+/* A memfd of single pages, not populated, with these F_SEAL_*. */
+int memfd_make(size_t size, unsigned int seals);
+
+/* What memfd_secret() makes; the test is skipped where the kernel has it not. */
+int memfd_make_secret(size_t size);
 
 /* What is mapped at @map, as memory of its own: it has no memfd. */
 struct memory memory_at(void *map, size_t size);

@@ -1,6 +1,8 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a buffer costs the kernel besides the memory that it consists of. */
 #include <unistd.h>
+
+#define DEFAULT_TAGS TAG_PEER
 
 #include "buffer.h"
 #include "harness.h"

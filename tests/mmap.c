@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a process may do with a mapping of a buffer, and what it may not. */
 #include <fcntl.h>
 #include <signal.h>
@@ -9,6 +9,8 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS TAG_PEER
 
 #include "buffer.h"
 #include "harness.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * A program of 32 bits that makes every call of the driver, with structs as its
  * compiler lays them out. It has no C library, which would have to be one for 32

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Read-only buffers: of memory that may be written, and of memory that may not.
  * Nobody writes through them, whichever way is tried, and everybody can read.

@@ -1,9 +1,11 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* What a device's driver gets when it maps a buffer. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS TAG_PEER
 
 #include "buffer.h"
 #include "harness.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Devices behind bounce buffers, the normal state of a confidential VM: what
  * a device reads and writes is a copy, and moves only when the exporter says
@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS (TAG_PEER | TAG_BOUNCED)
 
 #include "buffer.h"
 #include "harness.h"

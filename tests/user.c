@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * The caller's own addresses as memory of a buffer: what they may be, what
  * happens to the buffer when the caller does something else with them, and how
@@ -758,13 +758,6 @@ PROMISE(user_holes_are_refused,
 	char *pages = map_anonymous(MIB(5), MAP_PRIVATE);
 	char *high = map_at_aligned_place(-1, MIB(6), MIB(2),
 					  MAP_PRIVATE | MAP_ANONYMOUS);
-
-	must(munmap(pages, PAGE));
-	must(munmap(pages + MIB(2) + PAGE, PAGE));
-	must(munmap(pages + MIB(5) - PAGE, PAGE));
-	/* Exactly between two batches of pins. */
-	must(munmap(high + MIB(2), MIB(2)));
-
 	const struct refusal list[] = {
 		REFUSAL(EFAULT, UNMAPPED, AT(pages, KIB(16))),
 		REFUSAL(EFAULT, UNMAPPED, AT(pages + PAGE, MIB(4))),
@@ -776,6 +769,11 @@ PROMISE(user_holes_are_refused,
 	struct refusals all = { device_open(), AT(pages + PAGE, PAGE), list,
 				ARRAY_SIZE(list) };
 
+	must(munmap(pages, PAGE));
+	must(munmap(pages + MIB(2) + PAGE, PAGE));
+	must(munmap(pages + MIB(5) - PAGE, PAGE));
+	/* Exactly between two batches of pins. */
+	must(munmap(high + MIB(2), MIB(2)));
 	/* Each takes up to 1000 pages and gives them back: fewer rounds. */
 	leaves_nothing(call_refusals, &all, 20);
 }
@@ -812,12 +810,8 @@ PROMISE(user_protection_is_obeyed,
 	char *none = protected(KIB(64), PROT_NONE);
 	char *reads = protected(KIB(64), PROT_READ);
 	char *partly = protected(KIB(64), PROT_READ | PROT_WRITE);
-	struct memory sealed = memory_make_holes(SHMEM_4K, KIB(64));
-	char *shared;
-
-	must(mprotect(partly + KIB(32), PAGE, PROT_READ));
-	shared = must(mmap(NULL, KIB(64), PROT_READ, MAP_SHARED, sealed.fd, 0));
-
+	char *shared = must(mmap(NULL, KIB(64), PROT_READ, MAP_SHARED,
+				 memfd_make(KIB(64), F_SEAL_SHRINK), 0));
 	const struct refusal list[] = {
 		REFUSAL(EACCES, PROTECTED, AT(none, KIB(64))),
 		REFUSAL(EACCES, PROTECTED, AT(none, KIB(64)),
@@ -827,6 +821,7 @@ PROMISE(user_protection_is_obeyed,
 		REFUSAL(EACCES, PROTECTED, AT(shared, KIB(64))),
 	};
 
+	must(mprotect(partly + KIB(32), PAGE, PROT_READ));
 	refuses_all(list, ARRAY_SIZE(list));
 }
 
@@ -834,20 +829,14 @@ PROMISE(user_device_memory_is_refused,
 	"mappings of devices and of dma-bufs are EOPNOTSUPP, also to read only")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int dev = open("/dev/mem", O_RDONLY | O_CLOEXEC), peer;
+	int dev = open("/dev/mem", O_RDONLY | O_CLOEXEC);
+	int peer = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
 	struct udmabuf_create_item all = item(&mem, 0, KIB(64));
 	char *ours = map_dma_buf(create(&mem, 0, KIB(64)), 0, KIB(64));
 	char *user = map_dma_buf(create_of_user(mem.map, KIB(64)), 0, KIB(64));
-	char *bios = MAP_FAILED, *theirs = ours;
-
-	if (dev >= 0)
-		bios = mmap(NULL, KIB(64), PROT_READ, MAP_SHARED, dev, 0xf0000);
-	if (bios == MAP_FAILED)
-		note("/dev/mem cannot be mapped: %s", errno_name(errno));
-	peer = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (peer >= 0)
-		theirs = map_dma_buf(must(try_create(peer, all, 0)), 0, KIB(64));
-
+	char *theirs = peer < 0 ? ours :
+		       map_dma_buf(must(try_create(peer, all, 0)), 0, KIB(64));
+	char *bios = mmap(NULL, KIB(64), PROT_READ, MAP_SHARED, dev, 0xf0000);
 	const struct refusal list[] = {
 		REFUSAL(EOPNOTSUPP, DEVICE, AT(ours, KIB(64))),
 		REFUSAL(EOPNOTSUPP, DEVICE, AT(user, PAGE)),
@@ -858,6 +847,8 @@ PROMISE(user_device_memory_is_refused,
 			DMABUFX_CREATE_READ_ONLY),
 	};
 
+	if (bios == MAP_FAILED)
+		note("/dev/mem cannot be mapped: %s", errno_name(errno));
 	refuses_all(list, ARRAY_SIZE(list) - (bios == MAP_FAILED));
 }
 
@@ -903,22 +894,15 @@ PROMISE(user_files_beyond_their_end_are_refused,
 PROMISE(user_secret_memory_is_refused,
 	"memory of memfd_secret() is EFAULT, and stays out of the kernel's sight")
 {
-	int fd = syscall(SYS_memfd_secret, 0);
-	char *secret;
-
-	if (fd < 0)
-		skip("memfd_secret: %s", errno_name(errno));
-	must(ftruncate(fd, KIB(16)));
-	secret = must(mmap(NULL, KIB(16), PROT_READ | PROT_WRITE, MAP_SHARED,
-			   fd, 0));
-	memset(secret, 1, KIB(16));
-
+	char *secret = must(mmap(NULL, KIB(16), PROT_READ | PROT_WRITE, MAP_SHARED,
+				 memfd_make_secret(KIB(16)), 0));
 	const struct refusal list[] = {
 		REFUSAL(EFAULT, UNPINNABLE, AT(secret, KIB(16))),
 		REFUSAL(EFAULT, UNPINNABLE, AT(secret, PAGE),
 			DMABUFX_CREATE_READ_ONLY),
 	};
 
+	memset(secret, 1, KIB(16));
 	refuses_all(list, ARRAY_SIZE(list));
 }
 
@@ -1017,7 +1001,8 @@ static void go_on(struct stopped *s)
 }
 
 PROMISE(user_create_waits_for_memory,
-	"a create that waits for a page (userfaultfd) takes it when it is there")
+	"a create that waits for a page (userfaultfd) takes it when it is there",
+	TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1028,7 +1013,8 @@ PROMISE(user_create_waits_for_memory,
 }
 
 PROMISE(user_pins_nothing_while_it_waits,
-	"while a create waits for a page, huge pages of which it has pinned parts are charged")
+	"while a create waits for a page, huge pages of which it has pinned parts are charged",
+	TAG_THREADS)
 {
 	struct memory huge[2] = { memory_make(ANON_2M, MIB(2)), memory_make(ANON_2M, MIB(2)) };
 	struct stopped s;
@@ -1062,7 +1048,8 @@ static char *many_areas(unsigned int nr)
 }
 
 PROMISE(user_killed_while_it_looks,
-	"who names thousands of areas in each of many segments can be killed at any time")
+	"who names thousands of areas in each of many segments can be killed at any time",
+	TAG_THREADS)
 {
 	enum { AREAS = 2000 };
 	struct dmabufx_segment *list = calloc(LIST_LIMIT, sizeof(*list));
@@ -1090,7 +1077,8 @@ PROMISE(user_killed_while_it_looks,
 }
 
 PROMISE(user_memory_unmapped_during_create,
-	"memory that goes while it is pinned is EFAULT, and the rest is given back")
+	"memory that goes while it is pinned is EFAULT, and the rest is given back",
+	TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1104,7 +1092,7 @@ PROMISE(user_memory_unmapped_during_create,
 }
 
 PROMISE(user_memory_protected_during_create,
-	"memory that becomes read-only while it is pinned is EACCES")
+	"memory that becomes read-only while it is pinned is EACCES", TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1117,13 +1105,14 @@ PROMISE(user_memory_protected_during_create,
 }
 
 PROMISE(user_fork_during_create,
-	"after a fork in the midst of a create the parent's memory is the buffer's")
+	"after a fork in the midst of a create the parent's memory is the buffer's",
+	TAG_THREADS)
 {
 	struct stopped s;
+	int child;
 
 	stop_in_create(&s);
-	int child = must(fork());
-
+	child = must(fork());
 	if (!child) {
 		/* Not the page that is waited for: its userfaultfd is gone. */
 		pattern_fill(s.mem.map, 7, s.mem.id, 0, STOP_AT);
@@ -1138,7 +1127,8 @@ PROMISE(user_fork_during_create,
 }
 
 PROMISE(user_killed_during_create,
-	"a process killed while its create waits for a page ends and leaves nothing")
+	"a process killed while its create waits for a page ends and leaves nothing",
+	TAG_THREADS)
 {
 	int stopped[2], child;
 	char byte;
@@ -1199,7 +1189,8 @@ static void *play(void *arg)
 }
 
 PROMISE(user_memory_changes_during_creates,
-	"a thread that unmaps, protects and forks meanwhile makes creates fail at most")
+	"a thread that unmaps, protects and forks meanwhile makes creates fail at most",
+	TAG_THREADS)
 {
 	struct player p = { .mem = memory_make(ANON_4K, KIB(256)) };
 	int device = device_open(), made = 0, rounds = repeats(1500), i;

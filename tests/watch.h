@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * What the machine tells about the kernel's side of a test: things in use,
  * memory in use, and reports in its log.
@@ -15,6 +15,8 @@ enum counter {
 	SHMEM_PAGES,
 	FREE_HUGE_PAGES,
 	DMA_MAPPINGS,		/* where the kernel keeps a list of them */
+	MEMFD_CHARGE,		/* what dmabufx counts for this user */
+	LOCKED_CHARGE,
 	NR_COUNTERS,
 };
 

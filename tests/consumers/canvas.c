@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Dma-bufs with pictures in them: see canvas.h. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * Dma-bufs with pictures in them, whose every pixel tells where it belongs.
  *

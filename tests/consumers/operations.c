@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* The exporter's tracepoints: see operations.h. */
 #include <fcntl.h>
 #include <stdio.h>

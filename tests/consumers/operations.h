@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * What the exporter was really asked to do, by its own tracepoints: right
  * pixels prove nothing when they came some other way.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Cameras and the like: vivid's video output takes pictures from dma-bufs, and
  * its capture, which is connected to it, puts them into others.
@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define DEFAULT_TAGS TAG_DRIVER
 
 #include "canvas.h"
 #include "harness.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * vkms, a display without a screen: what it would show, it writes into another
  * framebuffer. Both are dma-bufs, which it reads and writes by kernel mappings.
@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <xf86drm.h>
 #include <xf86drmMode.h>
+
+#define DEFAULT_TAGS (TAG_DRIVER | TAG_VKMS)
 
 #include "canvas.h"
 #include "cards.h"

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * Vulkan: dma-bufs are buffers and images, read and written; and Mesa's own
  * drivers allocate memory for others from /dev/udmabuf, when we serve it.
@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <vulkan/vulkan.h>
+
+#define DEFAULT_TAGS TAG_CARDLESS
 
 #include "buffer.h"
 #include "canvas.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * The calls that programs are made of, and the slots that they work on: memfds,
  * dma-bufs, views (places in the address space) and importers.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Signals: see cover.h. */
 #include <fcntl.h>
 #include <linux/kcov.h>

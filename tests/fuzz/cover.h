@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * What a program made the kernel do, as signals: a place in dmabufx that was
  * reached (KCOV), or a call with an outcome that it did not have before. Where

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * dmabufx-fuzz: runs programs of system calls that nobody would write, looks
  * for what they made the kernel do that no other did, and goes on from those.

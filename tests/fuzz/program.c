@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Programs: made, changed, written and read. See program.h. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Runs programs: see run.h. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /* Runs a program: its threads and children, and the end of all it has taken. */
 #ifndef FUZZ_RUN_H
 #define FUZZ_RUN_H

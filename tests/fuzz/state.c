@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* The state between programs: see state.h. */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * What must be as it was when no program runs: pins, dma-bufs, memory, and what
  * the user is charged for. And what the kernel has said.

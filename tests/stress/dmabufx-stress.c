@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * dmabufx-stress: processes of several threads make buffers of parts of their
  * memory, of every kind, and verify each byte that they see through them.

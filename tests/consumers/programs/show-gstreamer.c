@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * show-gstreamer PIPELINE: dma-bufs as frames of a GStreamer pipeline, whose
  * source is an appsrc called "source". See show.h. Its sink is called "sink" if

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * show-gtk: a window of GTK 4 with a GdkDmabufTexture in it. See show.h. A
  * texture never changes, so another is made when the memory has changed.

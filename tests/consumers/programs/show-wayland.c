@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /*
  * show-wayland: a Wayland client whose only buffer is a dma-buf, which the
  * compositor imports by the protocol linux-dmabuf. See show.h.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: MIT
 /* Test cards in memory that somebody shows: see show.h. */
 #include <err.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * What the programs of this folder have in common: the memory of a test card,
  * which a toolkit shows, is given another card when a line comes in on standard
