@@ -47,11 +47,12 @@ endif
 help:
 	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
 	@echo '  make demo       a picture from a memfd through Mesa and to a display'
-	@echo '  make check      all tests, on every kernel'
-	@echo '  make check-debug the same, on the debug kernel only'
-	@echo '  make check-kcsan tests with several threads, on a kernel that sees races'
-	@echo '  make check-nested QEMU in the guest as the user of the driver, only'
-	@echo '  make igt        tests of igt-gpu-tools, by its runner; part of make check'
+	@echo '  make check      what holds for dmabufx, on kernels as Debian makes them'
+	@echo '  make check-all  all tests there are, on every kernel: before you call it done'
+	@echo '  make check-debug of these, those on the debug kernel'
+	@echo '  make check-kcsan those with several threads, on a kernel that sees races'
+	@echo '  make check-nested QEMU in the guest as the user of the driver'
+	@echo '  make igt        tests of igt-gpu-tools, by its runner'
 	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
 	@echo '  make mutations  the same for all other tests, on the debug kernel'
 	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
@@ -89,6 +90,9 @@ demo:
 
 check:
 	@tests/check
+
+check-all:
+	@tests/check --all
 
 check-debug:
 	@tests/check --kernel debug
@@ -201,7 +205,7 @@ clean:
 	rm -rf build Module.symvers
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-debug check-kcsan check-nested igt \
+.PHONY: help all programs demo check check-all check-debug check-kcsan check-nested igt \
 	igt-mutations mutations fuzz stress bench bench-docs guest build deb configs lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean

@@ -291,10 +291,12 @@ static void device_sees(enum memory_kind kind, size_t size)
 	struct memory mem = memory_make_patterned(kind, size);
 	struct part all = { .mem = &mem, .size = size };
 	struct buffer buf = buffer_make(&all, 1);
+	struct dmabufx_importer_map map;
 
 	buf.importer = importer_open();
 	importer_attach(buf.importer, buf.fd);
-	check_eq(importer_map(buf.importer, DMABUFX_IMPORTER_BIDIRECTIONAL).faults, 0);
+	map = importer_map(buf.importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	check_eq(map.faults, 0);
 	buffer_verify(&buf, &way_device, 1);
 	buffer_verify(&buf, &way_sg, 1);
 }
@@ -319,7 +321,7 @@ PROMISE(vmap_hugetlb, "the kernel's mapping of huge pages shows the data")
 	importer_attach(importer, create(&mem, 0, mem.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_read(importer, DMABUFX_VIA_VMAP, offset, data, PAGE);
-	pattern_check(data, 1, mem.id, offset, PAGE, "the kernel");
+	pattern_check(data, 1, mem.id, offset, PAGE, "vmap");
 }
 
 PROMISE(long_list, "a list may have 4096 items by default")

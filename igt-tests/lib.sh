@@ -59,8 +59,8 @@ run_subtests() {
 		--abort-on-monitored-error=taint --prune-mode keep-dynamic \
 		"${which[@]}" "$programs" "$results" >"$results.log" 2>&1 ||
 		echo "not ok igt: igt_runner ended with status $?, see ${results##*/}.log"
-	"${tests:?}/results" "$results/results.json" /tmp/igt-names \
-		"$tests/udmabuf-expected" "$(uname -r | cut -d . -f 1,2)"
+	"$src/tests/results.py" igt "$results/results.json" /tmp/igt-names \
+		"${tests:?}/udmabuf-expected"
 }
 
 prepare() {

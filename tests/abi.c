@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS (TAG_PEER | TAG_SERVED)
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

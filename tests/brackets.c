@@ -24,6 +24,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS (TAG_PEER | TAG_BOUNCED)
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

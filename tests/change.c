@@ -774,7 +774,8 @@ PROMISE(change_hugetlb_cgroup_limits_holes,
 }
 
 PROMISE(change_reclaim_leaves_buffers_alone,
-	"memory in a buffer stays where it is while the kernel reclaims all that it can")
+	"memory in a buffer stays where it is while the kernel reclaims all that it can",
+	TAG_SWAP)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(4));
 	struct memory user = memory_make_patterned(ANON_4K, MIB(4));

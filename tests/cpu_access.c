@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_PEER
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -164,7 +166,8 @@ static long crowd_run(struct crowd *crowd, int buffers, unsigned int tries)
 }
 
 PROMISE(sync_from_threads_leaks_nothing,
-	"threads that SYNC a fresh buffer at the same moment leave no memory behind")
+	"threads that SYNC a fresh buffer at the same moment leave no memory behind",
+	TAG_THREADS)
 {
 	/* Such a kernel needs memory for its records, and finds a lost one at the end. */
 	const bool closely = kernel_looks_closely();
@@ -205,7 +208,7 @@ static void *sync_in_a_loop(void *fd)
 }
 
 PROMISE(sync_while_devices_come_and_go,
-	"SYNC from two threads while importers map and unmap ends well")
+	"SYNC from two threads while importers map and unmap ends well", TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(256));
 	int fd = create(&mem, 0, mem.size), i;

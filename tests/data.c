@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_PEER
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -280,7 +282,8 @@ static void dirty_free_memory(size_t size)
 }
 
 PROMISE(stale_memory_is_cleared,
-	"what fallocate() gave to a memfd shows nothing of what was there before")
+	"what fallocate() gave to a memfd shows nothing of what was there before",
+	TAG_STALE)
 {
 	struct memory mem = { .size = MIB(16) };
 	char *zeros = calloc(1, PAGE), *map;

@@ -219,7 +219,8 @@ static void *reads(void *arg)
 	return NULL;
 }
 
-PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens")
+PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	pthread_t threads[2];

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_KEXPORT
+
 #include "blocks.h"
 #include "buffer.h"
 #include "harness.h"

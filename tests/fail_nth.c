@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_FAIL_NTH
+
 #include "buffer.h"
 #include "harness.h"
 #include "kexport.h"
@@ -1481,7 +1483,8 @@ static void load_works(void)
 }
 
 PROMISE(fail_loading_leaves_nobody_behind,
-	"the module is loaded, or fails to before anybody can have opened a node of it")
+	"the module is loaded, or fails to before anybody can have opened a node of it",
+	TAG_ALONE)
 {
 	int fail_nth = fail_nth_open(), watch, file, n, loaded = 0, failed = 0, ret;
 	bool happened = true;

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What runs in a guest and tests: a test that is a function of the shell, and what
-# a kernel that watches itself says in the end.
+# What runs in a guest and tests: a test that is a function of the shell, programs of
+# tests, and what a kernel that watches itself says in the end. The array patterns is our
+# caller's: patterns of the names of tests.
 
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 leaks=/sys/kernel/debug/kmemleak
 
-# shell_test NAME FUNCTION: FUNCTION prints why it fails, or nothing.
+# shell_test NAME [COMMAND...]: COMMAND, which is NAME by default, prints why it fails, or
+# nothing.
 shell_test() {
-	local name=$1 why reports
+	local name=$1 why reports command=("${@:2}")
 
+	((${#command[@]})) || command=("$name")
 	echo "<5>dmabufx-tests: begin $name" >/dev/kmsg
-	why=$("$2") || why+=" (exit status $?)"
+	why=$("${command[@]}") || why+=" (exit status $?)"
 	reports=$(log_of "$name" | grep -E "$trouble" || true)
 	echo "<5>dmabufx-tests: end $name" >/dev/kmsg
 
@@ -28,9 +31,19 @@ shell_test() {
 	fi
 }
 
-# What the kernel said since the test NAME began.
+# What the kernel said since the test NAME began last.
 log_of() {
-	dmesg | sed -n "/dmabufx-tests: begin $1\$/,\$p"
+	dmesg | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
+}
+
+# run_program PROGRAM ARG...: a program of tests; what these arguments leave is chosen from
+# by our caller's patterns.
+run_program() {
+	local status=0
+
+	# shellcheck disable=SC2154 # our caller's
+	"$@" "${patterns[@]}" || status=$?
+	((status <= 1)) || echo "not ok ${1##*/}: ended with status $status"
 }
 
 # Memory of the kernel that nobody knows any more, beside what it lost by itself
@@ -45,8 +58,14 @@ kernel_leaks_nothing() {
 }
 
 forget_leaks() {
+	[[ -e $leaks ]] || return 0
 	echo scan >"$leaks"
 	echo clear >"$leaks"
+}
+
+# Whether the kernel watches memory and locks, which makes it too slow for some things.
+kernel_watches() {
+	[[ -e /proc/lockdep_stats ]]
 }
 
 # The first report turns lockdep off, and so does a table that is full.
@@ -57,6 +76,6 @@ lockdep_is_still_on() {
 # What a kernel that watches itself says of all that was done. To be asked while
 # dmabufx is loaded: with a module goes what it lost.
 conclude() {
-	[[ ! -e $leaks ]] || shell_test kernel_leaks_nothing kernel_leaks_nothing
-	[[ ! -e /proc/lockdep_stats ]] || shell_test lockdep_is_still_on lockdep_is_still_on
+	[[ ! -e $leaks ]] || shell_test kernel_leaks_nothing
+	! kernel_watches || shell_test lockdep_is_still_on
 }

@@ -47,6 +47,7 @@ void module_load(void);
 struct test {
 	const char *name;
 	const char *promise;
+	unsigned int tags;
 	void (*run)(void);
 	struct test *next;
 };
@@ -74,11 +75,41 @@ enum result test_run(const struct test *test, const char **why);
  * For tests.
  */
 
-#define PROMISE(id, words)						\
+/* What a promise needs, or where else it is to be kept: boots choose by these. */
+enum tag {
+	TAG_PEER	= 1 << 0,	/* the in-tree udmabuf is asked for it, too */
+	TAG_SERVED	= 1 << 1,	/* kept again at /dev/udmabuf, if dmabufx serves that */
+	TAG_THREADS	= 1 << 2,	/* threads or processes act at the same time */
+	TAG_BOUNCED	= 1 << 3,	/* needs bounce buffers */
+	TAG_STALE	= 1 << 4,	/* needs memory that comes as it was left */
+	TAG_KEXPORT	= 1 << 5,	/* needs the sample exporter, kexport */
+	TAG_SWAP	= 1 << 6,	/* needs swap */
+	TAG_FAIL_NTH	= 1 << 7,	/* needs fault injection */
+	TAG_ALONE	= 1 << 8,	/* unloads the module, which nobody else may use */
+
+	/* Of the consumers' tests. */
+	TAG_EDU		= 1 << 9,	/* needs QEMU's device edu, which does DMA */
+	TAG_NESTED	= 1 << 10,	/* needs virtio-gpu */
+	TAG_CARDLESS	= 1 << 11,	/* runs before there is any DRM device */
+	TAG_DRIVER	= 1 << 12,	/* about a driver, without a big program */
+	TAG_VKMS	= 1 << 13,	/* needs vkms */
+};
+
+/* A file may define it before it includes this: tags of all its promises. */
+#ifndef DEFAULT_TAGS
+#define DEFAULT_TAGS 0
+#endif
+
+#define SECOND_ARGUMENT(first, second, ...) second
+
+/* PROMISE(id, words[, tags]): these are added to the file's. */
+#define PROMISE(id, words, ...)						\
 	static void test_##id(void);					\
 	static struct test registration_##id = {			\
 		.name = #id,						\
 		.promise = words,					\
+		.tags = DEFAULT_TAGS |					\
+			(SECOND_ARGUMENT(0, ##__VA_ARGS__, 0)),		\
 		.run = test_##id,					\
 	};								\
 	__attribute__((constructor)) static void register_##id(void)	\

@@ -1,13 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the scripts that run tests and watch the kernel's log know.
+# What scripts that boot guests, run tests and watch the kernel's log share: the table
+# boots, and reports.h.
 
-# What a kernel says when something is wrong; dmabufx-tests has the same list
-# (watch.c). Every report of lockdep has WARNING: in its first line. DMA-API also
-# says that it is there.
+lib_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+
+# rows KIND: those of the table boots, "NAME|FIELD|FIELD...".
+rows() {
+	sed -nE "/^$1 /{ s/^$1 +//; s/ *\| */|/g; p }" "$lib_dir/boots"
+}
+
+# row KIND NAME: the fields of one, its name first, into row[]; or false.
+row() {
+	local line
+
+	line=$(rows "$1" | grep "^$2|") || return
+	# shellcheck disable=SC2034 # for who reads this
+	IFS='|' read -r -a row <<<"$line|"
+}
+
+# explain KIND NAME: the lines below it.
+explain() {
+	sed -nE "/^$1 $2 /,/^[^\t]*$/{ s/^\t//p }" "$lib_dir/boots"
+}
+
+# What the kernel says when something is wrong, as one expression. Without a program: in
+# the boot stale nothing may be loaded yet (guest-run).
 # shellcheck disable=SC2034 # for who reads this
-trouble='BUG:|BUG [^ ]+ \(|WARNING:|UBSAN:|KASAN|refcount_t:|list_add|list_del|DMA-API: .*(: |disabl)|ODEBUG:|kmemleak: [0-9]+ new suspected|INFO: task .* blocked|Oops|general protection|Call Trace'
+trouble=
+while IFS= read -r line; do
+	[[ ! $line =~ ^\"(.*)\",$ ]] || trouble+="${trouble:+|}${BASH_REMATCH[1]}"
+done <"$lib_dir/reports.h"
+unset line
+
+# labelled LABEL: the lines of standard input, with LABEL/ before the names of results.
+labelled() {
+	sed -u -E "s,^(ok|not ok|skip) ,&$1/,"
+}
+
+# is_wanted NAME PATTERN...: one of the patterns matches it, or there are none.
+is_wanted() {
+	local name=$1 pattern
+	shift
+
+	(($#)) || return 0
+	for pattern; do
+		# shellcheck disable=SC2053 # it is a pattern
+		[[ $name != $pattern ]] || return 0
+	done
+	return 1
+}
 
 # asked_for WORD PATTERN...: what has that word in its name is to be run.
 asked_for() {

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_PEER
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -264,7 +266,7 @@ static bool seal_against_create(struct seal_race *race, int device,
 }
 
 PROMISE(write_seal_races_with_create,
-	"of F_SEAL_WRITE and create at the same moment, one is always refused")
+	"of F_SEAL_WRITE and create at the same moment, one is always refused", TAG_THREADS)
 {
 	int device = device_open(), rounds = 100, sealed = 0, i;
 	struct seal_race race = {};
@@ -375,7 +377,7 @@ static void create_for_ever(void)
 }
 
 PROMISE(killed_during_create,
-	"a process killed while it creates buffers leaves nothing behind")
+	"a process killed while it creates buffers leaves nothing behind", TAG_THREADS)
 {
 	int i, child, status;
 
@@ -391,7 +393,8 @@ PROMISE(killed_during_create,
 }
 
 PROMISE(threads_create_and_close,
-	"four processes that create, touch and close buffers of one memfd do no harm")
+	"four processes that create, touch and close buffers of one memfd do no harm",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(4));
 	int children[4], i, round;
@@ -429,7 +432,8 @@ static void *close_for_ever(void *arg)
 }
 
 PROMISE(guessed_fd_may_be_closed,
-	"who guesses a buffer's fd may close it before the create has returned")
+	"who guesses a buffer's fd may close it before the create has returned",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	int device = device_open(), rounds = repeats(2000), closed = 0;
@@ -530,7 +534,8 @@ PROMISE(vmap_leaves_nothing, "1000 kernel mappings leave no memory behind")
 }
 
 PROMISE(module_stays_while_it_is_used,
-	"the module cannot be unloaded while a device, buffer or mapping is open")
+	"the module cannot be unloaded while a device, buffer or mapping is open",
+	TAG_ALONE)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	int device, fd, importer;
@@ -560,7 +565,8 @@ PROMISE(module_stays_while_it_is_used,
 }
 
 PROMISE(module_stays_while_a_stranger_exports,
-	"a dma-buf keeps both modules, also where its maker is not linked to this one")
+	"a dma-buf keeps both modules, also where its maker is not linked to this one",
+	TAG_ALONE)
 {
 	int importer, fd;
 	char *map;
@@ -589,7 +595,7 @@ static void reload(void *unused)
 }
 
 PROMISE(module_comes_and_goes,
-	"loading and unloading the module twenty times leaves no memory behind")
+	"loading and unloading the module twenty times leaves no memory behind", TAG_ALONE)
 {
 	const long enough = 20 * KIB(32);
 	long growth;

@@ -986,7 +986,8 @@ static void kinds_that_change(struct world *w)
 }
 
 PROMISE(limit_is_right_while_mappings_change,
-	"memory that becomes shared or private while it is pinned counts for what it is")
+	"memory that becomes shared or private while it is pinned counts for what it is",
+	TAG_THREADS)
 {
 	with_limit("1", kinds_that_change);
 }
@@ -1130,7 +1131,8 @@ static void races_for_folios(struct world *w)
 }
 
 PROMISE(limit_holds_when_processes_share_folios,
-	"four processes of a user that take and give back pages of the same huge pages lose none")
+	"four processes of a user that take and give back pages of the same huge pages lose none",
+	TAG_THREADS)
 {
 	with_limit_and(SHMEM_2M, "64", races_for_folios);
 }
@@ -1143,7 +1145,7 @@ static void races_for_memory(struct world *w)
 }
 
 PROMISE(limit_holds_when_processes_race,
-	"four processes that take and give back never hold more, nor lose any")
+	"four processes that take and give back never hold more, nor lose any", TAG_THREADS)
 {
 	with_limit("1", races_for_memory);
 	with_limit("1", races_for_memfds);

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness.h"
 
@@ -21,10 +22,36 @@ static bool matches(const struct test *test, char * const *patterns)
 	return false;
 }
 
+static const struct tag_name {
+	enum tag tag;
+	const char *name;
+} tag_names[] = {
+	{ TAG_PEER, "peer" }, { TAG_SERVED, "served" }, { TAG_THREADS, "threads" },
+	{ TAG_BOUNCED, "bounced" }, { TAG_STALE, "stale" }, { TAG_KEXPORT, "kexport" },
+	{ TAG_SWAP, "swap" }, { TAG_FAIL_NTH, "fail-nth" }, { TAG_ALONE, "alone" },
+	{ TAG_EDU, "edu" }, { TAG_NESTED, "nested" }, { TAG_CARDLESS, "cardless" },
+	{ TAG_DRIVER, "driver" }, { TAG_VKMS, "vkms" },
+	{ }
+};
+
+/* Each has the tags of one --tags; and those of all --without-tags. */
+static unsigned int wanted_tags[MAX_PATTERNS], unwanted_tags;
+static int nr_wanted_tags;
+
+static bool has_tags(const struct test *test)
+{
+	int i;
+
+	for (i = 0; i < nr_wanted_tags; i++)
+		if (!(test->tags & wanted_tags[i]))
+			return false;
+	return !(test->tags & unwanted_tags);
+}
+
 static bool chosen(const struct test *test, char **patterns)
 {
-	return (!*only || matches(test, only)) && !matches(test, without) &&
-	       (!*patterns || matches(test, patterns));
+	return has_tags(test) && (!*only || matches(test, only)) &&
+	       !matches(test, without) && (!*patterns || matches(test, patterns));
 }
 
 static void usage(FILE *to)
@@ -37,7 +64,10 @@ static void usage(FILE *to)
 	      "                  none: its driver is built in\n"
 	      "  --only PATTERN, --without PATTERN\n"
 	      "                  narrow the choice further; may be repeated\n"
-	      "  --list          print names and promises, run nothing\n"
+	      "  --tags TAG,...  only tests that have one of these; may be repeated\n"
+	      "  --without-tags TAG,...\n"
+	      "                  only tests that have none of these\n"
+	      "  --list          print names, promises and tags, run nothing\n"
 	      "  --help          print this\n\n"
 	      "Needs root, debugfs, and dmabufx-importer.ko loaded. Meant for a machine\n"
 	      "that may crash. Each test prints 'ok NAME', 'not ok NAME: why' or\n"
@@ -50,6 +80,8 @@ static const struct option options[] = {
 	{ "module", required_argument, NULL, 'm' },
 	{ "only", required_argument, NULL, 'o' },
 	{ "without", required_argument, NULL, 'w' },
+	{ "tags", required_argument, NULL, 't' },
+	{ "without-tags", required_argument, NULL, 'T' },
 	{ "list", no_argument, NULL, 'l' },
 	{ "help", no_argument, NULL, 'h' },
 	{ }
@@ -68,6 +100,37 @@ static void add_pattern(char **list, char *pattern)
 	fprintf(stderr, "dmabufx-tests: more than %d --only or --without\n",
 		MAX_PATTERNS);
 	exit(2);
+}
+
+static unsigned int tag_of(const char *name)
+{
+	const struct tag_name *t;
+
+	for (t = tag_names; t->name; t++)
+		if (!strcmp(name, t->name))
+			return t->tag;
+	fprintf(stderr, "dmabufx-tests: there is no tag %s\n", name);
+	exit(2);
+}
+
+/* Of names with commas between them. */
+static unsigned int tags_of(char *list)
+{
+	unsigned int tags = 0;
+	char *name;
+
+	for (name = strtok(list, ","); name; name = strtok(NULL, ","))
+		tags |= tag_of(name);
+	return tags;
+}
+
+static void add_wanted_tags(unsigned int tags)
+{
+	if (nr_wanted_tags == MAX_PATTERNS) {
+		fprintf(stderr, "dmabufx-tests: more than %d --tags\n", MAX_PATTERNS);
+		exit(2);
+	}
+	wanted_tags[nr_wanted_tags++] = tags;
 }
 
 /* Returns whether only a list is wanted. */
@@ -90,6 +153,12 @@ static bool parse(int argc, char **argv)
 		case 'w':
 			add_pattern(without, optarg);
 			break;
+		case 't':
+			add_wanted_tags(tags_of(optarg));
+			break;
+		case 'T':
+			unwanted_tags |= tags_of(optarg);
+			break;
 		case 'l':
 			list = true;
 			break;
@@ -102,6 +171,22 @@ static bool parse(int argc, char **argv)
 		}
 	}
 	return list;
+}
+
+/* "NAME PROMISE (TAG, TAG)" */
+static void show(const struct test *test)
+{
+	const struct tag_name *t;
+	const char *before = " (";
+
+	printf("%-44s %s", test->name, test->promise);
+	for (t = tag_names; t->name; t++) {
+		if (!(test->tags & t->tag))
+			continue;
+		printf("%s%s", before, t->name);
+		before = ", ";
+	}
+	puts(test->tags ? ")" : "");
 }
 
 /* Returns whether the test did not fail. */
@@ -130,11 +215,11 @@ int main(int argc, char **argv)
 			continue;
 		ran++;
 		if (list)
-			printf("%-44s %s\n", test->name, test->promise);
+			show(test);
 		else
 			good &= run(test);
 	}
 	if (!ran)
-		fprintf(stderr, "dmabufx-tests: no test has such a name\n");
+		fprintf(stderr, "dmabufx-tests: no test is chosen\n");
 	return ran && good ? 0 : 1;
 }

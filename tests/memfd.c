@@ -141,7 +141,8 @@ static void *change_descriptor(void *arg)
 }
 
 PROMISE(memfd_descriptors_may_change_meanwhile,
-	"descriptors that another thread closes and replaces are taken or refused as they are")
+	"descriptors that another thread closes and replaces are taken or refused as they are",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct changing c = {
@@ -269,7 +270,8 @@ static int fill_despite_signals(size_t size)
 }
 
 PROMISE(memfd_holes_are_filled_despite_signals,
-	"with signals that have handlers on the way, holes of hugetlb are filled")
+	"with signals that have handlers on the way, holes of hugetlb are filled",
+	TAG_THREADS)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	int sent = 0, rounds;
@@ -308,7 +310,8 @@ static void *punch_pages(void *arg)
 }
 
 PROMISE(memfd_fillers_of_holes_may_meet,
-	"creates, page faults and who punches holes again fill them and keep the pool's count")
+	"creates, page faults and who punches holes again fill them and keep the pool's count",
+	TAG_THREADS)
 {
 	long before = file_number(RESERVED, "");
 	struct fillers f = { .mem = memory_make_holes(HUGETLB_2M, MIB(16)) };
@@ -390,7 +393,8 @@ static void owner_has_turns(enum memory_kind kind, size_t size)
 }
 
 PROMISE(memfd_owner_waits_for_a_batch,
-	"a memfd's owner maps, cuts and seals it while a long create fills its holes")
+	"a memfd's owner maps, cuts and seals it while a long create fills its holes",
+	TAG_THREADS)
 {
 	owner_has_turns(SHMEM_4K, MIB(256));
 	owner_has_turns(HUGETLB_2M, MIB(160));
@@ -436,7 +440,8 @@ static void lock_let_go(struct holder *h)
 
 /* Of a list with two memfds the child takes the first, and waits for the other. */
 PROMISE(memfd_lock_is_waited_for_killably,
-	"who is killed in the middle of a list, waiting for a memfd's lock, ends and keeps nothing")
+	"who is killed in the middle of a list, waiting for a memfd's lock, ends and keeps nothing",
+	TAG_THREADS)
 {
 	struct memory first = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
 	struct memory other = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
@@ -501,7 +506,7 @@ static bool is_sealed_midway(enum memory_kind kind, size_t size)
 }
 
 PROMISE(memfd_seals_between_batches_are_seen,
-	"a seal that comes while a long create fills holes makes it fail")
+	"a seal that comes while a long create fills holes makes it fail", TAG_THREADS)
 {
 	int left = 20;
 

@@ -2,6 +2,8 @@
 /* What a buffer costs the kernel besides the memory that it consists of. */
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_PEER
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

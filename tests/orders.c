@@ -521,7 +521,8 @@ static void *toggle_huge(void *arg)
 }
 
 PROMISE(order_races_do_no_harm,
-	"threads that fault in the same place get its pages, whatever order each is offered")
+	"threads that fault in the same place get its pages, whatever order each is offered",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(32));
 	int fd = create(&mem, 0, mem.size), round, i;
@@ -597,7 +598,8 @@ static void dispute_entries(char *map)
  * an error of a call that accesses the memory.
  */
 PROMISE(order_disputes_are_no_lack_of_memory,
-	"threads that are offered different entries for the same place both get its page")
+	"threads that are offered different entries for the same place both get its page",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
 	struct udmabuf_create_item list[64];
@@ -893,7 +895,8 @@ static void *want_room(void *arg)
 }
 
 PROMISE(order_vmap_races_do_no_harm,
-	"several importers map and unmap while others want the room of what is unused")
+	"several importers map and unmap while others want the room of what is unused",
+	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(4));
 	struct udmabuf_create_item items[2] = {

@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_THREADS
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -576,7 +578,8 @@ static void unload_and_load(void *arg, unsigned int round)
 }
 
 PROMISE(race_unload_against_use,
-	"the module is unloaded only when nobody uses it, whoever tries at that moment")
+	"the module is unloaded only when nobody uses it, whoever tries at that moment",
+	TAG_ALONE)
 {
 	struct memory mem = stamped(SHMEM_4K, KIB(64));
 	unsigned int unloaded = 0;
@@ -998,7 +1001,8 @@ static void create_during_collapse(struct collapse *c, unsigned int round)
 }
 
 PROMISE(written_memory_survives_collapse,
-	"a page taken while the kernel makes a huge page of it and others stays the memfd's")
+	"a page taken while the kernel makes a huge page of it and others stays the memfd's",
+	TAG_PEER)
 {
 	struct collapse c = { .mem = memory_make(SHMEM_4K, COLLAPSED) };
 	long end = now_ms() + 2 * MILLISECONDS;

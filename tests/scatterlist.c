@@ -5,6 +5,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_PEER
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

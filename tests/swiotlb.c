@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS (TAG_PEER | TAG_BOUNCED)
+
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"

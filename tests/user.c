@@ -1001,7 +1001,8 @@ static void go_on(struct stopped *s)
 }
 
 PROMISE(user_create_waits_for_memory,
-	"a create that waits for a page (userfaultfd) takes it when it is there")
+	"a create that waits for a page (userfaultfd) takes it when it is there",
+	TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1012,7 +1013,8 @@ PROMISE(user_create_waits_for_memory,
 }
 
 PROMISE(user_pins_nothing_while_it_waits,
-	"while a create waits for a page, huge pages of which it has pinned parts are charged")
+	"while a create waits for a page, huge pages of which it has pinned parts are charged",
+	TAG_THREADS)
 {
 	struct memory huge[2] = { memory_make(ANON_2M, MIB(2)), memory_make(ANON_2M, MIB(2)) };
 	struct stopped s;
@@ -1046,7 +1048,8 @@ static char *many_areas(unsigned int nr)
 }
 
 PROMISE(user_killed_while_it_looks,
-	"who names thousands of areas in each of many segments can be killed at any time")
+	"who names thousands of areas in each of many segments can be killed at any time",
+	TAG_THREADS)
 {
 	enum { AREAS = 2000 };
 	struct dmabufx_segment *list = calloc(LIST_LIMIT, sizeof(*list));
@@ -1074,7 +1077,8 @@ PROMISE(user_killed_while_it_looks,
 }
 
 PROMISE(user_memory_unmapped_during_create,
-	"memory that goes while it is pinned is EFAULT, and the rest is given back")
+	"memory that goes while it is pinned is EFAULT, and the rest is given back",
+	TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1088,7 +1092,7 @@ PROMISE(user_memory_unmapped_during_create,
 }
 
 PROMISE(user_memory_protected_during_create,
-	"memory that becomes read-only while it is pinned is EACCES")
+	"memory that becomes read-only while it is pinned is EACCES", TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1101,7 +1105,8 @@ PROMISE(user_memory_protected_during_create,
 }
 
 PROMISE(user_fork_during_create,
-	"after a fork in the midst of a create the parent's memory is the buffer's")
+	"after a fork in the midst of a create the parent's memory is the buffer's",
+	TAG_THREADS)
 {
 	struct stopped s;
 	int child;
@@ -1122,7 +1127,8 @@ PROMISE(user_fork_during_create,
 }
 
 PROMISE(user_killed_during_create,
-	"a process killed while its create waits for a page ends and leaves nothing")
+	"a process killed while its create waits for a page ends and leaves nothing",
+	TAG_THREADS)
 {
 	int stopped[2], child;
 	char byte;
@@ -1183,7 +1189,8 @@ static void *play(void *arg)
 }
 
 PROMISE(user_memory_changes_during_creates,
-	"a thread that unmaps, protects and forks meanwhile makes creates fail at most")
+	"a thread that unmaps, protects and forks meanwhile makes creates fail at most",
+	TAG_THREADS)
 {
 	struct player p = { .mem = memory_make(ANON_4K, KIB(256)) };
 	int device = device_open(), made = 0, rounds = repeats(1500), i;

@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/dmabufx.h>
+#include <regex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,16 +30,8 @@ const char * const counter_name[NR_COUNTERS] = {
 /* What the kernel knows of mappings for devices, if it watches them. */
 #define DMA_DEBUG "/sys/kernel/debug/dma-api/"
 
-/*
- * Kernel reports: what one of these says, nobody may ignore. Shells have them as
- * a pattern, in lib.sh.
- */
-static const char * const report_words[] = {
-	"BUG:", "BUG kmalloc", "WARNING:", "UBSAN:", "KASAN",
-	"refcount_t:", "list_add", "list_del", "ODEBUG:",
-	"DMA-API: debugging out of memory", "dma-debug disabled",
-	"new suspected memory leaks", "blocked for more than", "Oops",
-	"general protection", "Call Trace",
+static const char * const report_expressions[] = {
+#include "reports.h"
 };
 
 long file_number(const char *path, const char *key)
@@ -313,10 +306,16 @@ int kernel_log_open(void)
 
 static bool is_report(const char *line)
 {
+	static regex_t compiled[ARRAY_SIZE(report_expressions)];
+	static bool are_compiled;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(report_words); i++)
-		if (strstr(line, report_words[i]))
+	for (i = 0; i < ARRAY_SIZE(compiled) && !are_compiled; i++)
+		check_eq(regcomp(&compiled[i], report_expressions[i],
+				 REG_EXTENDED | REG_NOSUB), 0);
+	are_compiled = true;
+	for (i = 0; i < ARRAY_SIZE(compiled); i++)
+		if (!regexec(&compiled[i], line, 0, NULL, 0))
 			return true;
 	return false;
 }

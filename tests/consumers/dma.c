@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_EDU
+
 #include "buffer.h"
 #include "canvas.h"
 #include "harness.h"
@@ -103,33 +105,33 @@ static const struct backing hugetlb = { HUGETLB_2M, SHUFFLED };
 static const struct backing user_memory = { ANON_4K, SHUFFLED };
 
 PROMISE(dma_reads_shuffled_pages,
-	"hardware reads 4 KiB pages of a memfd in any order, rewritten too")
+	"hardware reads 4 KiB pages of a memfd in any order, rewritten too", TAG_PEER)
 {
 	hardware_reads(pages, KIB(300));
 }
 
 PROMISE(dma_writes_shuffled_pages,
-	"hardware writes 4 KiB pages of a memfd in any order, and no others")
+	"hardware writes 4 KiB pages of a memfd in any order, and no others", TAG_PEER)
 {
 	hardware_writes(pages, KIB(300));
 }
 
-PROMISE(dma_reads_contiguous_memory, "it reads 2 MiB in one piece")
+PROMISE(dma_reads_contiguous_memory, "it reads 2 MiB in one piece", TAG_PEER)
 {
 	hardware_reads(folio, MIB(2));
 }
 
-PROMISE(dma_writes_contiguous_memory, "it writes 2 MiB in one piece")
+PROMISE(dma_writes_contiguous_memory, "it writes 2 MiB in one piece", TAG_PEER)
 {
 	hardware_writes(folio, MIB(2));
 }
 
-PROMISE(dma_reads_shuffled_hugetlb, "it reads pieces of a hugetlb page")
+PROMISE(dma_reads_shuffled_hugetlb, "it reads pieces of a hugetlb page", TAG_PEER)
 {
 	hardware_reads(hugetlb, KIB(300));
 }
 
-PROMISE(dma_writes_shuffled_hugetlb, "it writes pieces of a hugetlb page")
+PROMISE(dma_writes_shuffled_hugetlb, "it writes pieces of a hugetlb page", TAG_PEER)
 {
 	hardware_writes(hugetlb, KIB(300));
 }

@@ -73,7 +73,7 @@ static struct canvas small_canvas(void)
 }
 
 PROMISE(fence_poll_waits,
-	"poll() says when a device has written, and when all have read")
+	"poll() says when a device has written, and when all have read", TAG_DRIVER)
 {
 	struct canvas canvas = small_canvas();
 	struct fence fence;
@@ -113,7 +113,7 @@ static void import_sync_file(int dma_buf, int sync_file, __u32 flags)
 }
 
 PROMISE(fence_comes_out_as_sync_file,
-	"a sync_file of the buffer waits for what its user has to wait for")
+	"a sync_file of the buffer waits for what its user has to wait for", TAG_DRIVER)
 {
 	struct canvas canvas = small_canvas();
 	struct fence fence = attach_fence(canvas.fd, false);
@@ -143,7 +143,8 @@ static struct fence import_fence(struct canvas *other, int dma_buf, bool write)
 }
 
 PROMISE(fence_goes_in_as_sync_file,
-	"a sync_file that is put into a buffer is waited for like a device's fence")
+	"a sync_file that is put into a buffer is waited for like a device's fence",
+	TAG_DRIVER)
 {
 	struct canvas canvas = small_canvas(), other = small_canvas();
 	struct fence fence = import_fence(&other, canvas.fd, true);
@@ -190,7 +191,7 @@ static void expect_wait(struct canvas *canvas, struct fence *fence,
 }
 
 PROMISE(fence_delays_cpu_access,
-	"DMA_BUF_IOCTL_SYNC waits for devices, and only then synchronises")
+	"DMA_BUF_IOCTL_SYNC waits for devices, and only then synchronises", TAG_DRIVER)
 {
 	struct canvas canvas = small_canvas();
 	struct fence fence = attach_fence(canvas.fd, true);
@@ -213,7 +214,7 @@ PROMISE(fence_delays_cpu_access,
 }
 
 PROMISE(bounced_data_waits_for_fence,
-	"what a bounced device writes until its fence is what the CPU gets")
+	"what a bounced device writes until its fence is what the CPU gets", TAG_BOUNCED)
 {
 	struct canvas canvas = small_canvas(), other = small_canvas();
 	struct fence fence;

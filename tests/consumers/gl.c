@@ -325,19 +325,21 @@ static void sample_every_memory(GLenum target)
 }
 
 PROMISE(gl_samples_texture_2d,
-	"a dma-buf of any memory is a 2D texture, and stays one when rewritten")
+	"a dma-buf of any memory is a 2D texture, and stays one when rewritten",
+	TAG_CARDLESS)
 {
 	sample_every_memory(GL_TEXTURE_2D);
 }
 
 PROMISE(gl_samples_external_texture,
-	"a dma-buf of any memory is an external texture, rewritten too")
+	"a dma-buf of any memory is an external texture, rewritten too", TAG_CARDLESS)
 {
 	sample_every_memory(GL_TEXTURE_EXTERNAL_OES);
 }
 
 PROMISE(gl_samples_offset_and_padded_rows,
-	"a texture begins inside a page, and its rows end before the next begins")
+	"a texture begins inside a page, and its rows end before the next begins",
+	TAG_CARDLESS)
 {
 	const struct image image = {
 		.width = WIDTH, .height = HEIGHT, .cpp = 4,
@@ -359,7 +361,7 @@ PROMISE(gl_samples_offset_and_padded_rows,
 }
 
 PROMISE(gl_takes_linear_modifier,
-	"EGL lists the linear layout and imports with it named")
+	"EGL lists the linear layout and imports with it named", TAG_CARDLESS)
 {
 	PFNEGLQUERYDMABUFMODIFIERSEXTPROC query =
 		egl_function("eglQueryDmaBufModifiersEXT");
@@ -422,7 +424,7 @@ static void check_nv12(const struct canvas *canvas, const struct image *luma,
 }
 
 PROMISE(gl_samples_nv12_of_one_buffer,
-	"luma and chroma of a picture are two planes of one dma-buf")
+	"luma and chroma of a picture are two planes of one dma-buf", TAG_CARDLESS)
 {
 	const struct image luma = {
 		.width = 318, .height = 204, .cpp = 1, .stride = 384,
@@ -532,7 +534,8 @@ static void render_canvas(struct canvas *canvas)
 }
 
 PROMISE(gl_renders_into_texture,
-	"what is drawn into a dma-buf as a texture is in any memory, and only there")
+	"what is drawn into a dma-buf as a texture is in any memory, and only there",
+	TAG_CARDLESS)
 {
 	into_texture = true;
 	the_display = start_surfaceless();
@@ -541,7 +544,8 @@ PROMISE(gl_renders_into_texture,
 }
 
 PROMISE(gl_renders_into_renderbuffer,
-	"what is drawn into a dma-buf as a renderbuffer is in the memory, too")
+	"what is drawn into a dma-buf as a renderbuffer is in the memory, too",
+	TAG_CARDLESS)
 {
 	into_texture = false;
 	the_display = start_surfaceless();
@@ -629,7 +633,8 @@ PROMISE(gbm_samples_maps_and_renders,
 }
 
 PROMISE(allocator_llvmpipe,
-	"a texture that llvmpipe gives away comes from us, and everybody sees the same")
+	"a texture that llvmpipe gives away comes from us, and everybody sees the same",
+	TAG_CARDLESS)
 {
 	PFNEGLEXPORTDMABUFIMAGEMESAPROC export =
 		egl_function("eglExportDMABUFImageMESA");

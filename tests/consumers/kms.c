@@ -193,13 +193,13 @@ static void show_copies(const char *driver, const char *qemu_device)
 }
 
 PROMISE(kms_bochs_flips_between_buffers,
-	"bochs shows several dma-bufs in turn, and all of them rewritten")
+	"bochs shows several dma-bufs in turn, and all of them rewritten", TAG_DRIVER)
 {
 	show_copies("bochs", "");
 }
 
 PROMISE(kms_cirrus_flips_between_buffers,
-	"cirrus shows several dma-bufs in turn, and all of them rewritten")
+	"cirrus shows several dma-bufs in turn, and all of them rewritten", TAG_DRIVER)
 {
 	show_copies("cirrus", "cirrus");
 }
@@ -216,7 +216,7 @@ static void show_by_virtio_gpu(const struct backing *backings, int count)
 }
 
 PROMISE(nested_virtio_gpu_shows_memfds,
-	"virtio-gpu shows several dma-bufs of memfds in turn, rewritten too")
+	"virtio-gpu shows several dma-bufs of memfds in turn, rewritten too", TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ SHMEM_4K, IN_ORDER },
@@ -227,7 +227,7 @@ PROMISE(nested_virtio_gpu_shows_memfds,
 }
 
 PROMISE(nested_virtio_gpu_shows_shuffled_memfds,
-	"the same, of more than 1,024 pieces")
+	"the same, of more than 1,024 pieces", TAG_PEER | TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ SHMEM_4K, SHUFFLED },
@@ -238,7 +238,8 @@ PROMISE(nested_virtio_gpu_shows_shuffled_memfds,
 }
 
 PROMISE(nested_virtio_gpu_shows_hugetlb,
-	"the same for hugetlb memory, whole and shuffled page by page")
+	"the same for hugetlb memory, whole and shuffled page by page",
+	TAG_PEER | TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ HUGETLB_2M, IN_ORDER },
@@ -249,7 +250,7 @@ PROMISE(nested_virtio_gpu_shows_hugetlb,
 }
 
 PROMISE(nested_virtio_gpu_shows_user_memory,
-	"the same for memory of this process alone, hugetlb and shuffled too")
+	"the same for memory of this process alone, hugetlb and shuffled too", TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ ANON_4K, IN_ORDER },

@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define DEFAULT_TAGS TAG_DRIVER
+
 #include "canvas.h"
 #include "harness.h"
 #include "operations.h"

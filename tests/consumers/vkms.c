@@ -10,6 +10,8 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
+#define DEFAULT_TAGS (TAG_DRIVER | TAG_VKMS)
+
 #include "canvas.h"
 #include "cards.h"
 #include "harness.h"

@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <vulkan/vulkan.h>
 
+#define DEFAULT_TAGS TAG_CARDLESS
+
 #include "buffer.h"
 #include "canvas.h"
 #include "harness.h"
