@@ -19,7 +19,11 @@
 
 #define SIZE (8 * PAGE)
 
-static const unsigned int shrink = F_SEAL_SHRINK;
+/* Of SIZE bytes, sealed like this. */
+static int sealed(unsigned int seals)
+{
+	return memfd_make(SHMEM_4K, SIZE, seals);
+}
 
 /* A dma-buf of the first @size bytes of a memfd, which must succeed. */
 static int create_all(int memfd, __u64 size)
@@ -79,7 +83,7 @@ PROMISE(create_list, "UDMABUF_CREATE_LIST strings ranges together, in any order 
 PROMISE(cloexec, "UDMABUF_FLAGS_CLOEXEC closes on exec; flags without a meaning are ignored")
 {
 	struct udmabuf_create_item all = {
-		.memfd = memfd_make(SIZE, shrink),
+		.memfd = sealed(F_SEAL_SHRINK),
 		.size = SIZE,
 	};
 
@@ -89,7 +93,7 @@ PROMISE(cloexec, "UDMABUF_FLAGS_CLOEXEC closes on exec; flags without a meaning 
 
 PROMISE(access_mode, "the descriptor is for reading and writing")
 {
-	int fd = create_all(memfd_make(SIZE, shrink), SIZE);
+	int fd = create_all(sealed(F_SEAL_SHRINK), SIZE);
 
 	check_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
 }
@@ -105,7 +109,7 @@ static int open_again(int fd, int flags)
 
 PROMISE(open_mode, "a memfd opened read-only makes a read-only descriptor, write-only none")
 {
-	int memfd = memfd_make(SIZE, shrink);
+	int memfd = sealed(F_SEAL_SHRINK);
 	int fd = create_all(open_again(memfd, O_RDONLY), SIZE);
 	struct udmabuf_create_item unreadable = {
 		.memfd = open_again(memfd, O_WRONLY),
@@ -121,13 +125,13 @@ PROMISE(exporter_name, "fdinfo names udmabuf as the exporter, by which composito
 {
 	char name[32];
 
-	fdinfo_line(create_all(memfd_make(SIZE, shrink), SIZE), "exp_name:\t", name, sizeof(name));
+	fdinfo_line(create_all(sealed(F_SEAL_SHRINK), SIZE), "exp_name:\t", name, sizeof(name));
 	check(!strcmp(name, "udmabuf"));
 }
 
 PROMISE(unaligned, "offsets and sizes inside of pages are EINVAL")
 {
-	int memfd = memfd_make(SIZE, shrink);
+	int memfd = sealed(F_SEAL_SHRINK);
 
 	refuse(memfd, 512, PAGE, EINVAL);
 	refuse(memfd, PAGE, 512, EINVAL);
@@ -136,13 +140,13 @@ PROMISE(unaligned, "offsets and sizes inside of pages are EINVAL")
 
 PROMISE(empty, "ranges and lists of nothing are EINVAL")
 {
-	refuse(memfd_make(SIZE, shrink), 0, 0, EINVAL);
+	refuse(sealed(F_SEAL_SHRINK), 0, 0, EINVAL);
 	must_fail(EINVAL, try_create_list(device_open(), NULL, 0, 0));
 }
 
 PROMISE(beyond_end, "ranges that leave the memfd are EINVAL, offsets near 2^63 included")
 {
-	int memfd = memfd_make(SIZE, shrink);
+	int memfd = sealed(F_SEAL_SHRINK);
 
 	refuse(memfd, PAGE, SIZE, EINVAL);
 	refuse(memfd, SIZE, PAGE, EINVAL);
@@ -152,14 +156,14 @@ PROMISE(beyond_end, "ranges that leave the memfd are EINVAL, offsets near 2^63 i
 
 PROMISE(may_shrink, "a memfd without F_SEAL_SHRINK is EINVAL")
 {
-	refuse(memfd_make(SIZE, 0), 0, SIZE, EINVAL);
-	refuse(memfd_make(SIZE, F_SEAL_GROW), 0, SIZE, EINVAL);
+	refuse(sealed(0), 0, SIZE, EINVAL);
+	refuse(sealed(F_SEAL_GROW), 0, SIZE, EINVAL);
 }
 
 PROMISE(write_sealed, "a memfd with F_SEAL_WRITE or F_SEAL_FUTURE_WRITE is EINVAL")
 {
-	refuse(memfd_make(SIZE, shrink | F_SEAL_WRITE), 0, SIZE, EINVAL);
-	refuse(memfd_make(SIZE, shrink | F_SEAL_FUTURE_WRITE), 0, SIZE, EINVAL);
+	refuse(sealed(F_SEAL_SHRINK | F_SEAL_WRITE), 0, SIZE, EINVAL);
+	refuse(sealed(F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), 0, SIZE, EINVAL);
 }
 
 PROMISE(descriptors, "everything but a memfd is EBADFD, closed descriptors included")
@@ -191,7 +195,7 @@ PROMISE(bad_pointers, "arguments outside the caller's memory are EFAULT")
 PROMISE(read_only_device, "a device opened for reading makes buffers, as libcamera and crosvm want")
 {
 	struct udmabuf_create_item all = {
-		.memfd = memfd_make(SIZE, shrink),
+		.memfd = sealed(F_SEAL_SHRINK),
 		.size = SIZE,
 	};
 
@@ -234,7 +238,7 @@ PROMISE(mmap_range, "a part of a buffer can be mapped, and nothing beyond its en
 
 PROMISE(mmap_private, "a private mapping is EINVAL")
 {
-	int fd = create_all(memfd_make(SIZE, shrink), SIZE);
+	int fd = create_all(sealed(F_SEAL_SHRINK), SIZE);
 
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
 }
@@ -260,7 +264,7 @@ static bool has_vm_flag(const char *map, const char *flag)
 
 PROMISE(mremap_grow, "a mapping cannot reach beyond the buffer, and no core dump has it")
 {
-	char *map = map_dma_buf(create_all(memfd_make(SIZE, shrink), SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_all(sealed(F_SEAL_SHRINK), SIZE), 0, SIZE);
 
 	check(has_vm_flag(map, " de "));
 	check(has_vm_flag(map, " dd "));
@@ -269,7 +273,7 @@ PROMISE(mremap_grow, "a mapping cannot reach beyond the buffer, and no core dump
 
 PROMISE(sync, "brackets around CPU access succeed in all directions, and refuse others")
 {
-	int fd = create_all(memfd_make(SIZE, shrink), SIZE);
+	int fd = create_all(sealed(F_SEAL_SHRINK), SIZE);
 	struct dma_buf_sync none = { .flags = DMA_BUF_SYNC_START }, unknown = { .flags = ~0ull };
 	__u64 direction;
 
@@ -287,10 +291,12 @@ static void device_sees(enum memory_kind kind, size_t size)
 	struct memory mem = memory_make_patterned(kind, size);
 	struct part all = { .mem = &mem, .size = size };
 	struct buffer buf = buffer_make(&all, 1);
+	struct dmabufx_importer_map map;
 
 	buf.importer = importer_open();
 	importer_attach(buf.importer, buf.fd);
-	check_eq(importer_map(buf.importer, DMABUFX_IMPORTER_BIDIRECTIONAL).faults, 0);
+	map = importer_map(buf.importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	check_eq(map.faults, 0);
 	buffer_verify(&buf, &way_device, 1);
 	buffer_verify(&buf, &way_sg, 1);
 }
@@ -315,14 +321,14 @@ PROMISE(vmap_hugetlb, "the kernel's mapping of huge pages shows the data")
 	importer_attach(importer, create(&mem, 0, mem.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_read(importer, DMABUFX_VIA_VMAP, offset, data, PAGE);
-	pattern_check(data, 1, mem.id, offset, PAGE, "the kernel");
+	pattern_check(data, 1, mem.id, offset, PAGE, "vmap");
 }
 
 PROMISE(long_list, "a list may have 4096 items by default")
 {
 	enum { ITEMS = 4096 };
 	static struct udmabuf_create_item items[ITEMS];
-	int memfd = memfd_make(SIZE, shrink), fd, i;
+	int memfd = sealed(F_SEAL_SHRINK), fd, i;
 
 	for (i = 0; i < ITEMS; i++)
 		items[i] = (struct udmabuf_create_item){ .memfd = memfd, .size = PAGE };
@@ -332,12 +338,14 @@ PROMISE(long_list, "a list may have 4096 items by default")
 
 PROMISE(large, "a buffer may have 128 MiB by default")
 {
-	check_eq(lseek(create_all(memfd_make(MIB(128), shrink), MIB(128)), 0, SEEK_END), MIB(128));
+	int memfd = memfd_make(SHMEM_4K, MIB(128), F_SEAL_SHRINK);
+
+	check_eq(lseek(create_all(memfd, MIB(128)), 0, SEEK_END), MIB(128));
 }
 
 PROMISE(write_seal_waits, "F_SEAL_WRITE is EBUSY while a buffer lives, and works when it is gone")
 {
-	int memfd = memfd_make(SIZE, shrink), fd = create_all(memfd, SIZE);
+	int memfd = sealed(F_SEAL_SHRINK), fd = create_all(memfd, SIZE);
 
 	must_fail(EBUSY, fcntl(memfd, F_ADD_SEALS, F_SEAL_WRITE));
 	must(close(fd));

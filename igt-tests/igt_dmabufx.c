@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "igt.h"
@@ -57,6 +58,32 @@ static const char *subtest_name(const struct test *test)
 	return name;
 }
 
+static bool file_has(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "re");
+	bool found = false;
+	char line[4096];
+
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, text);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Skips a test on a machine that is not the one it needs. */
+static void require_machine(unsigned int tags)
+{
+	if (tags & TAG_BOUNCED)
+		igt_require_f(file_has("/proc/cmdline", "swiotlb=force"),
+			      "needs devices behind bounce buffers: swiotlb=force\n");
+	if (tags & TAG_STALE)
+		igt_require_f(file_has("/proc/cmdline", "init_on_alloc=0"),
+			      "needs memory that nobody clears: init_on_alloc=0\n");
+	if (tags & TAG_SWAP)
+		igt_require_f(file_has("/proc/swaps", "/"), "needs swap\n");
+}
+
 static const struct test *running;
 
 /*
@@ -78,6 +105,7 @@ void dmabufx_run(const struct test *test)
 	const char *why;
 	enum result result;
 
+	require_machine(test->tags);
 	running = test;
 	outside.run = run_without_igt;
 	result = test_run(&outside, &why);

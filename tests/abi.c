@@ -486,8 +486,8 @@ PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
 PROMISE(abi_refuses_memfd_that_may_shrink,
 	"a memfd without F_SEAL_SHRINK is EINVAL, whatever other seals it has")
 {
-	refuses_fd(EINVAL, memfd_make(PAGE, 0));
-	refuses_fd(EINVAL, memfd_make(PAGE, F_SEAL_GROW | F_SEAL_SEAL));
+	refuses_fd(EINVAL, memfd_make(SHMEM_4K, PAGE, 0));
+	refuses_fd(EINVAL, memfd_make(SHMEM_4K, PAGE, F_SEAL_GROW | F_SEAL_SEAL));
 }
 
 PROMISE(abi_refuses_memfd_without_sealing,
@@ -502,7 +502,7 @@ PROMISE(abi_refuses_memfd_without_sealing,
 PROMISE(abi_refuses_write_sealed_memfd,
 	"a memfd with F_SEAL_WRITE is EINVAL: the dma-buf would be writable")
 {
-	int fd = memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE);
+	int fd = memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_WRITE);
 
 	refuses_fd(EINVAL, fd);
 	refuses_fd(EINVAL, reopened(fd, O_RDONLY));
@@ -512,7 +512,7 @@ PROMISE(abi_refuses_future_write_sealed_memfd,
 	"a memfd with F_SEAL_FUTURE_WRITE is EINVAL")
 {
 	refuses_fd(EINVAL,
-		   memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
+		   memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
 }
 
 PROMISE(abi_accepts_other_seals,
@@ -520,7 +520,7 @@ PROMISE(abi_accepts_other_seals,
 {
 	int device = device_open();
 	struct udmabuf_create_item sealed = {
-		.memfd = memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_GROW |
+		.memfd = memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_GROW |
 					  F_SEAL_SEAL),
 		.size = PAGE,
 	};
@@ -660,7 +660,8 @@ PROMISE(abi_agrees_with_udmabuf,
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	int fds[] = {
 		small.fd, small.fd, small.fd, small.fd, huge.fd,
-		memfd_make(PAGE, 0), memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE),
+		memfd_make(SHMEM_4K, PAGE, 0),
+		memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_WRITE),
 		must(open("/", O_PATH)), must(open("/", O_RDONLY)), 9999, -1,
 	};
 	int device = device_open(), peer = must(open("/dev/udmabuf", O_RDWR));

@@ -716,13 +716,12 @@ PROMISE(change_full_cgroup_is_enomem,
 
 static struct memory unmapped_hugetlb(size_t size)
 {
-	struct memory mem = { .kind = HUGETLB_2M, .folio = MIB(2), .size = size };
-
-	mem.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-						    MFD_HUGETLB | MFD_HUGE_2MB));
-	must(ftruncate(mem.fd, size));
-	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
-	return mem;
+	return (struct memory) {
+		.kind = HUGETLB_2M,
+		.folio = MIB(2),
+		.size = size,
+		.fd = memfd_make(HUGETLB_2M, size, F_SEAL_SHRINK),
+	};
 }
 
 /* In a group that may have two huge pages, then that may reserve none. */

@@ -489,11 +489,11 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(ERANGE, BEYOND_END, 0, 2,
 			segment(&mem, KIB(64), PAGE), user),
 		REFUSAL(EPERM, MAY_SHRINK, 1, 2, file,
-			of_fd(memfd_make(PAGE, F_SEAL_GROW), PAGE)),
+			of_fd(memfd_make(SHMEM_4K, PAGE, F_SEAL_GROW), PAGE)),
 		REFUSAL(EPERM, WRITE_SEALED, 0, 1,
-			of_fd(memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_WRITE), PAGE)),
+			of_fd(memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_WRITE), PAGE)),
 		REFUSAL(EPERM, WRITE_SEALED, 2, 3, user, file,
-			of_fd(memfd_make(PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE),
+			of_fd(memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE),
 			      PAGE)),
 	};
 
@@ -826,19 +826,13 @@ PROMISE(create_without_huge_pages_is_enomem,
 {
 	const char *pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
 	struct memory own = memory_make(ANON_4K, PAGE);
-	struct memory huge = {
-		.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC |
-					MFD_ALLOW_SEALING | MFD_HUGETLB |
-					MFD_HUGE_2MB)),
-	};
 	long size = MIB(2) * (1 + file_number(pool, ""));
+	struct memory huge = { .fd = memfd_make(HUGETLB_2M, size, F_SEAL_SHRINK) };
 	struct dmabufx_segment segments[] = {
 		segment(&own, 0, PAGE), segment(&huge, 0, size),
 	};
 	struct dmabufx_create req = request(segments, 2, 0);
 
-	must(ftruncate(huge.fd, size));
-	must(fcntl(huge.fd, F_ADD_SEALS, F_SEAL_SHRINK));
 	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 1, device_open(), &req);
 }
 

@@ -265,13 +265,8 @@ PROMISE(hugetlb_holes_become_memory, "the same for holes of a hugetlb memfd")
 PROMISE(unreserved_hugetlb_holes_become_memory,
 	"a hugetlb memfd that was never mapped or written can be exported")
 {
-	struct memory mem = { .size = MIB(4) };
+	struct memory mem = { .fd = memfd_make(HUGETLB_2M, MIB(4), F_SEAL_SHRINK) };
 
-	mem.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC |
-				   MFD_ALLOW_SEALING | MFD_HUGETLB |
-				   MFD_HUGE_2MB));
-	must(ftruncate(mem.fd, mem.size));
-	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
 	close(create(&mem, MIB(2), MIB(2)));
 	check_eq(memory_populated(&mem), MIB(2));
 }

@@ -357,12 +357,11 @@ static void refuses(struct dmabufx_segment segment, int error, const char *why)
 
 PROMISE(library_explains_bad_segments, "by index and reason, the same with each driver")
 {
-	int memfd = filled_memfd(1, 4 * PAGE), shrinks, sealed = filled_memfd(2, PAGE);
+	int memfd = filled_memfd(1, 4 * PAGE), sealed = filled_memfd(2, PAGE);
+	int shrinks = memfd_make(SHMEM_4K, PAGE, 0);
 	const uint64_t far = INT64_MAX / PAGE * PAGE;
 	int pipes[2];
 
-	shrinks = must(memfd_create("shrinks", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-	must(ftruncate(shrinks, PAGE));
 	must(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE));
 	must(pipe(pipes));
 

@@ -183,13 +183,11 @@ static int register_userfaultfd(void *map, size_t size)
 PROMISE(library_fills_what_userfaultfd_misses,
 	"of a memfd with zeros, and asks nobody, as dmabufx_create(3) says")
 {
-	int memfd = must(memfd_create("migrated", MFD_CLOEXEC | MFD_ALLOW_SEALING)), uffd;
+	int memfd = memfd_make(SHMEM_4K, MIB(1), F_SEAL_SHRINK), uffd;
 	struct pollfd asked = { .events = POLLIN };
 	char *map, *seen;
 	size_t i;
 
-	must(ftruncate(memfd, MIB(1)));
-	must(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK));
 	map = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0));
 	uffd = register_userfaultfd(map, MIB(1));
 	good(dmabufx_map(good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL)), 0, 0,

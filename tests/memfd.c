@@ -25,14 +25,11 @@
 /* A memfd of this kind that nobody has mapped. */
 static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
 {
-	struct memory mem = { .kind = kind, .size = size };
-	int huge = kind == HUGETLB_2M ? MFD_HUGETLB | MFD_HUGE_2MB : 0;
-
-	mem.fd = must(memfd_create("dmabufx-tests",
-				   MFD_CLOEXEC | MFD_ALLOW_SEALING | huge));
-	must(ftruncate(mem.fd, size));
-	must(fcntl(mem.fd, F_ADD_SEALS, seals));
-	return mem;
+	return (struct memory) {
+		.kind = kind,
+		.size = size,
+		.fd = memfd_make(kind, size, seals),
+	};
 }
 
 static int reopened(int fd, int flags)

@@ -118,7 +118,7 @@ static void map_anonymous(struct memory *mem)
 					kinds[mem->kind].map_flags);
 }
 
-static int make_memfd(enum memory_kind kind, size_t size, unsigned int seals)
+int memfd_make(enum memory_kind kind, size_t size, unsigned int seals)
 {
 	int fd = memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING |
 			      kinds[kind].memfd_flags);
@@ -128,11 +128,6 @@ static int make_memfd(enum memory_kind kind, size_t size, unsigned int seals)
 	must(ftruncate(fd, size));
 	must(fcntl(fd, F_ADD_SEALS, seals));
 	return fd;
-}
-
-int memfd_make(size_t size, unsigned int seals)
-{
-	return make_memfd(SHMEM_4K, size, seals);
 }
 
 int memfd_make_secret(size_t size)
@@ -147,7 +142,7 @@ int memfd_make_secret(size_t size)
 
 static void map_memfd(struct memory *mem)
 {
-	mem->fd = make_memfd(mem->kind, mem->size, F_SEAL_SHRINK);
+	mem->fd = memfd_make(mem->kind, mem->size, F_SEAL_SHRINK);
 	mem->map = map_at_aligned_place(mem->fd, mem->size, mem->folio,
 					MAP_SHARED);
 }

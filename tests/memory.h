@@ -64,8 +64,8 @@ struct memory memory_make_holes(enum memory_kind kind, size_t size);
 /* The same, filled with the pattern of pass 1. */
 struct memory memory_make_patterned(enum memory_kind kind, size_t size);
 
-/* A memfd of single pages, not populated, with these F_SEAL_*. */
-int memfd_make(size_t size, unsigned int seals);
+/* A memfd of this kind with these F_SEAL_*, not populated. */
+int memfd_make(enum memory_kind kind, size_t size, unsigned int seals);
 
 /* What memfd_secret() makes; the test is skipped where the kernel has it not. */
 int memfd_make_secret(size_t size);

@@ -811,7 +811,7 @@ PROMISE(user_protection_is_obeyed,
 	char *reads = protected(KIB(64), PROT_READ);
 	char *partly = protected(KIB(64), PROT_READ | PROT_WRITE);
 	char *shared = must(mmap(NULL, KIB(64), PROT_READ, MAP_SHARED,
-				 memfd_make(KIB(64), F_SEAL_SHRINK), 0));
+				 memfd_make(SHMEM_4K, KIB(64), F_SEAL_SHRINK), 0));
 	const struct refusal list[] = {
 		REFUSAL(EACCES, PROTECTED, AT(none, KIB(64))),
 		REFUSAL(EACCES, PROTECTED, AT(none, KIB(64)),
