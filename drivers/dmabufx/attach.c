@@ -366,7 +366,7 @@ void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	struct dmabufx_attachment *a = attach->priv;
 
 	mutex_lock(&buf->lock);
-		/* The importer is broken. Keep a mapping that its device may still use. */
+	/* The importer is broken. Keep a mapping that its device may still use. */
 	if (!WARN_ON_ONCE(a->dir == DMA_NONE || sgt != table_for_importer(a)))
 		attachment_unmap(a, buf);
 	mutex_unlock(&buf->lock);
