@@ -226,7 +226,7 @@ static void measure_exporter(int device, const struct subject *subject)
 	settle();
 }
 
-/* Memory beyond that of a dma-buf without memory of its own. */
+/* Measures kernel memory for a buffer, less that for an empty dma-buf. */
 static void measure_memory(int device, const struct subject *subject)
 {
 	size_t empty;
