@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# For people; the kernel's build reads Kbuild.
+# For people; the kernel's build uses Kbuild.
 
 include version.mk
 
-# For how long make fuzz and make stress do it.
+# How long make fuzz and make stress run.
 MINUTES ?= 10
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 PREFIX ?= /usr/local
-# Below /usr and /usr/local, udev looks there.
+# udev looks there if PREFIX is /usr or /usr/local.
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
-# What other modules are compiled with is installed there.
+# Headers and symbols for other modules are installed there.
 MODULE_API := $(PREFIX)/lib/dmabufx
 OUT := $(CURDIR)/build/install
 MODULE := $(CURDIR)/drivers/dmabufx
 RELEASE = $(shell cat $(KDIR)/include/config/kernel.release)
 
-# Roots that are installed below, nothing for this system's own. Relative ones begin
-# here, and not where another Makefile works. The modules may have one for themselves.
+# Installing below one of these roots changes nothing else on this system. Relative paths
+# start here, not where another Makefile runs. The modules may have a root of their own.
 root := $(filter-out /,$(abspath $(DESTDIR)))
 modules_root := $(filter-out /,$(abspath $(or $(INSTALL_MOD_PATH),$(DESTDIR))))
-# As kbuild has them.
+# The same defaults as kbuild.
 INSTALL_MOD_DIR ?= updates
 export INSTALL_MOD_STRIP ?= 1
 W := 1
 
-# kbuild takes gcc, if nobody names a compiler. A kernel that clang compiled takes
-# clang, and lld if that linked it: LLVM=1, or LLVM=-19 where they have such names only.
+# kbuild uses gcc if no compiler is named. A kernel that was compiled by clang needs clang,
+# and lld if it was linked by that: LLVM=1, or LLVM=-19 if only such names are installed.
 kernel_is = $(shell grep -sx 'CONFIG_$(1)=y' $(KDIR)/include/config/auto.conf)
 llvm_suffix = $(shell \
 	v=$$(sed -n 's/^CONFIG_CLANG_VERSION=\(.*\)....$$/\1/p' $(KDIR)/include/config/auto.conf); \
@@ -37,7 +37,7 @@ compiler_given = $(filter command override,$(origin CC))$(filter-out undefined,$
 compiler = $(if $(compiler_given),,$(if $(call kernel_is,CC_IS_CLANG),$(if \
 	$(call kernel_is,LD_IS_LLD),LLVM=$(or $(llvm_suffix),1),CC=clang$(llvm_suffix))))
 
-# dkms has no other root: do not touch this system's when another was meant.
+# dkms has no other root. Stop here, so that it does not change this system by mistake.
 ifneq ($(and $(filter dkms uninstall-dkms,$(MAKECMDGOALS)),$(root)$(modules_root)),)
 $(error dkms installs into the running system, not below DESTDIR or INSTALL_MOD_PATH)
 endif
@@ -45,37 +45,36 @@ endif
 .DEFAULT_GOAL := all
 
 help:
-	@echo 'In the lab, a virtual machine; nothing touches this machine'\''s kernel:'
-	@echo '  make demo       a picture from a memfd through Mesa and to a display'
-	@echo '  make check      what holds for dmabufx, on kernels as Debian makes them'
-	@echo '  make check-all  all tests there are, on every kernel: before you call it done'
-	@echo '  make check-debug of these, those on the debug kernel'
-	@echo '  make check-kcsan those with several threads, on a kernel that sees races'
-	@echo '  make check-nested QEMU in the guest as the user of the driver'
-	@echo '  make igt        tests of igt-gpu-tools, by its runner'
-	@echo '  make igt-mutations  break the module in many ways: those tests have to fail'
-	@echo '  make mutations  the same for all other tests, on the debug kernel'
-	@echo '  make fuzz       system calls that nobody would write (MINUTES=$(MINUTES))'
-	@echo '  make stress     many buffers at once while memory is short (MINUTES=$(MINUTES))'
-	@echo '  make bench      dmabufx against udmabuf, by instructions'
-	@echo '  make bench-docs the same, into docs/bench'
-	@echo '  make guest      a shell in the guest, module loaded'
-	@echo '  make build      modules for every kernel, and programs, into build/'
-	@echo '  make deb        Debian packages, into build/deb'
-	@echo '  make configs    modules for Linux configured in many ways, before a release'
-	@echo '  make lint       shellcheck, checkpatch, sparse, W=1'
+	@echo 'In the lab, a virtual machine; this machine'\''s kernel is never changed:'
+	@echo '  make demo       show a picture from a memfd through Mesa and on a display'
+	@echo '  make check      test what holds for dmabufx, on kernels of Debian'
+	@echo '  make check-all  run all tests, on every kernel: before a change is finished'
+	@echo '  make check-debug run only those of the debug kernel'
+	@echo '  make check-kcsan run tests with several threads, on a kernel that finds races'
+	@echo '  make check-nested run only the tests in which QEMU in the guest uses the driver'
+	@echo '  make igt        run the tests of igt-gpu-tools, by its runner'
+	@echo '  make mutations  break the module in many ways: tests have to fail'
+	@echo '  make fuzz       run random system calls (MINUTES=$(MINUTES))'
+	@echo '  make stress     use many buffers at once while memory is short (MINUTES=$(MINUTES))'
+	@echo '  make bench      compare dmabufx with udmabuf, by instructions'
+	@echo '  make bench-docs the same, and copy the results to docs/bench'
+	@echo '  make guest      open a shell in the guest, with the module loaded'
+	@echo '  make build      build modules for every kernel, and programs, into build/'
+	@echo '  make deb        build Debian packages, into build/deb'
+	@echo '  make configs    compile modules for Linux in many configurations, before a release'
+	@echo '  make lint       check all sources: shellcheck, checkpatch, sparse, W=1, and more'
 	@echo '  make lab-clean  remove the lab'\''s cache'
 	@echo
 	@echo 'For this machine'\''s own kernel (KDIR=$(KDIR)):'
 	@echo '  make modules    build dmabufx.ko'
 	@echo '  make            build it, libdmabufx and dmabufx(1)'
 	@echo '  make install    install them and a udev rule (DESTDIR=..., PREFIX=...,'
-	@echo '                  INSTALL_MOD_PATH=... for the module; README has all)'
+	@echo '                  INSTALL_MOD_PATH=... for the module; see README)'
 	@echo '  make programs, make install-programs, make modules_install'
-	@echo '                  the parts of it'
-	@echo '  make dkms       have dkms build and install the module, with the udev rule'
+	@echo '                  parts of that'
+	@echo '  make dkms       let dkms build and install the module; installs the udev rule'
 	@echo '  make uninstall, make uninstall-dkms'
-	@echo '                  remove them'
+	@echo '                  remove them again'
 	@echo
 	@echo '  make clean      remove what was built in this folder'
 
@@ -105,9 +104,6 @@ check-nested:
 
 igt:
 	@tests/check -b igt
-
-igt-mutations:
-	@igt-tests/mutate
 
 mutations:
 	@tests/mutate
@@ -145,14 +141,13 @@ lab-clean:
 modules:
 	$(MAKE) -C $(KDIR) M=$(MODULE) W=$(W) $(compiler) modules
 
-# dkms keeps a file of that name, for modules that use ours.
+# dkms keeps a file of that name, for modules that use dmabufx.
 Module.symvers: modules
 	cp $(MODULE)/$@ $@
 
-# Distributions' headers come without the key that their own modules are signed
-# with: trying to sign would only print errors. Compressing asks for xz. The index
-# of modules is brought up to date here, since the kernel's build does that only
-# where there is a System.map; in another root it is for whoever puts that together.
+# Distributions' headers lack the key for signing modules: trying to sign would only print
+# errors. Compressing would need xz. The index of modules is updated here, since kbuild does
+# that only if there is a System.map. In another root, whoever assembles that root does it.
 modules_install:
 	$(MAKE) -C $(KDIR) M=$(MODULE) INSTALL_MOD_PATH=$(modules_root) $(compiler) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
@@ -172,7 +167,7 @@ install-programs:
 	$(MAKE) -C tools OUT=$(OUT) DESTDIR=$(root) install
 	[ -n "$(root)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
-# What dkms compiles, and how. It looks in /usr/src alone.
+# The sources and instructions for dkms, which looks only in /usr/src.
 install-dkms-source:
 	install -d $(root)/usr/src/dmabufx-$(VERSION)
 	cp -r --parents Makefile version.mk Kbuild include/linux uapi/linux \
@@ -187,7 +182,7 @@ uninstall-dkms: uninstall-rules
 	dkms remove dmabufx/$(VERSION) --all
 	rm -rf /usr/src/dmabufx-$(VERSION)
 
-# Who may open the node. For dkms, which installs only modules.
+# The udev rule for the node. A target of its own, since dkms installs only modules.
 install-rules:
 	install -D -m 644 packaging/60-dmabufx.rules $(root)$(UDEVDIR)/60-dmabufx.rules
 
@@ -206,6 +201,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-all check-debug check-kcsan check-nested igt \
-	igt-mutations mutations fuzz stress bench bench-docs guest build deb configs lint \
+	mutations fuzz stress bench bench-docs guest build deb configs lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean

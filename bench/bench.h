@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the parts of the bench know of each other. */
+/* The interfaces between the parts of the bench. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -13,24 +13,24 @@
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
 
-/* memory.c: memory that lies as a kind of memory says */
+/* memory.c: memory with a chosen layout */
 
-/* How a buffer's memory comes to lie where it lies. */
+/* Physical layout of a buffer's memory. */
 enum layout {
-	FRESH,		/* a memfd first touched in order: neighbours are adjacent */
-	SCATTERED,	/* a memfd touched folio by folio, in random order */
+	FRESH,		/* a memfd that is first touched in order: neighbours are adjacent */
+	SCATTERED,	/* a memfd that is touched folio by folio, in random order */
 	LISTED,		/* a list of pieces of a fresh memfd, in random order */
 };
 
 /**
  * struct memory - a kind of memory
- * @name: as results name it
- * @text: as people read it
- * @folio: what it consists of, bytes
+ * @name: its name in results
+ * @text: its description for people
+ * @folio: size of its folios, bytes
  * @hugetlb: hugetlb, not shmem
- * @layout: how it lies
- * @user: the program's own memory, private, instead of a memfd's
- * @max: largest buffer that is measured; what is larger would take too long
+ * @layout: its physical layout
+ * @user: private memory of the program instead of a memfd's
+ * @max: largest buffer to measure; larger ones would take too long
  */
 struct memory {
 	const char *name;
@@ -48,7 +48,7 @@ void *memory_map_user(const struct memory *mem, size_t size);
 struct udmabuf_create_list *memory_list(const struct memory *mem, int memfd,
 					size_t size);
 
-/* kmem.c: what the kernel has allocated */
+/* kmem.c: memory that the kernel has allocated */
 
 bool kmem_start(void);
 size_t kmem_stop(void);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bench: the same work on the in-tree udmabuf, on dmabufx, and by the
- * kernel's own primitives (the floor), for each kind of memory and each size.
+ * The bench: does the same work with the in-tree udmabuf, with dmabufx, and with
+ * the kernel's own primitives (the floor), for each kind of memory and each size.
  *
  * Results are lines "who memory size operation value", one for each repetition,
- * written as they come. Values are nanoseconds, which are instructions where
- * the clock counts those; "memory" is bytes, "folios" and "nents" are counts.
+ * written at once. Values are nanoseconds, which are instructions if the clock
+ * counts those; "memory" is bytes, "folios" and "nents" are counts.
  */
 #include <err.h>
 #include <errno.h>
@@ -38,7 +38,7 @@ static const struct memory memories[] = {
 	{ "2m-user", "2 MiB THP, a program's own", 2 * MIB, false, FRESH, true, GIB },
 };
 
-/* 2 MiB is there to compare one folio of that with one of 1 GiB. */
+/* 2 MiB is needed to compare one folio of 2 MiB with one of 1 GiB. */
 static const size_t sizes[] = {
 	MIB, 2 * MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB, GIB
 };
@@ -52,15 +52,15 @@ static struct {
 	FILE *results;
 } options = { .repetitions = 3, .max_size = GIB };
 
-/* /dev/dmabufx-bench, or -1: then nothing is measured that needs it. */
+/* /dev/dmabufx-bench, or -1 if it is missing; then operations that need it are skipped. */
 static int kernel = -1;
 
-/* What is being measured, as it goes into the results. */
+/* The current subject of measurement, for the results. */
 struct subject {
 	const char *who;
 	const struct memory *mem;
 	size_t size;
-	/* What a buffer is made of: ranges of a memfd, or the program's own memory. */
+	/* The buffer's memory: ranges of a memfd, or the program's own memory. */
 	struct udmabuf_create_list *list;
 	void *user;
 };
@@ -81,7 +81,7 @@ static uint64_t now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* Lets the kernel finish what the step before has left for later. */
+/* Lets the kernel finish work that the previous step has deferred. */
 static void settle(void)
 {
 	usleep(3000);
@@ -198,7 +198,7 @@ static void measure_vmap(const struct subject *subject, int dmabuf)
 	settle();
 }
 
-/* Two buffers, so that "release" is that of one which was never vmapped. */
+/* Makes two buffers, so that "release" is measured with one that was never vmapped. */
 static void measure_exporter(int device, const struct subject *subject)
 {
 	uint64_t start = now();
@@ -226,7 +226,7 @@ static void measure_exporter(int device, const struct subject *subject)
 	settle();
 }
 
-/* Beyond what a dma-buf takes that holds nothing. */
+/* Memory beyond that of a dma-buf without memory of its own. */
 static void measure_memory(int device, const struct subject *subject)
 {
 	size_t empty;
@@ -267,7 +267,7 @@ static void floor_pin_and_map(const struct subject *subject, uint64_t *pin)
 	settle();
 }
 
-/* There is no floor of the rest: it does not matter where a run comes from. */
+/* The rest has no floor: it does not depend on where a run comes from. */
 static void measure_user_floor(const struct subject *subject)
 {
 	struct dmabufx_bench_pin pin = {
@@ -359,7 +359,7 @@ static void measure_size(const struct memory *mem, int memfd, void *user,
 	fflush(options.results);
 }
 
-/* One memfd, or piece of memory, of the largest size: a smaller buffer is its beginning. */
+/* Makes one memfd, or private memory, of the largest size; smaller buffers are its beginning. */
 static void measure_memory_kind(const struct memory *mem)
 {
 	size_t max = mem->max < options.max_size ? mem->max : options.max_size;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much memory the kernel holds because of what this process did: what its
- * allocator hands out and takes back, by its own tracepoints, and what lies in
- * the vmalloc area. Not what the allocator keeps for later, and not the
- * vmalloc area's page tables.
+ * Measures how much memory the kernel holds for what this process did: allocations
+ * and frees of its allocator, from tracepoints, and memory in the vmalloc area.
+ * Does not count memory that the allocator keeps for later, or page tables of the
+ * vmalloc area.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 #define TRACING "/sys/kernel/tracing/"
 
-/* Objects that are held at the same time. */
+/* Most objects held at the same time. */
 #define MAX_OBJECTS 4096
 
 struct object {
@@ -61,7 +61,7 @@ static size_t vmalloc_bytes(void)
 	while (fgets(line, sizeof(line), file)) {
 		char *field = strstr(line, " pages=");
 
-		/* vmap() shows no pages of its own: " vmap" only. */
+		/* Mappings by vmap() have no pages of their own: they show only " vmap". */
 		if (field && strstr(line, " vmalloc"))
 			pages += strtoul(field + strlen(" pages="), NULL, 10);
 	}
@@ -69,7 +69,7 @@ static size_t vmalloc_bytes(void)
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* The word after "@key" in @line, or NULL. */
+/* Returns the word after @key in @line, or NULL. */
 static const char *field(const char *line, const char *key, char *value,
 			 size_t size)
 {
@@ -106,7 +106,7 @@ static void allocated(const char *line)
 	struct object *object;
 	char size[24];
 
-	/* A large kmalloc() is told twice. */
+	/* A large kmalloc() has two events. */
 	freed(line);
 	object = &objects[nr_objects];
 	if (nr_objects < MAX_OBJECTS &&
@@ -117,7 +117,7 @@ static void allocated(const char *line)
 	}
 }
 
-/* Whoever frees what we allocated; but only what we allocated. */
+/* Counts this process's allocations, and frees of these by any process. */
 static void read_trace(void)
 {
 	FILE *file = fopen(TRACING "trace", "re");
@@ -135,7 +135,7 @@ static void read_trace(void)
 	fclose(file);
 }
 
-/* Starts to count. False where there is no tracing. */
+/* Starts counting. Returns false if there is no tracing. */
 bool kmem_start(void)
 {
 	vmalloc_before = vmalloc_bytes();
@@ -144,7 +144,7 @@ bool kmem_start(void)
 	       trace_allocations("1");
 }
 
-/* Bytes that have been allocated since and are still held. */
+/* Returns how many bytes were allocated since and are still held. */
 size_t kmem_stop(void)
 {
 	size_t bytes;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memfds whose memory lies as wanted. Physical memory is handed out in the
- * order in which it is first touched, more or less: what is touched in order
- * lies in order, what is touched in random order lies in pieces.
+ * Memfds with a chosen physical layout. The kernel hands out physical memory roughly in
+ * the order of first accesses: memory that is touched in order is contiguous, memory
+ * that is touched in random order is in pieces.
  */
 #include <err.h>
 #include <errno.h>
@@ -19,10 +19,10 @@
 #define MFD_HUGE_SHIFT 26
 #endif
 
-/* A LISTED buffer of 65,536 folios has so many pieces, each of two or three. */
+/* A LISTED buffer of 65,536 folios has so many pieces, each of two or three folios. */
 #define PIECES 27000
 
-/* The same sequence every time, so that every run measures the same. */
+/* Always the same sequence, so that every run measures the same. */
 static uint64_t random_below(uint64_t limit)
 {
 	static uint64_t state = 1;
@@ -41,7 +41,7 @@ static void shuffle(size_t *list, size_t nr)
 	}
 }
 
-/* 0 to @nr - 1 in random order, or NULL. */
+/* Returns 0 to @nr - 1 in random order, or NULL. */
 static size_t *shuffled(size_t nr)
 {
 	size_t *list = calloc(nr, sizeof(*list));
@@ -77,7 +77,7 @@ static bool touch_folios(const struct memory *mem, char *addr, size_t size)
 	return ok;
 }
 
-/* Whether shmem may use large folios of a size: on request, while this is set. */
+/* A setting that lets shmem use large folios of one size, on request, while it is set. */
 struct shmem_setting {
 	char path[96];
 	char old[32];
@@ -93,7 +93,7 @@ static bool write_setting(const char *path, const char *value)
 	return ok;
 }
 
-/* The chosen value is the one in brackets: "always [never]". */
+/* Reads the chosen value, the one in brackets: "always [never]". */
 static bool read_setting(const char *path, char *value, size_t size)
 {
 	char line[128] = "", *begin, *end;
@@ -139,8 +139,8 @@ static bool touch_shmem(const struct memory *mem, char *addr, size_t size)
 }
 
 /*
- * Where huge entries are possible; private memory where @fd is -1. MAP_FAILED and
- * errno as mmap() has them.
+ * Maps at an address that allows huge entries; private memory if @fd is -1. Returns
+ * MAP_FAILED and errno like mmap().
  */
 char *map_aligned(size_t size, int fd)
 {
@@ -169,7 +169,7 @@ static bool populate(const struct memory *mem, int memfd, size_t size)
 	return ok;
 }
 
-/* A memfd that dma-bufs can be made of, or -1 with the reason in errno. */
+/* Returns a memfd for dma-bufs, or -1 with the reason in errno. */
 int memory_create(const struct memory *mem, size_t size)
 {
 	unsigned int flags = MFD_ALLOW_SEALING | MFD_CLOEXEC;
@@ -182,7 +182,7 @@ int memory_create(const struct memory *mem, size_t size)
 	if (memfd < 0)
 		return -1;
 
-	/* Free pages of earlier memory lie in any order on lists of their own. */
+	/* Free pages of earlier memory are in any order, on lists of their own. */
 	write_setting("/proc/sys/vm/compact_memory", "1");
 	errno = 0;
 	if (ftruncate(memfd, size) || fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) ||
@@ -193,7 +193,7 @@ int memory_create(const struct memory *mem, size_t size)
 	return memfd;
 }
 
-/* Memory of the program's own, or MAP_FAILED with the reason in errno. */
+/* Returns memory of the program's own, or MAP_FAILED with the reason in errno. */
 void *memory_map_user(const struct memory *mem, size_t size)
 {
 	char *addr = map_aligned(size, -1);
@@ -208,7 +208,7 @@ void *memory_map_user(const struct memory *mem, size_t size)
 	return addr;
 }
 
-/* The request that makes a buffer of it. */
+/* Returns the request that makes a buffer of the memfd. */
 struct udmabuf_create_list *memory_list(const struct memory *mem, int memfd,
 					size_t size)
 {

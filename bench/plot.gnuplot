@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Cost against size. Variables: data, output, kernel, unit.
+# Plots cost against size. Variables: data, output, kernel, unit.
 set terminal svg size 1500,1250 font 'sans-serif,13' background '#ffffff'
 set output output
 set datafile missing '?'
@@ -16,7 +16,7 @@ set format y '10^{%T}'
 set grid lc rgb '#dddddd'
 unset key
 
-# Circles are 4 KiB pages, triangles 2 MiB folios.
+# Circles are 4 KiB pages, triangles are 2 MiB folios.
 set style line 1 lc rgb '#c0392b' pt 6 lw 2
 set style line 2 lc rgb '#c0392b' pt 8 lw 2
 set style line 3 lc rgb '#1f6fb2' pt 6 lw 2
@@ -45,7 +45,7 @@ do for [i = 1:words(names)] {
 		data index large using 1:3 with linespoints linestyle 6
 }
 
-# The last panel is the key to the others.
+# The last panel has the key.
 unset title
 unset border
 unset tics

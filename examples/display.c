@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Which display there is, and which parts of its card feed it.
+ * Finds a display, and the parts of its card that feed it.
  */
 #include <err.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #include "display.h"
 
-/* The mode called @name ("1280x800"), or the one that the display prefers, or NULL. */
+/* Returns the mode @name ("1280x800"), without a name the preferred mode; NULL if none. */
 static const drmModeModeInfo *choose_mode(const drmModeConnector *connector, const char *name)
 {
 	int i;
@@ -27,7 +27,7 @@ static const drmModeModeInfo *choose_mode(const drmModeConnector *connector, con
 	return !name && connector->count_modes ? &connector->modes[0] : NULL;
 }
 
-/* The scanout engine that feeds @connector already, or else the first that can; 0 for none. */
+/* Returns the CRTC that feeds @connector, or else the first that can; 0 if there is none. */
 static uint32_t choose_crtc(int fd, const drmModeRes *res, const drmModeConnector *connector)
 {
 	uint32_t id = 0;
@@ -72,7 +72,7 @@ static bool find_display(struct display *display, const char *mode_name)
 	return display->crtc;
 }
 
-/* Opens the card at @path; returns false when it has no such display. */
+/* Opens the card at @path; returns false if it has no such display. */
 static bool try_card(struct display *display, const char *path, const char *mode_name)
 {
 	display->fd = open(path, O_RDWR | O_CLOEXEC);

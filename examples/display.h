@@ -11,13 +11,13 @@ struct display {
 	uint32_t connector;
 	uint32_t crtc;
 	drmModeModeInfo mode;
-	drmModeCrtc *before;	/* what it showed before us */
+	drmModeCrtc *before;	/* state of the CRTC before we changed it */
 };
 
-/* Opens @card, or if that is NULL the first card that has a display with the mode wanted. */
+/* Opens @card, or if that is NULL the first card that has a display with the wanted mode. */
 void display_open(struct display *display, const char *card, const char *mode_name);
 
-/* Shows again what was there before. */
+/* Restores what the display showed before. */
 void display_put_back(struct display *display);
 
 #endif

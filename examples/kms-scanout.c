@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * kms-scanout: a picture in a memfd becomes what a display shows, without a window system.
+ * kms-scanout: shows a picture in a memfd on a display, without a window system.
  *
- * Shows   memfd -> dma-buf -> handle of the display's driver -> framebuffer -> screen. Then the
- *         memfd is given another picture, the driver is told, and the screen shows it: nothing
- *         is imported a second time. The screen is put back as it was at the end.
+ * Shows   memfd -> dma-buf -> handle of the display's driver -> framebuffer -> screen. Then it
+ *         writes another picture to the memfd and tells the driver, and the screen shows that
+ *         without a second import. At the end it restores the screen.
  * Needs   /dev/dmabufx (or --device /dev/udmabuf), and a display that no desktop is using (switch
- *         to a text console) whose driver imports buffers of others. Many do; bochs and
- *         virtio-gpu do in newer kernels than Linux 6.12.
+ *         to a text console) whose driver imports dma-bufs of others. Many do; bochs and
+ *         virtio-gpu do in kernels newer than Linux 6.12.
  * Run     kms-scanout [--device PATH] [--card PATH] [--mode WxH] [--hold SECONDS] [--out DIR]
  */
 #include <err.h>
@@ -30,7 +30,7 @@
 #include "number.h"
 #include "testcard.h"
 
-/* Ctrl-C then ends the waiting, so that the screen is put back; returns what to poll for it. */
+/* Turns Ctrl-C into an event, so that the screen is restored. Returns the fd to poll. */
 static int catch_ctrl_c(void)
 {
 	sigset_t signals;
@@ -46,7 +46,7 @@ static int catch_ctrl_c(void)
 	return fd;
 }
 
-/* The handle by which the display's driver knows the dma-buf. */
+/* Returns the handle of the dma-buf in the display's driver. */
 static uint32_t import_dmabuf(const struct display *display, int dmabuf)
 {
 	uint32_t handle;
@@ -79,14 +79,14 @@ static void scan_out(struct display *display, uint32_t framebuffer)
 		     "  A desktop may own the display: switch to a text console (Ctrl-Alt-F3).");
 }
 
-/* Drivers that show a copy of the memory, as bochs does, make a new one now. */
+/* Drivers that show a copy of the memory, such as bochs, now copy it again. */
 static void tell_driver(const struct display *display, uint32_t framebuffer)
 {
 	if (drmModeDirtyFB(display->fd, framebuffer, NULL, 0))
 		warn("told the driver in vain, which is fine if it shows the memory itself");
 }
 
-/* Puts card @letter into the memory; in @out, leaves what the screen is to look like then. */
+/* Draws card @letter into the memory. Saves the expected screen to @out, if given. */
 static void write_card(const struct memfd_dmabuf *buf, struct picture *card, char letter,
 		       const char *out)
 {
@@ -99,7 +99,7 @@ static void write_card(const struct memfd_dmabuf *buf, struct picture *card, cha
 		picture_save(card, out, name);
 }
 
-/* Waits @hold seconds, or for Enter if that is negative. Returns false after Ctrl-C. */
+/* Waits for @hold seconds, or for Enter if that is negative. Returns false after Ctrl-C. */
 static bool wait_for_viewer(char letter, int hold, int ctrl_c)
 {
 	struct pollfd events[2] = {
@@ -119,13 +119,13 @@ static void usage(FILE *to)
 {
 	fprintf(to,
 		"Usage: kms-scanout [OPTION...]\n"
-		"Shows a memfd on a display, rewrites it and shows that, puts the display back.\n"
-		"  --device PATH   what makes the dma-buf (default " DEFAULT_DEVICE ")\n"
+		"Shows a memfd on a display, changes it, shows that, and restores the display.\n"
+		"  --device PATH   driver that makes the dma-buf (default " DEFAULT_DEVICE ")\n"
 		"  --card PATH     DRM device (default: the first one with a display)\n"
-		"  --mode WxH      default: what the display prefers\n"
-		"  --hold SECONDS  how long each picture stays (default: until Enter)\n"
-		"  --out DIR       leave there what is to be seen: kms-A-expected.ppm, and B\n"
-		"  --help          this text\n");
+		"  --mode WxH      default: the display's preferred mode\n"
+		"  --hold SECONDS  how long to show each picture (default: until Enter)\n"
+		"  --out DIR       save the expected screens there: kms-A-expected.ppm, and B\n"
+		"  --help          show this text\n");
 }
 
 int main(int argc, char **argv)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * From a memfd to a dma-buf and back to the CPU: the part to copy.
+ * From a memfd to a dma-buf and back to the CPU: the code to copy into your program.
  *
- * The memory stays an ordinary memfd all the time. Nothing is copied when the dma-buf is made,
- * and what is written to the memfd afterwards is what every importer of the dma-buf sees.
+ * The memory stays an ordinary memfd all the time. Making the dma-buf copies nothing,
+ * and every importer of the dma-buf sees data that is written to the memfd later.
  */
 #include <err.h>
 #include <errno.h>
@@ -27,7 +27,7 @@ static size_t round_up_to_pages(size_t size)
 	return (size + page - 1) / page * page;
 }
 
-/* The seal promises that the memory a device uses is never taken away by ftruncate(). */
+/* The seal guarantees that ftruncate() never takes away memory that a device uses. */
 static int create_memfd(size_t size)
 {
 	int memfd = memfd_create(program_invocation_short_name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -99,7 +99,7 @@ void memfd_dmabuf_adopt(struct memfd_dmabuf *buf, int dmabuf)
 		err(EXIT_FAILURE, "cannot map the dma-buf");
 }
 
-/* Waits for the devices that use the buffer and keeps their caches and ours in agreement. */
+/* Waits for the devices that use the buffer, and synchronises their caches and the CPU's. */
 static void sync_cpu_access(int dmabuf, uint64_t flags)
 {
 	struct dma_buf_sync sync = { .flags = flags };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * mesa-import: a picture in a memfd becomes an OpenGL ES texture without a copy.
+ * mesa-import: uses a picture in a memfd as an OpenGL ES texture, without a copy.
  *
  * Shows   memfd -> dma-buf -> EGLImage -> external texture; the texture is drawn mirrored, read
- *         back and compared pixel by pixel. Then the memfd is given another picture and the
- *         same EGLImage shows it: nothing is imported a second time.
+ *         back and compared pixel by pixel. Then another picture is written to the memfd, and
+ *         the same EGLImage shows it without a second import.
  * Needs   /dev/dmabufx (or --device /dev/udmabuf) and Mesa with EGL_MESA_platform_surfaceless
- *         and EGL_EXT_image_dma_buf_import. No window system; no GPU either, as llvmpipe does.
+ *         and EGL_EXT_image_dma_buf_import. No window system, and with llvmpipe no GPU.
  * Run     mesa-import [--device PATH | --dmabuf FD] [--out DIR]
- *         LIBGL_ALWAYS_SOFTWARE=1 mesa-import     takes llvmpipe even where there is a GPU
+ *         LIBGL_ALWAYS_SOFTWARE=1 mesa-import     uses llvmpipe even if there is a GPU
  */
 #include <err.h>
 #include <getopt.h>
@@ -44,7 +44,7 @@ static const char fragment_shader[] =
 	"varying highp vec2 texel;\n"
 	"void main() { gl_FragColor = texture2D(picture, texel); }\n";
 
-/* A current OpenGL ES 2 context that draws to no window. */
+/* Makes an OpenGL ES 2 context without a window current. */
 static EGLDisplay start_egl(void)
 {
 	static const EGLint config_wanted[] = {
@@ -75,7 +75,7 @@ static EGLDisplay start_egl(void)
 	return display;
 }
 
-/* No modifier is named, so the rows lie in memory one after the other: the linear layout. */
+/* Without a modifier, the layout is linear: rows follow one another in memory. */
 static EGLImage import_dmabuf(EGLDisplay display, int dmabuf, const struct picture *layout)
 {
 	const EGLAttrib attributes[] = {
@@ -97,7 +97,7 @@ static EGLImage import_dmabuf(EGLDisplay display, int dmabuf, const struct pictu
 	return image;
 }
 
-/* Makes @image the texture that draws are taken from. */
+/* Makes @image the texture to draw with. */
 static void texture_from_image(EGLImage image)
 {
 	PFNGLEGLIMAGETARGETTEXTURE2DOESPROC image_target_texture =
@@ -111,7 +111,7 @@ static void texture_from_image(EGLImage image)
 	glTexParameteri(GL_TEXTURE_EXTERNAL_OES, GL_TEXTURE_MAG_FILTER, GL_NEAREST);
 }
 
-/* Makes a frame of the same size the place that draws go to. */
+/* Makes a frame of the same size the target of draws. */
 static void target_frame(void)
 {
 	GLuint texture, frame;
@@ -163,7 +163,7 @@ static void draw(void)
 	glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
 }
 
-/* The frame as OpenGL has it; waits until it is drawn. */
+/* Reads the frame back from OpenGL; waits until it is drawn. */
 static struct picture read_back(void)
 {
 	struct picture pic = picture_new(WIDTH, HEIGHT);
@@ -183,7 +183,7 @@ static struct picture read_back(void)
 	return pic;
 }
 
-/* What the shaders are to make of @pic. */
+/* Returns the expected result of the shaders for @pic. */
 static struct picture mirror(const struct picture *pic)
 {
 	struct picture mirrored = picture_new(pic->width, pic->height);
@@ -195,7 +195,7 @@ static struct picture mirror(const struct picture *pic)
 	return mirrored;
 }
 
-/* Puts card @letter into the memory, draws what the driver sees there; returns wrong pixels. */
+/* Writes card @letter to the memory, draws it, and returns the number of wrong pixels. */
 static size_t show(const struct memfd_dmabuf *buf, char letter, const char *out)
 {
 	struct picture card = picture_new(WIDTH, HEIGHT), want, got;
@@ -222,10 +222,10 @@ static void usage(FILE *to)
 	fprintf(to,
 		"Usage: mesa-import [--device PATH | --dmabuf FD] [--out DIR]\n"
 		"Draws with a texture that is a memfd, mirrored, and compares every pixel.\n"
-		"  --device PATH  what makes the dma-buf (default " DEFAULT_DEVICE ")\n"
-		"  --dmabuf FD    a dma-buf that is open already, instead of a memfd's\n"
-		"  --out DIR      leave what was drawn there: mesa-A.ppm, mesa-B.ppm\n"
-		"  --help         this text\n");
+		"  --device PATH  driver that makes the dma-buf (default " DEFAULT_DEVICE ")\n"
+		"  --dmabuf FD    use this open dma-buf instead of a memfd's\n"
+		"  --out DIR      save the drawn frames there: mesa-A.ppm, mesa-B.ppm\n"
+		"  --help         show this text\n");
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a user typed is a number, or the program ends. strtoul() alone takes blanks, signs
- * and "010" for eight, stops at what it does not know, and makes 0 of no number at all.
+ * Parses a number that a user typed, or ends the program. strtoul() alone accepts blanks,
+ * signs and trailing text, reads "010" as eight, and returns 0 for text without a number.
  */
 #ifndef NUMBER_H
 #define NUMBER_H
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Decimal digits and nothing else, from @least to @most. */
+/* Accepts only decimal digits, and only numbers from @least to @most. */
 static inline unsigned long parse_number(const char *text, unsigned long least,
 					 unsigned long most)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * A test card that looks different at every place, so that whatever is misplaced, stale, mirrored
- * or swapped shows. Integers only: it is the same to the last bit on every machine.
+ * A test card that looks different everywhere, so that any misplaced, stale, mirrored or swapped
+ * part shows. It is drawn with integers only, so it is identical on every machine.
  */
 #include <err.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define WHITE 0xffffffu
 
-/* AMD's GPUs want rows that start at a multiple of 256 bytes; all others are content with that. */
+/* AMD's GPUs need rows at multiples of 256 bytes, which suits all others. */
 #define STRIDE_ALIGN 256
 
 struct picture picture_new(uint32_t width, uint32_t height)
@@ -37,7 +37,7 @@ uint32_t *picture_row(const struct picture *pic, uint32_t y)
 	return pic->pixels + (size_t)y * pic->stride / 4;
 }
 
-/* The colour @t 256ths of the way from @a to @b. */
+/* Mixes two colours: @t/256 of the way from @a to @b. */
 static uint32_t mix(uint32_t a, uint32_t b, uint32_t t)
 {
 	uint32_t rb = ((a & 0xff00ff) * (256 - t) + (b & 0xff00ff) * t) >> 8;
@@ -51,13 +51,13 @@ static uint32_t clamp256(int64_t t)
 	return t < 0 ? 0 : t > 256 ? 256 : t;
 }
 
-/* What the sizes of the shapes are measured in, so that they fit into wide and tall pictures. */
+/* The unit for sizes of shapes, so that they fit into wide and tall pictures. */
 static uint32_t shorter_side(const struct picture *pic)
 {
 	return pic->width < pic->height ? pic->width : pic->height;
 }
 
-/* Another colour in each corner, with a grid of squares on it. */
+/* A different colour in each corner, and a grid of squares over them. */
 static uint32_t background(const struct picture *pic, uint32_t x, uint32_t y)
 {
 	uint32_t across = x * 256 / pic->width, down = y * 256 / pic->height;
@@ -71,7 +71,7 @@ static uint32_t background(const struct picture *pic, uint32_t x, uint32_t y)
 	return colour;
 }
 
-/* Eight bars that fade downwards. */
+/* Eight bars that fade from top to bottom. */
 static uint32_t colour_bar(const struct picture *pic, uint32_t x, uint32_t down)
 {
 	static const uint32_t bars[8] = {
@@ -81,7 +81,7 @@ static uint32_t colour_bar(const struct picture *pic, uint32_t x, uint32_t down)
 	return mix(bars[x * 8 / pic->width], 0x000000, down);
 }
 
-/* A ball lit from the upper left, laid over @under. */
+/* Blends a ball, lit from the upper left, over @under. */
 static uint32_t ball(const struct picture *pic, int64_t x, int64_t y, uint32_t under)
 {
 	int64_t r = shorter_side(pic) / 4 + 1;
@@ -93,7 +93,7 @@ static uint32_t ball(const struct picture *pic, int64_t x, int64_t y, uint32_t u
 	return mix(under, mix(0xffe9a8, 0xc1440e, shade), clamp256(inside + 128));
 }
 
-/* 5x7 pixels for each letter that a card needs; the leftmost pixel is bit 4. */
+/* 5x7 pixels for each letter that the cards use; bit 4 is the leftmost pixel. */
 static const uint8_t *glyph(char letter)
 {
 	static const struct {
@@ -136,7 +136,7 @@ static void draw_text(struct picture *pic, const char *text, uint32_t dot, uint3
 	}
 }
 
-/* A negative has no pixel in common with its positive: v == 255 - v has no solution. */
+/* The negative differs from the positive in every pixel: v == 255 - v has no solution. */
 static void turn_negative(struct picture *pic)
 {
 	uint32_t x, y;

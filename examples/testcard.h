@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The picture that the examples send around, and how they check what comes back. */
+/* The picture that the examples draw, and how they check the result. */
 #ifndef TESTCARD_H
 #define TESTCARD_H
 
@@ -14,19 +14,19 @@ struct picture {
 	uint32_t *pixels;
 };
 
-/* A black picture whose stride any device takes. picture_free() frees it. */
+/* Makes a black picture with a stride for any device. picture_free() frees it. */
 struct picture picture_new(uint32_t width, uint32_t height);
 void picture_free(struct picture *pic);
 
 uint32_t *picture_row(const struct picture *pic, uint32_t y);
 
-/* Draws test card @letter, 'A' or 'B'. No pixel of one has the colour that it has in the other. */
+/* Draws test card @letter, 'A' or 'B'. The two cards differ in every pixel. */
 void picture_draw_card(struct picture *pic, char letter);
 
-/* Compares all pixels, says what it found in one line, returns how many are wrong. */
+/* Compares all pixels, prints one line, and returns the number of wrong pixels. */
 size_t picture_compare(const char *name, const struct picture *got, const struct picture *want);
 
-/* Writes @dir/@name in the PPM format, byte for byte as QEMU's screendump does. */
+/* Writes @dir/@name in PPM format, byte for byte like QEMU's screendump. */
 void picture_save(const struct picture *pic, const char *dir, const char *name);
 
 #endif

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * vulkan-import: Vulkan reads a picture from a memfd and writes another memfd, without a copy.
+ * vulkan-import: Vulkan reads a picture from a memfd and writes to another memfd, without a copy.
  *
  * Shows   two memfds -> two dma-bufs -> two linear VkImages; the device draws the first mirrored
- *         into the second, where the CPU finds it and compares it pixel by pixel. Then the first
- *         memfd is given another picture and it is done again: nothing is imported a second time.
+ *         into the second, and the CPU compares that pixel by pixel. Then another picture is
+ *         written to the first memfd and drawn again, without a second import.
  * Needs   /dev/dmabufx (or --device /dev/udmabuf) and a Vulkan 1.1 driver with
- *         VK_EXT_external_memory_dma_buf and VK_EXT_image_drm_format_modifier, as Mesa's have.
- *         No window system; no GPU either, as lavapipe does.
+ *         VK_EXT_external_memory_dma_buf and VK_EXT_image_drm_format_modifier, like Mesa's.
+ *         No window system, and with lavapipe no GPU.
  * Run     vulkan-import [--device PATH] [--out DIR]
- *         VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json vulkan-import    takes lavapipe
- *         even where there is a GPU
+ *         VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json vulkan-import    uses lavapipe
+ *         even if there is a GPU
  */
 #include <err.h>
 #include <fcntl.h>
@@ -73,7 +73,7 @@ static bool has_extension(VkPhysicalDevice gpu, const char *name)
 	return found;
 }
 
-/* Whether @gpu can import a dma-buf and has a queue 0 that draws. */
+/* Returns true if @gpu can import a dma-buf and its queue family 0 can draw. */
 static bool is_fit(VkPhysicalDevice gpu)
 {
 	VkQueueFamilyProperties family;
@@ -86,7 +86,7 @@ static bool is_fit(VkPhysicalDevice gpu)
 	return count && family.queueFlags & VK_QUEUE_GRAPHICS_BIT;
 }
 
-/* The first device that can. */
+/* Returns the first device that can do it. */
 static VkPhysicalDevice choose_gpu(VkInstance instance)
 {
 	VkPhysicalDevice gpus[16];
@@ -158,7 +158,7 @@ static void stop_vulkan(struct vulkan *vk)
 	vkDestroyInstance(vk->instance, NULL);
 }
 
-/* An image whose rows lie in memory as those of @layout do; no memory yet. */
+/* Makes an image with the row layout of @layout, without memory yet. */
 static VkImage create_image(const struct vulkan *vk, const struct picture *layout)
 {
 	const VkSubresourceLayout plane = { .offset = 0, .rowPitch = layout->stride };
@@ -191,7 +191,7 @@ static VkImage create_image(const struct vulkan *vk, const struct picture *layou
 	return image;
 }
 
-/* A kind of memory in which both the image and the dma-buf can be. */
+/* Returns a memory type that suits both the image and the dma-buf. */
 static uint32_t choose_memory_type(const struct vulkan *vk, VkImage image, int dmabuf)
 {
 	PFN_vkGetMemoryFdPropertiesKHR get_properties =
@@ -211,7 +211,7 @@ static uint32_t choose_memory_type(const struct vulkan *vk, VkImage image, int d
 	return __builtin_ctz(types);
 }
 
-/* Vulkan takes the file descriptor that it is given: it gets one of its own. */
+/* Vulkan takes over the descriptor that it imports, so pass a copy. */
 static struct image import_dmabuf(const struct vulkan *vk, const struct memfd_dmabuf *buf,
 				  const struct picture *layout)
 {
@@ -246,8 +246,8 @@ static void destroy_image(const struct vulkan *vk, struct image *image)
 }
 
 /*
- * The image passes from @from to @to: queue 0, or VK_QUEUE_FAMILY_FOREIGN_EXT, which is the CPU
- * and whoever else shares the memory. The layout GENERAL keeps what is in it.
+ * Transfers the image from @from to @to: queue 0, or VK_QUEUE_FAMILY_FOREIGN_EXT, which stands
+ * for the CPU and everybody else who shares the memory. Layout GENERAL preserves the contents.
  */
 static void hand_over(VkCommandBuffer commands, VkImage image, uint32_t from, uint32_t to)
 {
@@ -267,7 +267,7 @@ static void hand_over(VkCommandBuffer commands, VkImage image, uint32_t from, ui
 			     VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, NULL, 0, NULL, 1, &barrier);
 }
 
-/* Left becomes right: the region that is read goes the other way than the one written. */
+/* Swaps left and right: source and destination regions run in opposite directions. */
 static void draw_mirrored(VkCommandBuffer commands, VkImage from, VkImage to)
 {
 	const VkImageBlit region = {
@@ -281,7 +281,7 @@ static void draw_mirrored(VkCommandBuffer commands, VkImage from, VkImage to)
 		       &region, VK_FILTER_NEAREST);
 }
 
-/* Has the device draw @from into @to, and waits until it did. */
+/* Makes the device draw @from into @to, and waits until it is done. */
 static void mirror_by_device(const struct vulkan *vk, VkImage from, VkImage to)
 {
 	const VkCommandBufferAllocateInfo info = {
@@ -312,7 +312,7 @@ static void mirror_by_device(const struct vulkan *vk, VkImage from, VkImage to)
 	vkFreeCommandBuffers(vk->device, vk->pool, 1, &commands);
 }
 
-/* What the device is to make of @pic. */
+/* Returns the expected result for @pic. */
 static struct picture mirror(const struct picture *pic)
 {
 	struct picture mirrored = picture_new(pic->width, pic->height);
@@ -324,7 +324,7 @@ static struct picture mirror(const struct picture *pic)
 	return mirrored;
 }
 
-/* Compares what is in @buf with the mirrored card @letter; returns wrong pixels. */
+/* Compares @buf with the mirrored card @letter; returns the number of wrong pixels. */
 static size_t compare(const struct memfd_dmabuf *buf, const struct picture *card, char letter,
 		      const char *out)
 {
@@ -346,10 +346,10 @@ static void usage(FILE *to)
 {
 	fprintf(to,
 		"Usage: vulkan-import [--device PATH] [--out DIR]\n"
-		"Has Vulkan draw from one memfd into another, mirrored, and compares every pixel.\n"
-		"  --device PATH  what makes the dma-bufs (default " DEFAULT_DEVICE ")\n"
-		"  --out DIR      leave what was drawn there: vulkan-A.ppm, vulkan-B.ppm\n"
-		"  --help         this text\n");
+		"Makes Vulkan draw from one memfd into another, mirrored, and compares every pixel.\n"
+		"  --device PATH  driver that makes the dma-bufs (default " DEFAULT_DEVICE ")\n"
+		"  --out DIR      save the drawn pictures there: vulkan-A.ppm, vulkan-B.ppm\n"
+		"  --help         show this text\n");
 }
 
 int main(int argc, char **argv)

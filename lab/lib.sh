@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the lab's programs share. How they speak: all of it goes to stderr, because stdout
-# belongs to the command that somebody wanted to run.
+# Shared by the lab's programs. Their messages go to stderr, because stdout belongs to
+# the command that the user runs.
 
 say() {
 	printf '%s\n' "$*" >&2
@@ -14,9 +14,8 @@ die() {
 }
 
 # step [--progress FUNCTION] LOG TEXT COMMAND...: runs COMMAND with its output in
-# LOG, under one line that says what is going on and, at the end, how long it
-# took. FUNCTION prints how far a long COMMAND has come; who is no terminal hears
-# that once a minute.
+# LOG. Prints one line with TEXT and, at the end, how long it took. FUNCTION prints the
+# progress of a long COMMAND; if stderr is no terminal, that is shown once a minute.
 step() {
 	local progress=: log text start=$SECONDS status=0 pid
 	if [[ $1 == --progress ]]; then
@@ -70,9 +69,9 @@ mutter() {
 	done
 }
 
-# kernels ROOT: lines "LABEL VERSION" for the kernels in the lab root. What Debian
-# has, the root was made with. What the lab compiled itself from the fragments in
-# the checkout has their hash in its name; other checkouts put others there.
+# kernels ROOT: prints lines "LABEL VERSION" for the kernels in the lab's root. Debian's
+# kernels came with the root. Kernels that the lab compiled from the fragments of this
+# checkout have their hash in the version; other checkouts have put others there.
 kernels() {
 	local root=$1 label version
 
@@ -84,18 +83,18 @@ kernels() {
 	done
 }
 
-# What the lab compiles itself: a kernel that watches memory, locks and DMA; one
-# that watches for races; and what it takes to compile modules with clang.
+# The kernels that the lab compiles itself: one that checks memory, locks and DMA, one
+# that finds races, and a configured source to compile modules with clang.
 own_kernels=(debug kcsan clang)
 
-# fragments LABEL: what configures a kernel of ours. $lab is where we are.
+# fragments LABEL: prints the configuration fragments of one of these. $lab is this folder.
 # shellcheck disable=SC2154 # set by who reads this
 fragments() {
 	echo "$lab/debug.config"
 	[[ $1 != kcsan ]] || echo "$lab/kcsan.config"
 }
 
-# A hash of what configures and compiles it, comments aside.
+# A hash of configuration and build script, without comments.
 kernel_key() {
 	local fragments
 
@@ -106,20 +105,20 @@ kernel_key() {
 	} | sha256sum | cut -c 1-8)"
 }
 
-# How far make-kernel is, for step; the number of all files is what it was once.
+# The progress of make-kernel, for step; the total number of files was counted once.
 files_compiled() {
 	printf '%d of about %d files' "$(grep -cE '^  (CC|AS|AR) ' "$log")" 2000
 }
 
-# Where igt-gpu-tools is in the lab root, once somebody asked for it. Other checkouts
-# may want it otherwise.
+# Where igt-gpu-tools is in the lab's root, once somebody fetched it. The name has a hash,
+# since other checkouts may need another version.
 igt_dir() {
 	echo "/opt/igt-$(sha256sum <"$lab/make-igt" | cut -c 1-8)"
 }
 
-# link_sources TREE: links in TREE to the sources of the checkout that we are in, which
-# is at /src, so that every kernel has its own objects, and none that somebody's make
-# modules left there.
+# link_sources TREE: makes links in TREE to the sources of this checkout, which
+# is at /src. So every kernel has its own objects, and does not see objects that
+# make modules left beside the sources.
 link_sources() {
 	local tree=$1 file
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# mount_root ROOT SOURCE: makes ROOT fit for chroot, with the checkout SOURCE
-# at /src. For use in a private mount namespace only: nothing is unmounted.
+# mount_root ROOT SOURCE: prepares ROOT for chroot, with the checkout SOURCE
+# at /src. Only for use in a private mount namespace: nothing is unmounted.
 #
-# The root itself is read-only, since every run shares it. ROOT/mnt shows it
-# without the mounts, which is what a guest gets to see.
+# The root itself is read-only, since all runs share it. ROOT/mnt shows it
+# without the mounts; guests see that.
 mount_root() {
 	local root=$1 source=$2 dir
 

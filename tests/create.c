@@ -107,13 +107,28 @@ PROMISE(create_struct_may_be_larger,
 	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
 }
 
+/* Whether the driver has said something since kernel_log_open(). */
+static bool driver_logged(int log)
+{
+	char record[2048];
+	ssize_t len;
+
+	while ((len = read(log, record, sizeof(record) - 1)) > 0) {
+		record[len] = 0;
+		if (strstr(record, ";dmabufx: "))
+			return true;
+	}
+	check_eq(errno, EAGAIN);
+	return false;
+}
+
 PROMISE(create_flags_are_known_or_refused,
-	"every flag bit without a meaning is EINVAL, with its reason")
+	"every flag bit without a meaning is EINVAL, with its reason; none fills the log")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
 	__u32 known = DMABUFX_CREATE_CLOEXEC | DMABUFX_CREATE_READ_ONLY, bit;
-	int device = device_open();
+	int device = device_open(), log = kernel_log_open();
 	struct dmabufx_create req;
 
 	for (bit = 1; bit; bit <<= 1) {
@@ -125,6 +140,7 @@ PROMISE(create_flags_are_known_or_refused,
 	}
 	req = request(&seg, 1, ~0u);
 	refused(EINVAL, DMABUFX_REASON_FLAGS, 1, device, &req);
+	check(!driver_logged(log));
 }
 
 PROMISE(create_segment_size_is_known_or_refused,
@@ -529,8 +545,9 @@ PROMISE(create_refuses_empty_requests,
 }
 
 PROMISE(create_refuses_too_many_segments,
-	"more segments than list_limit are E2BIG, before any is read")
+	"more segments than list_limit, which QUERY tells, are E2BIG, before any is read")
 {
+	const char *limit = "/sys/module/dmabufx/parameters/list_limit";
 	struct dmabufx_create req = request(NULL, LIST_LIMIT + 1, 0);
 	int device = device_open();
 
@@ -539,6 +556,12 @@ PROMISE(create_refuses_too_many_segments,
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, ~0u, device, &req);
 	req.nr_segments = 1u << 31;
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 1u << 31, device, &req);
+
+	check(file_write(limit, "2"));
+	check_eq(query(device).max_segments, 2);
+	req.nr_segments = 3;
+	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 3, device, &req);
+	check(file_write(limit, "262144"));
 }
 
 struct unreadable {
@@ -880,15 +903,16 @@ PROMISE(create_limits_how_often_a_page_is_pinned,
 }
 
 PROMISE(create_refuses_unknown_ioctls,
-	"the numbers beside the call's, or with a size, are ENOTTY")
+	"all other numbers than the calls', and these with a size, are ENOTTY")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
 	struct dmabufx_create req = request(&seg, 1, 0);
-	int device = device_open();
+	int device = device_open(), nr;
 
-	must_fail(ENOTTY, ioctl(device, _IO('u', 0x5f), &req));
-	must_fail(ENOTTY, ioctl(device, _IO('u', 0x7f), &req));
+	for (nr = 0; nr < 256; nr++)
+		if (nr < 0x60 || nr > 0x62)
+			must_fail(ENOTTY, ioctl(device, _IO('u', nr), &req));
 	must_fail(ENOTTY, ioctl(device, _IOWR('u', 0x60, req), &req));
 	must_fail(ENOTTY, ioctl(device, _IOW('u', 0x60, req), &req));
 }

@@ -234,6 +234,8 @@ static void holes_appear(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make_holes(kind, size);
 	struct part part = { &mem, 0, mem.size };
+	/* A gigabyte is not looked at as a whole. */
+	const size_t step = mem.folio > MIB(2) ? MIB(4) : PAGE;
 	char *zeros = calloc(1, PAGE);
 	struct buffer buf;
 	size_t offset;
@@ -243,7 +245,7 @@ static void holes_appear(enum memory_kind kind, size_t size)
 	buf = buffer_make(&part, 1);
 	check_eq(memory_populated(&mem), mem.size);
 	buffer_mmap(&buf);
-	for (offset = 0; offset < mem.size; offset += PAGE)
+	for (offset = 0; offset < mem.size; offset += step)
 		check(!memcmp(buf.map + offset, zeros, PAGE));
 	buffer_carries(&buf, ways_but_vmap);
 	buffer_free(&buf);
@@ -260,6 +262,14 @@ PROMISE(holes_become_memory,
 PROMISE(hugetlb_holes_become_memory, "the same for holes of a hugetlb memfd")
 {
 	holes_appear(HUGETLB_2M, MIB(4));
+}
+
+PROMISE(hole_of_1g_becomes_memory, "the same for a hole that a page of 1 GiB fills")
+{
+	struct memory there = memory_make(HUGETLB_1G, GIB(1));
+
+	memory_free(&there);
+	holes_appear(HUGETLB_1G, GIB(1));
 }
 
 PROMISE(unreserved_hugetlb_holes_become_memory,
@@ -303,21 +313,28 @@ PROMISE(stale_memory_is_cleared,
 	free(zeros);
 }
 
-PROMISE(written_memory_survives_reclaim,
-	"what was written through the dma-buf into holes is not taken for clean")
+static void survives_reclaim(const struct way *way)
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, MIB(1));
-	int fd = create(&mem, 0, mem.size);
-	char *map = must(mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			      fd, 0));
+	struct part part = { &mem, 0, mem.size };
+	struct buffer buf = buffer_make(&part, 1);
 
-	pattern_fill(map, 1, mem.id, 0, mem.size);
-	must(munmap(map, mem.size));
-	close(fd);
+	note("written by %s", way->name);
+	buffer_write(&buf, way, 1);
+	buffer_free(&buf);
 	/* Mapped for reading, which leaves clean what is clean. */
 	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
 	must(madvise(mem.map, mem.size, MADV_PAGEOUT));
 	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
+	memory_free(&mem);
+}
+
+PROMISE(written_memory_survives_reclaim,
+	"what was written through the dma-buf into holes is not taken for clean")
+{
+	survives_reclaim(&way_mmap);
+	survives_reclaim(&way_device);
+	survives_reclaim(&way_vmap);
 }
 
 static void shuffle(struct part *parts, unsigned int n)

@@ -223,11 +223,12 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
-	pthread_t threads[2];
+	pthread_t threads[3];
 	int i, j, fds[8];
 
 	pthread_create(&threads[0], NULL, reads, (void *)FOLDER "buffers");
 	pthread_create(&threads[1], NULL, reads, (void *)FOLDER "runs");
+	pthread_create(&threads[2], NULL, reads, (void *)"/sys/kernel/debug/dma_buf/bufinfo");
 	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
 			fds[j] = create(&mem, 0, MIB(1));
@@ -235,8 +236,8 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 			must(close(fds[j]));
 	}
 	over = true;
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
+	for (i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
 }
 
 PROMISE(debug_is_for_root, "nobody else learns where memory is")

@@ -100,7 +100,7 @@ enum tag {
 #define DEFAULT_TAGS 0
 #endif
 
-#define SECOND_ARGUMENT(first, second, ...) second
+#define FIRST_TWO(first, second, ...) ((first) | (second))
 
 /* PROMISE(id, words[, tags]): these are added to the file's. */
 #define PROMISE(id, words, ...)						\
@@ -108,8 +108,7 @@ enum tag {
 	static struct test registration_##id = {			\
 		.name = #id,						\
 		.promise = words,					\
-		.tags = DEFAULT_TAGS |					\
-			(SECOND_ARGUMENT(0, ##__VA_ARGS__, 0)),		\
+		.tags = FIRST_TWO(DEFAULT_TAGS, ##__VA_ARGS__, 0),	\
 		.run = test_##id,					\
 	};								\
 	__attribute__((constructor)) static void register_##id(void)	\

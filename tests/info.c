@@ -131,6 +131,54 @@ PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driv
 	check_eq(i.largest_folio, MIB(2));
 }
 
+/* Runs of pages that are neighbours in the machine's memory. */
+static unsigned int runs_by_frames(const struct memory *mem)
+{
+	unsigned int runs = 0;
+	__u64 frame, next = 0;
+	size_t at;
+
+	for (at = 0; at < mem->size; at += mem->folio) {
+		frame = page_frame(mem->map + at);
+		runs += frame != next;
+		next = frame + mem->folio / PAGE;
+	}
+	return runs;
+}
+
+static void counts_runs(enum memory_kind kind, size_t size)
+{
+	struct memory mem = memory_make(kind, size);
+	/* Where a segment ends and the next goes on in memory, no run does. */
+	const struct dmabufx_segment segments[] = {
+		segment(&mem, 0, PAGE), segment(&mem, PAGE, size - PAGE),
+	};
+	int fd = create_of(segments, 2);
+
+	note("%s", memory_name(kind));
+	check_eq(info(fd).runs, runs_by_frames(&mem));
+	must(close(fd));
+	memory_free(&mem);
+}
+
+PROMISE(info_counts_runs, "neighbouring pages are one run, whatever folios they are of")
+{
+	static const enum memory_kind kinds[] = {
+		SHMEM_4K, ANON_4K, HUGETLB_2M, ANON_HUGETLB_2M,
+		SHMEM_64K, ANON_64K, SHMEM_2M, ANON_2M,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		counts_runs(kinds[i], memory_folio(kinds[i]) < MIB(2) ? MIB(1) : MIB(8));
+}
+
+PROMISE(info_counts_a_1g_page_once, "a page of 1 GiB is one run, private or shared")
+{
+	counts_runs(HUGETLB_1G, GIB(1));
+	counts_runs(ANON_HUGETLB_1G, GIB(1));
+}
+
 /* Becomes somebody with nothing, or with all capabilities in a namespace of its own. */
 static void become_nobody(bool root_of_a_namespace)
 {

@@ -4,8 +4,6 @@
  * and on udmabuf. A program of its own, so that it can run under valgrind and
  * be compiled with sanitizers.
  */
-#include <drm/drm.h>
-#include <drm/vgem_drm.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,6 +29,7 @@
 #include "harness.h"
 #include "library_help.h"
 #include "memory.h"
+#include "vgem.h"
 #include "watch.h"
 
 PROMISE(library_opens_dmabufx, "dmabufx_open() opens dmabufx where that is there")
@@ -627,39 +626,6 @@ PROMISE(library_access_errors, "each way to fail has its error")
 	bad(ENOTTY, dmabufx_import_sync_file(memfd, dmabuf, DMABUFX_READ));
 }
 
-/* A device that has work to do with the buffer until it is told to be done. */
-struct work {
-	int card;
-	uint32_t fence;
-};
-
-static struct work vgem_works_on(int dmabuf)
-{
-	struct drm_prime_handle prime = { .fd = dmabuf };
-	struct drm_vgem_fence_attach attach = { .flags = VGEM_FENCE_WRITE };
-	struct drm_version version = {};
-	char path[32], name[8];
-	int i, card;
-
-	for (i = 0; i < 8; i++) {
-		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
-		card = open(path, O_RDWR | O_CLOEXEC);
-		if (card < 0)
-			continue;
-		version = (struct drm_version) { .name = name, .name_len = 4 };
-		memset(name, 0, sizeof(name));
-		if (!ioctl(card, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
-			break;
-		close(card);
-	}
-	if (i == 8)
-		skip("there is no vgem");
-	must(ioctl(card, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime));
-	attach.handle = prime.handle;
-	must(ioctl(card, DRM_IOCTL_VGEM_FENCE_ATTACH, &attach));
-	return (struct work) { card, attach.out_fence };
-}
-
 /* Of the thread that waits for the device, since it began to. */
 static atomic_int alarms;
 static atomic_bool waits;
@@ -673,13 +639,11 @@ static void count_alarm(int sig)
 /* When the one that waits was interrupted; before vgem gives up, which is after 10 s. */
 static void *work_ends_after_alarms(void *arg)
 {
-	const struct work *work = arg;
-	struct drm_vgem_fence_signal done = { .fence = work->fence };
 	int left = 800;
 
 	while (left-- && (!atomic_load(&waits) || atomic_load(&alarms) < 5))
 		usleep(10000);
-	must(ioctl(work->card, DRM_IOCTL_VGEM_FENCE_SIGNAL, &done));
+	fence_signal(arg);
 	return NULL;
 }
 
@@ -689,7 +653,7 @@ PROMISE(library_waits_for_devices, "through signals, and sync files tell when th
 	const struct sigaction action = { .sa_handler = count_alarm };
 	int fd = device(), memfd = filled_memfd(1, PAGE), sync, other;
 	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
-	struct work work = vgem_works_on(dmabuf);
+	struct fence work = fence_attach(dmabuf, true);
 	struct pollfd ready = { .events = POLLIN };
 	sigset_t signals;
 	pthread_t thread;

@@ -63,7 +63,8 @@ PROMISE(outlives_its_memfd, "a buffer keeps its memory when the memfd is closed"
 	still_shows(fd, 1, id);
 }
 
-PROMISE(mapping_outlives_its_fd, "a mapping keeps the buffer when its fd is closed")
+PROMISE(mapping_outlives_its_fd,
+	"a mapping keeps the buffer when its fd is closed, and so does what is left of it")
 {
 	unsigned int id;
 	int fd = orphan(1, &id);
@@ -71,6 +72,10 @@ PROMISE(mapping_outlives_its_fd, "a mapping keeps the buffer when its fd is clos
 
 	must(close(fd));
 	pattern_check(map, 1, id, 0, SIZE, "mmap");
+	must(munmap(map, SIZE / 2));
+	map += SIZE / 2;
+	must(munmap(map + PAGE, SIZE / 2 - PAGE));
+	pattern_check(map, 1, id, SIZE / 2, PAGE, "mmap");
 }
 
 PROMISE(importer_outlives_the_fd,
@@ -150,16 +155,44 @@ PROMISE(outlives_its_process,
 	still_shows(receive_fd(sockets[0]), 1, id);
 }
 
-PROMISE(punched_hole_does_no_harm,
-	"a hole punched below a buffer leaves the buffer its memory")
+PROMISE(unread_buffer_goes_with_its_socket,
+	"a buffer that was sent over a socket, and that nobody received, ends with the socket")
 {
-	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	unsigned int id;
+	int sockets[2], fd = orphan(1, &id);
 
-	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
-	memory_punch(&mem, 0, SIZE);
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+	send_fd(sockets[1], fd);
+	/* What follows is for those who count pins and dma-bufs. */
+	must(close(fd));
+	must(close(sockets[0]));
+	must(close(sockets[1]));
+}
+
+static void hole_leaves_the_buffer(enum memory_kind kind)
+{
+	struct memory mem = memory_make_patterned(kind, MIB(2));
+	int fd = create(&mem, 0, mem.size);
+	char *map = map_dma_buf(fd, 0, mem.size);
+
+	check_eq(touch(map, false), 0);
+	memory_punch(&mem, 0, mem.size);
 	check_eq(mem.map[8], 0);
+	/* New memory, which is not the buffer's. */
+	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
 	still_shows(fd, 1, mem.id);
+	pattern_check(map, 1, mem.id, 0, mem.size, "mmap");
+	pattern_fill(map, 3, mem.id, 0, mem.size);
+	still_shows(fd, 3, mem.id);
+	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the memfd");
+}
+
+PROMISE(punched_hole_does_no_harm,
+	"a hole punched below a buffer leaves the buffer its memory, and the memfd gets new")
+{
+	hole_leaves_the_buffer(SHMEM_4K);
+	hole_leaves_the_buffer(HUGETLB_2M);
+	hole_leaves_the_buffer(SHMEM_2M);
 }
 
 /* Where a large folio is cut into, it stays the memfd's and the buffer's. */

@@ -119,7 +119,7 @@ static unsigned int tags_of(char *list)
 	unsigned int tags = 0;
 	char *name;
 
-	for (name = strtok(list, ","); name; name = strtok(NULL, ","))
+	while ((name = strsep(&list, ",")))
 		tags |= tag_of(name);
 	return tags;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What a buffer costs the kernel besides the memory that it consists of. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #define DEFAULT_TAGS TAG_PEER
@@ -92,4 +93,40 @@ PROMISE(metadata_of_4k_pages,
 	     cost);
 	/* The slab rounds up to a power of two. */
 	check_le(cost, KIB(4) + 2 * 16 * runs);
+}
+
+/*
+ * A table that begins with room for a batch of 248 folios, and doubles, has room for
+ * 63488 runs in the end, which is a MiB. 16 bytes for each run are half of that.
+ */
+#define BATCH 248
+#define PIECES 32500
+#define BUFFERS 4
+
+PROMISE(metadata_of_pieces,
+	"a buffer in many pieces costs 16 bytes for each, not what its table took while it grew")
+{
+	struct udmabuf_create_item *items = calloc(PIECES, sizeof(*items));
+	int device = device_open(), i, fds[BUFFERS];
+	struct memory mem;
+	long before, cost;
+
+	needs_exact_records();
+	check(items);
+	mem = memory_make(SHMEM_4K, BATCH * PAGE);
+	items[0] = item(&mem, 0, mem.size);
+	/* No page follows itself, so these are not merged. */
+	for (i = 1; i < PIECES; i++)
+		items[i] = item(&mem, mem.size - PAGE, PAGE);
+	stay_on_one_cpu();
+	before = kernel_memory();
+	for (i = 0; i < BUFFERS; i++)
+		fds[i] = must(try_create_list(device, items, PIECES, 0));
+	cost = (kernel_memory() - before) / BUFFERS;
+	for (i = 0; i < BUFFERS; i++)
+		must(close(fds[i]));
+	note("a buffer of %d pieces costs %ld bytes", PIECES, cost);
+	/* The page allocator deals in powers of two. */
+	check_le(cost, KIB(512 + 64));
+	free(items);
 }

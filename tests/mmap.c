@@ -63,21 +63,45 @@ PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere"
 	must_fail(EFAULT, mremap(map, 0, SIZE, MREMAP_MAYMOVE));
 }
 
-PROMISE(mremap_keeps_data, "a mapping that is moved or shrunk shows the same pages")
+/* Of single pages, and of huge pages where they can be mapped as such. */
+static void for_both_sizes(void (*run)(const struct memory *mem, char *map))
 {
-	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
-	char *there = must(mmap(NULL, SIZE, PROT_NONE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	static const enum memory_kind kinds[] = { SHMEM_4K, HUGETLB_2M };
+	size_t i;
 
-	/* Half of it is touched before the move, half after. */
-	shows(map, &mem, 0, SIZE / 2);
-	map = must(mremap(map, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
-			  there));
-	shows(map, &mem, 0, SIZE);
-	map = must(mremap(map, SIZE, SIZE / 2, 0));
-	shows(map, &mem, 0, SIZE / 2);
-	check_eq(touch(map + SIZE / 2, false), SIGSEGV);
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct memory mem = memory_make_patterned(kinds[i], MIB(8));
+
+		note("%s", memory_name(kinds[i]));
+		run(&mem, map_at_aligned_place(create(&mem, 0, mem.size), mem.size, MIB(2),
+					       MAP_SHARED));
+	}
+}
+
+static void move_and_shrink(const struct memory *mem, char *map)
+{
+	const size_t half = mem->size / 2;
+	char *there = must(mmap(NULL, half + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+				-1, 0));
+
+	/* One of the two page tables that are moved is there before. */
+	shows(map + half, mem, half, half / 4);
+	there = must(mremap(map + half, half, half, MREMAP_MAYMOVE | MREMAP_FIXED,
+			    there + PAGE));
+	check_eq(touch(map + half, false), SIGSEGV);
+	shows(there, mem, half, half);
+	pattern_fill(there, 2, mem->id, half, half);
+	pattern_check(mem->map + half, 2, mem->id, half, half, "the memfd");
+	shows(map, mem, 0, half);
+	check(mremap(map, half, half / 2, 0) == map);
+	shows(map, mem, 0, half / 2);
+	check_eq(touch(map + half / 2, false), SIGSEGV);
+}
+
+PROMISE(mremap_keeps_data,
+	"a mapping that is moved, in part and to an odd place, or shrunk shows the same pages")
+{
+	for_both_sizes(move_and_shrink);
 }
 
 PROMISE(remap_file_pages_stays_inside,
@@ -128,34 +152,68 @@ PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 		shows(map + offset - PAGE, &mem, offset, PAGE);
 }
 
+static void unmap_the_middle(const struct memory *mem, char *map)
+{
+	/* From one huge page into the next, of which one is mapped. */
+	const size_t hole = MIB(1) + PAGE, end = MIB(3) - PAGE;
+
+	shows(map, mem, 0, MIB(1));
+	must(munmap(map + hole, end - hole));
+	shows(map, mem, 0, hole);
+	shows(map + end, mem, end, mem->size - end);
+	check_eq(touch(map + hole, false), SIGSEGV);
+	check_eq(touch(map + end - 1, true), SIGSEGV);
+}
+
 PROMISE(munmap_in_the_middle, "what is left of a mapping still shows its pages")
 {
-	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	for_both_sizes(unmap_the_middle);
+}
 
-	shows(map, &mem, 0, PAGE);
-	must(munmap(map + SIZE / 4, SIZE / 4));
-	shows(map, &mem, 0, SIZE / 4);
-	shows(map + SIZE / 2, &mem, SIZE / 2, SIZE / 2);
-	check_eq(touch(map + SIZE / 4, false), SIGSEGV);
-	check_eq(touch(map + SIZE / 2 - 1, true), SIGSEGV);
+static void protect_and_touch(const struct memory *mem, char *map)
+{
+	char *middle = map + mem->size / 2;
+
+	check_eq(touch(map, true), 0);
+	must(mprotect(map, mem->size, PROT_READ));
+	check_eq(touch(map, true), SIGSEGV);
+	check_eq(touch(middle, true), SIGSEGV);
+	check_eq(touch(middle, false), 0);
+	/* That fault has mapped more than what was asked for. */
+	check_eq(touch(middle + PAGE, true), SIGSEGV);
+	shows(map + PAGE, mem, PAGE, mem->size - PAGE);
+
+	/* One page of many, so that what is around it is split. */
+	must(mprotect(map, mem->size, PROT_READ | PROT_WRITE));
+	must(mprotect(middle + PAGE, PAGE, PROT_NONE));
+	check_eq(touch(middle + PAGE, false), SIGSEGV);
+	check_eq(touch(middle, true), 0);
+	check_eq(touch(middle + 2 * PAGE, true), 0);
+	must(mprotect(middle + PAGE, PAGE, PROT_READ | PROT_WRITE));
+	pattern_fill(map, 2, mem->id, 0, mem->size);
+	pattern_check(mem->map, 2, mem->id, 0, mem->size, "the memfd");
+	must(mprotect(map, mem->size, PROT_NONE));
+	check_eq(touch(map, false), SIGSEGV);
 }
 
 PROMISE(mprotect_is_obeyed,
-	"writing what was made read-only is SIGSEGV, touched before or not")
+	"writing what was made read-only is SIGSEGV, touched before or not; and back again")
 {
-	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	for_both_sizes(protect_and_touch);
+}
 
-	check_eq(touch(map, true), 0);
-	must(mprotect(map, SIZE, PROT_READ));
-	check_eq(touch(map, true), SIGSEGV);
-	check_eq(touch(map + SIZE / 2, true), SIGSEGV);
-	check_eq(touch(map + SIZE / 2, false), 0);
-	must(mprotect(map, SIZE, PROT_READ | PROT_WRITE));
-	check_eq(touch(map + SIZE / 2, true), 0);
-	must(mprotect(map, SIZE, PROT_NONE));
-	check_eq(touch(map, false), SIGSEGV);
+static void write_while_tracked(const struct memory *mem, char *map)
+{
+	pattern_fill(map, 2, mem->id, 0, mem->size / 2);
+	check(file_write("/proc/self/clear_refs", "4"));
+	pattern_fill(map, 3, mem->id, 0, mem->size);
+	pattern_check(mem->map, 3, mem->id, 0, mem->size, "the memfd");
+}
+
+PROMISE(tracked_writes_are_taken,
+	"entries that soft-dirty tracking made read-only, and new ones, take the next write")
+{
+	for_both_sizes(write_while_tracked);
 }
 
 PROMISE(read_then_write, "a page first read, then written, takes the write")
@@ -171,24 +229,27 @@ PROMISE(read_then_write, "a page first read, then written, takes the write")
 	}
 }
 
-PROMISE(fork_shares, "a child's mapping shares memory with its parent's")
+static void fork_and_write(const struct memory *mem, char *map)
 {
-	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
 	int child;
 
-	map[0] = 1;
+	shows(map, mem, 0, MIB(1));
 	child = must(fork());
 	if (!child) {
-		check_eq(map[0], 1);
-		map[0] = 2;
-		map[SIZE - 1] = 3;
+		shows(map, mem, 0, mem->size);
+		pattern_fill(map, 2, mem->id, 0, mem->size);
+		must(munmap(map + PAGE, PAGE));
+		pattern_check(map + 2 * PAGE, 2, mem->id, 2 * PAGE, MIB(1), "the child");
 		_exit(0);
 	}
 	join_child(child);
-	check_eq(map[0], 2);
-	check_eq(map[SIZE - 1], 3);
-	check_eq(mem.map[SIZE - 1], 3);
+	pattern_check(map, 2, mem->id, 0, mem->size, "the parent");
+	pattern_check(mem->map, 2, mem->id, 0, mem->size, "the memfd");
+}
+
+PROMISE(fork_shares, "a child's mapping shares memory with its parent's, touched before or not")
+{
+	for_both_sizes(fork_and_write);
 }
 
 PROMISE(mapping_is_marked,
@@ -329,7 +390,8 @@ static void poisoned_page_of(enum memory_kind kind)
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
 	int before, written, seen, after, fd = create(&mem, 0, MIB(2));
-	char *map = map_dma_buf(fd, 0, MIB(2)), data[3 * PAGE];
+	/* Where an entry could be huge. */
+	char *map = map_at_aligned_place(fd, MIB(2), MIB(2), MAP_SHARED), data[3 * PAGE];
 	int process = process_memory();
 	__u64 size = mem.size;
 

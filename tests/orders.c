@@ -386,18 +386,6 @@ PROMISE(order_pud_is_shared_by_fork, "a child shares the entry of a 1 GiB page")
 	survives_fork(HUGETLB_1G, GIB(1));
 }
 
-PROMISE(order_pmd_takes_writes_again,
-	"an entry that soft-dirty tracking made read-only takes the next write")
-{
-	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
-
-	mark_pages(map, mem.size, 12);
-	check(file_write("/proc/self/clear_refs", "4"));
-	mark_pages(map, mem.size, 13);
-	check_pages(mem.map, mem.size, 13);
-}
-
 static double cpu_time(void)
 {
 	struct timespec time;
@@ -831,13 +819,21 @@ static void find_neighbours(const struct memory *mem,
 }
 
 PROMISE(order_neighbouring_pages_need_no_vmap,
-	"pages in a row have a kernel address already, fit for copies across them")
+	"huge pages and pages in a row have a kernel address already, fit for copies across them")
 {
-	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct memory mem = memory_make(SHMEM_4K, MIB(1)), huge = memory_make(HUGETLB_2M, MIB(2));
 	__u64 words[2] = { 17, 18 }, found[2];
 	int importer = importer_open(), before = kernel_mappings(0);
 	struct udmabuf_create_item pages[2];
 
+	importer_attach(importer, create(&huge, 0, huge.size));
+	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
+	importer_write(importer, DMABUFX_VIA_VMAP, MIB(1), words, 16);
+	check_eq(*(__u64 *)(huge.map + MIB(1)), 17);
+	check_eq(kernel_mappings(0), before);
+	must(close(importer));
+
+	importer = importer_open();
 	find_neighbours(&mem, pages);
 	importer_attach(importer,
 			must(try_create_list(device_open(), pages, 2, 0)));

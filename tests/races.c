@@ -775,6 +775,36 @@ PROMISE(race_kill_ends_long_creates,
 	ends_when_killed(ANON_4K);
 }
 
+static void make_and_fill(enum memory_kind kind)
+{
+	struct memory mem = memory_make_holes(kind, MIB(2));
+	struct dmabufx_segment all = segment(&mem, 0, mem.size);
+	int fd = create_of(&all, 1);
+	char *map = map_dma_buf(fd, 0, mem.size);
+
+	memset(map, 1, mem.size);
+	must(munmap(map, mem.size));
+	must(close(fd));
+	memory_free(&mem);
+}
+
+PROMISE(race_kill_at_work,
+	"processes that are killed while they make buffers and fill them leave nothing")
+{
+	static const enum memory_kind kinds[] = { SHMEM_4K, HUGETLB_2M, ANON_4K };
+	int i, child, status;
+
+	for (i = 0; i < 36; i++) {
+		child = must(fork());
+		while (!child)
+			make_and_fill(kinds[i % ARRAY_SIZE(kinds)]);
+		usleep(10000 + i * 1300);
+		must(kill(child, SIGKILL));
+		must(waitpid(child, &status, 0));
+		check_eq(status, SIGKILL);
+	}
+}
+
 /* Descriptors: one is left, and several threads want it. */
 
 struct last_one {
@@ -860,6 +890,34 @@ PROMISE(race_of_two_processes,
 	if (!child)
 		_exit(0);
 	join_child(child);
+}
+
+PROMISE(race_of_writers,
+	"processes that write parts of a buffer at once, each on its way, leave all of it there")
+{
+	static const struct way * const ways[] = {
+		&way_mmap, &way_sg, &way_device, &way_vmap,
+	};
+	const size_t size = MIB(1), quarter = size / ARRAY_SIZE(ways);
+	struct memory mem = memory_make(SHMEM_4K, size);
+	struct part all = { &mem, 0, size };
+	struct buffer buf = buffer_make(&all, 1);
+	int children[ARRAY_SIZE(ways)];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct part mine = { &mem, i * quarter, quarter, i * quarter };
+
+		children[i] = must(fork());
+		if (children[i])
+			continue;
+		buf.parts = &mine;
+		buffer_write(&buf, ways[i], 1);
+		_exit(0);
+	}
+	for (i = 0; i < ARRAY_SIZE(ways); i++)
+		join_child(children[i]);
+	buffer_verify(&buf, &way_memfd, 1);
 }
 
 /* Holes that two creates fill at the same time are filled once. */

@@ -129,15 +129,42 @@ PROMISE(sg_with_32_bit_addresses,
 }
 
 PROMISE(sg_with_segments_below_a_page,
-	"a device whose segments are shorter than a page is refused: EINVAL")
+	"a device whose segments are shorter than a page is EINVAL, and nobody else notices")
 {
 	struct dmabufx_importer_map map = {};
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int importer = importer_open();
+	struct part part = { &mem, 0, mem.size };
+	struct buffer buf = buffer_make(&part, 1);
+	int importer = importer_open(), round;
 
 	importer_limits(importer, ALL_ADDRESSES, NO_BOUNDARY, PAGE / 2);
-	importer_attach(importer, create(&mem, 0, mem.size));
-	must_fail(EINVAL, try_importer_map(importer, &map));
+	importer_attach(importer, buf.fd);
+	for (round = 0; round < 2; round++) {
+		must_fail(EINVAL, try_importer_map(importer, &map));
+		sync_start(buf.fd, DMA_BUF_SYNC_RW);
+		sync_end(buf.fd, DMA_BUF_SYNC_RW);
+	}
+	buffer_write(&buf, &way_device, 1);
+	buffer_verify(&buf, &way_memfd, 1);
+}
+
+PROMISE(sg_of_each_device_is_its_own,
+	"devices of different limits have a buffer mapped at once, each within its own")
+{
+	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
+	int fd = create(&mem, 0, mem.size), strict = importer_open(), lax = importer_open();
+	struct dmabufx_importer_map few, many;
+
+	importer_limits(strict, ALL_ADDRESSES, NO_BOUNDARY, PAGE);
+	importer_limits(lax, ALL_ADDRESSES, NO_BOUNDARY, ~0u);
+	importer_attach(strict, fd);
+	importer_attach(lax, fd);
+	few = importer_map(lax, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	many = importer_map(strict, DMABUFX_IMPORTER_BIDIRECTIONAL);
+	check_eq(few.faults, 0);
+	check_eq(few.orig_nents, 1);
+	check_eq(many.faults, 0);
+	check_eq(many.orig_nents, MIB(2) / PAGE);
 }
 
 static unsigned int entries_of(enum memory_kind kind, __u64 size)

@@ -63,14 +63,16 @@ static void cpu_sees(const void *map, unsigned int pass,
 
 static void unmap_carries(__u32 direction)
 {
-	struct memory mem = memory_make(SHMEM_4K, SIZE);
+	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	int fd = create(&mem, 0, SIZE);
 	int importer = mapped_importer(fd, direction);
 
-	device_writes(importer, 1, &mem, SIZE);
-	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+	device_writes(importer, 2, &mem, SIZE);
+	/* It works on a copy, or none of this proves anything. */
 	cpu_sees(mem.map, 1, &mem, SIZE);
-	cpu_sees(map_dma_buf(fd, 0, SIZE), 1, &mem, SIZE);
+	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
+	cpu_sees(mem.map, 2, &mem, SIZE);
+	cpu_sees(map_dma_buf(fd, 0, SIZE), 2, &mem, SIZE);
 }
 
 PROMISE(swiotlb_unmap_carries_device_writes,

@@ -183,17 +183,80 @@ PROMISE(user_data_in_privately_mapped_file,
 	check_eq(word, 0);
 }
 
+static void holes_become_memory(enum memory_kind kind)
+{
+	struct memory mem = memory_make_holes(kind, MIB(1));
+	int fd = create_of_user(mem.map, mem.size);
+	char *zeros = calloc(1, MIB(1)), *map = map_dma_buf(fd, 0, mem.size);
+
+	check(!memcmp(map, zeros, MIB(1)));
+	check(!memcmp(map + mem.size - MIB(1), zeros, MIB(1)));
+	device_writes(fd, 1, mem.id, 0, MIB(1));
+	pattern_check(mem.map, 1, mem.id, 0, MIB(1), "the owner");
+	must(munmap(map, mem.size));
+	must(close(fd));
+	memory_free(&mem);
+	free(zeros);
+}
+
 PROMISE(user_holes_become_memory,
 	"memory that was never touched is there, as zeros, on both sides")
 {
-	struct memory mem = memory_make_holes(ANON_4K, MIB(1));
-	char *zeros = calloc(1, MIB(1));
-	int fd = create_of_user(mem.map, MIB(1));
+	holes_become_memory(ANON_4K);
+	holes_become_memory(ANON_HUGETLB_2M);
+}
 
-	check(!memcmp(map_dma_buf(fd, 0, MIB(1)), zeros, MIB(1)));
-	device_writes(fd, 1, mem.id, 0, MIB(1));
-	pattern_check(mem.map, 1, mem.id, 0, MIB(1), "the owner");
-	free(zeros);
+PROMISE(user_hole_of_1g_becomes_memory, "the same for a private page of 1 GiB")
+{
+	struct memory there = memory_make(ANON_HUGETLB_1G, GIB(1));
+
+	memory_free(&there);
+	holes_become_memory(ANON_HUGETLB_1G);
+}
+
+/* Mapped to be written, and clean: a memfd's that was only read, or its own that may go. */
+static struct memory clean_memory(enum memory_kind kind)
+{
+	struct memory mem;
+	size_t at;
+
+	if (kind != SHMEM_4K) {
+		mem = memory_make(kind, MIB(2));
+		must(madvise(mem.map, mem.size, MADV_FREE));
+		return mem;
+	}
+	mem = memory_make_holes(kind, MIB(1));
+	for (at = 0; at < mem.size; at += PAGE)
+		check_eq(touch(mem.map + at, false), 0);
+	return mem;
+}
+
+static void survives_reclaim(enum memory_kind kind, const struct way *way)
+{
+	struct memory mem = clean_memory(kind), user = memory_as_user(&mem);
+	struct part part = { &user, 0, user.size };
+	struct buffer buf = buffer_make_from(&part, 1);
+
+	note("%s, written by %s", memory_name(kind), way->name);
+	buffer_write(&buf, way, 1);
+	buffer_free(&buf);
+	pattern_check(user.map, 1, user.id, 0, user.size, "the owner");
+	must(madvise(user.map, user.size, MADV_PAGEOUT));
+	pattern_check(user.map, 1, user.id, 0, user.size, "the owner");
+	memory_free(&mem);
+}
+
+PROMISE(user_written_memory_survives_reclaim,
+	"what was written through the dma-buf into memory that was clean is not dropped")
+{
+	static const enum memory_kind kinds[] = { SHMEM_4K, ANON_4K, ANON_2M };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		survives_reclaim(kinds[i], &way_mmap);
+		survives_reclaim(kinds[i], &way_device);
+		survives_reclaim(kinds[i], &way_vmap);
+	}
 }
 
 /* Folios in part, and out of order. */

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx bench: how long it takes on this machine to make, map, touch and
+ * dmabufx bench: measures how long this machine takes to make, map, touch and
  * close a buffer, with dmabufx and with udmabuf. Medians of wall-clock time.
  *
- * It asks what a user may ask: without privileges, in seconds, by what an
- * installed program has, the library, whose own cost and choice of addresses are
- * thus part of it. The bench of the sources (bench/run, also with --wall) asks
- * what a developer asks, and shares no code with this: it calls the drivers
- * directly, lays the memory out by itself, and needs root and a module of its own
- * for what devices and the kernel do, for the kernel's own floor, and for memory.
+ * It answers the questions of a user: without privileges, in seconds, and through the
+ * library that is installed, so the library's own cost and choice of addresses are
+ * included. The bench of the sources (bench/run, also with --wall) answers those of a
+ * developer, and shares no code with this one: it calls the drivers directly and places
+ * the memory itself. It needs root and a kernel module, to measure what devices and the
+ * kernel do, the kernel's own floor, and memory.
  */
 #include <err.h>
 #include <errno.h>
@@ -34,7 +34,7 @@ static const char * const operations[OPERATIONS] = {
 	"create", "touch", "unmap", "close",
 };
 
-/* @device is -1 where it cannot be measured, and @why_not says why. */
+/* @device is -1 if it cannot be measured; @why_not says why. */
 struct driver {
 	const char *name;
 	int device;
@@ -47,7 +47,7 @@ struct settings {
 	bool json;
 };
 
-/* Microseconds; negative for what could not be measured. */
+/* Microseconds; negative if it could not be measured. */
 struct results {
 	double median[OPERATIONS];
 	char why_not[256];
@@ -107,7 +107,7 @@ static bool measure_once(int device, int memfd, uint64_t size, double *us,
 	return true;
 }
 
-/* Whether it is dmabufx that answers (serve_udmabuf) where udmabuf should. */
+/* Returns true if dmabufx answers on udmabuf's node (serve_udmabuf). */
 static bool is_another(const struct driver *driver)
 {
 	struct dmabufx_query query;
@@ -238,7 +238,7 @@ static struct settings parse(int argc, char **argv)
 	return settings;
 }
 
-/* Memory of the wanted pages; -1 where the pool has no huge ones, which is no failure. */
+/* Returns -1 if the pool has not enough huge pages, which is no failure. */
 static int make_memfd(uint64_t size, uint64_t page_size)
 {
 	int memfd = dmabufx_memfd("dmabufx bench", size, page_size);
@@ -249,7 +249,7 @@ static int make_memfd(uint64_t size, uint64_t page_size)
 	return memfd;
 }
 
-/* Returns whether each driver that takes the size could be measured. */
+/* Returns false if a driver that accepts the size could not be measured. */
 static bool measure_all(struct driver *drivers, size_t nr,
 			const struct settings *settings, struct json_object *rows)
 {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx check: whether this machine, for this user, is able; what is not, and
- * what to change. What is bad keeps dmabufx from working; a note says what would
- * be better.
+ * dmabufx check: finds out whether this user can use dmabufx on this machine, and what to
+ * change if not. BAD findings keep dmabufx from working; a note suggests an improvement.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +32,7 @@ struct findings {
 	struct json_object *list;
 };
 
-/* @text may have a second line: what to change. */
+/* @text may have a second line with advice. */
 __attribute__((format(printf, 4, 5)))
 static void found(struct findings *findings, enum verdict verdict, const char *what,
 		  const char *fmt, ...)
@@ -67,7 +66,7 @@ static void found(struct findings *findings, enum verdict verdict, const char *w
 	free(text);
 }
 
-/* The first line of a file; false where it cannot be read. */
+/* Reads the first line of a file. Returns false if it cannot be read. */
 static bool read_line(const char *path, char *line, int size)
 {
 	FILE *file = fopen(path, "re");
@@ -98,7 +97,7 @@ static void check_kernel(struct findings *findings)
 		found(findings, GOOD, "kernel", "%s", name.release);
 }
 
-/* Whether depmod knows the module for this kernel. */
+/* Returns whether depmod has found the module for this kernel. */
 static bool is_installed(void)
 {
 	struct utsname name;
@@ -125,7 +124,7 @@ static bool check_module(struct findings *findings)
 		found(findings, GOOD, "module", "dmabufx %s is loaded", version);
 	else if (*version)
 		found(findings, NOTE, "module",
-		      "dmabufx %s is loaded, this program is of %s\n"
+		      "dmabufx %s is loaded, but this program is %s\n"
 		      "install the same version of both",
 		      version, VERSION);
 	else if (is_installed())
@@ -139,7 +138,7 @@ static bool check_module(struct findings *findings)
 	return *version;
 }
 
-/* Says how to get at a node that is there and cannot be opened. */
+/* Tells how to get access to a node that exists but cannot be opened. */
 static void blame_node(struct findings *findings, enum verdict verdict,
 		       const char *what, const char *path)
 {
@@ -205,7 +204,7 @@ static void check_mapping(struct findings *findings, int dmabuf)
 	close(dmabuf);
 }
 
-/* The whole way, with one page. */
+/* Makes and maps a buffer of one page. */
 static void check_buffer(struct findings *findings, int device)
 {
 	struct dmabufx_request request = { .flags = DMABUFX_CREATE_CLOEXEC };
@@ -235,7 +234,7 @@ static void check_limits(struct findings *findings, int device)
 		return;
 	if (query.user_limit < 8 << 20)
 		found(findings, NOTE, "memlock",
-		      "RLIMIT_MEMLOCK is %s: so much memory of a program's own can be in buffers\n"
+		      "RLIMIT_MEMLOCK is %s: buffers can have no more private memory than that\n"
 		      "raise memlock in /etc/security/limits.conf, or LimitMEMLOCK= of the service",
 		      bytes_text(query.user_limit));
 	else
@@ -280,7 +279,7 @@ static void check_hvo(struct findings *findings)
 		found(findings, GOOD, "hvo", "hugetlb pages do without most struct pages");
 }
 
-/* QEMU knows no other name than /dev/udmabuf. */
+/* QEMU opens only /dev/udmabuf. */
 static void check_qemu(struct findings *findings)
 {
 	int fd = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
@@ -288,7 +287,7 @@ static void check_qemu(struct findings *findings)
 
 	if (fd < 0 && errno == ENOENT) {
 		found(findings, NOTE, "qemu",
-		      "there is no /dev/udmabuf, which QEMU's virtio-gpu with blob=true opens\n"
+		      "there is no /dev/udmabuf, which QEMU needs for virtio-gpu with blob=true\n"
 		      "load the module with serve_udmabuf=1");
 		return;
 	}
@@ -301,7 +300,7 @@ static void check_qemu(struct findings *findings)
 	else if (!query.version)
 		found(findings, NOTE, "qemu",
 		      "/dev/udmabuf is the kernel's own driver, which QEMU will use\n"
-		      "initcall_blacklist=udmabuf_dev_init and serve_udmabuf=1 put dmabufx there");
+		      "to serve it by dmabufx: initcall_blacklist=udmabuf_dev_init, serve_udmabuf=1");
 	else
 		found(findings, GOOD, "qemu", "/dev/udmabuf is served by dmabufx");
 	close(fd);

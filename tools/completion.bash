@@ -10,7 +10,7 @@ _dmabufx() {
 	if ((COMP_CWORD == 1)); then
 		words="info list create check bench --help --version"
 	else
-		# What follows -- is a command and its arguments.
+		# The words after -- are a command and its arguments.
 		for ((i = 2; i < COMP_CWORD; i++)); do
 			[[ ${COMP_WORDS[i]} != -- ]] || {
 				mapfile -t COMPREPLY < <(compgen -A command -A file -- "$current")
@@ -37,5 +37,5 @@ _dmabufx() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 
-# File names are quoted: a name may be a command of the shell.
+# -o filenames quotes file names: the shell would run a name such as `command`.
 complete -o filenames -F _dmabufx dmabufx

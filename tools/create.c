@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* dmabufx create: a dma-buf for a shell, or for a program that a shell runs. */
+/* dmabufx create: makes a dma-buf for a shell, or for a program that a shell runs. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #include "tool.h"
 
-/* As the driver has it. */
+/* The driver's limit, bytes. */
 #define MAX_NAME	31
 
 struct wish {
@@ -41,7 +41,7 @@ static void parse(struct wish *wish, int argc, char **argv)
 	};
 	int option;
 
-	/* + leaves the command's options to the command. */
+	/* +: stop at the command, whose options are not for us. */
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
@@ -75,7 +75,7 @@ static void parse(struct wish *wish, int argc, char **argv)
 		misused("a command, such as '%s', comes behind --", *wish->command);
 }
 
-/* Ends the program where the buffer, of whole pages, cannot be. */
+/* Ends the program if there is no room for the buffer, which consists of whole pages. */
 static void need_room(int device, const struct wish *wish, uint64_t size)
 {
 	uint64_t page = sysconf(_SC_PAGESIZE);
@@ -84,11 +84,11 @@ static void need_room(int device, const struct wish *wish, uint64_t size)
 
 	if (is_hugetlb)
 		page = wish->page_size;
-	/* Neither of them is more than 2^63 - 1. */
+	/* Both are at most 2^63 - 1, so the sum does not overflow. */
 	size = (size + page - 1) / page * page;
 	if (!driver_takes(device, size, why, sizeof(why)))
 		errx(1, "no dma-buf of %s: %s", bytes_text(size), why);
-	/* hugetlb's pool has its own memory, and refuses by itself. */
+	/* hugetlb memory comes from a pool, and fails cleanly if that is empty. */
 	if (!is_hugetlb)
 		need_memory(size);
 }
@@ -108,7 +108,7 @@ static int make_memfd(int device, const struct wish *wish, uint64_t size)
 	return memfd;
 }
 
-/* The memory is mapped as a whole: it may be larger than what is read into it. */
+/* Maps the whole memory, which may be larger than the data to read. */
 static void read_into(int memfd, int from, const char *path, uint64_t size)
 {
 	uint64_t mapped = lseek(memfd, 0, SEEK_END), done = 0;
@@ -132,10 +132,10 @@ static void read_into(int memfd, int from, const char *path, uint64_t size)
 	dmabufx_unmap(map, mapped);
 }
 
-/* A copy: a file on a disk is not memory that devices could use. */
+/* Copies the file, since a file on a disk is not memory that devices could use. */
 static int memfd_from_file(int device, const struct wish *wish)
 {
-	/* A pipe would be waited for. */
+	/* O_NONBLOCK: opening a pipe would wait for a writer. */
 	int from = open(wish->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK), memfd;
 	struct stat stat;
 
@@ -179,8 +179,8 @@ static void become(char **command, int dmabuf)
 }
 
 /*
- * Until a signal, but for those that were ignored when we began, as nohup has it and
- * as shells do for what they start in the background: sigwait() would take them, too.
+ * Waits for a signal. A signal that was ignored when the program began stays ignored
+ * (nohup does that, and shells for background jobs); sigwait() would not ignore it.
  */
 static void hold(int dmabuf)
 {

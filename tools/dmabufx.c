@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx(1): looks at dma-bufs and at whether a machine can make them, and
- * makes them for other programs.
+ * dmabufx(1): shows dma-bufs, checks whether a machine can make them, and makes them for
+ * other programs.
  */
 #include <err.h>
 #include <errno.h>
@@ -34,23 +34,23 @@ void usage(void)
 {
 	fputs("Usage: dmabufx COMMAND [OPTION...]\n"
 	      "\n"
-	      "  info [--json]   the driver: version, features, limits, what is in use\n"
+	      "  info [--json]   the driver: version, features, limits, memory in use\n"
 	      "  list [--json]   every live buffer (needs root)\n"
 	      "  create (--size SIZE | --file FILE) [OPTION...] [-- COMMAND [ARG...]]\n"
 	      "                  make a buffer and hold it until a signal, or run COMMAND\n"
-	      "                  with it: {} among the ARGs stands for its descriptor\n"
-	      "      --size SIZE       of so many bytes; K, M, G or T may follow\n"
-	      "      --file FILE       with what is in FILE\n"
-	      "      --page-size SIZE  of such pages: the system's, or huge ones\n"
-	      "      --name NAME       called so\n"
-	      "      --read-only       which nobody can write through\n"
-	      "  check [--json]  is this machine able? What is not, and what to change\n"
+	      "                  with it: an ARG of {} is replaced by its descriptor\n"
+	      "      --size SIZE       size in bytes, or with K, M, G or T\n"
+	      "      --file FILE       copy this file into the buffer\n"
+	      "      --page-size SIZE  size of its pages: the system's, or a huge one\n"
+	      "      --name NAME       name of the dma-buf\n"
+	      "      --read-only       nobody can write through the dma-buf\n"
+	      "  check [--json]  can this machine make buffers? If not, what to change\n"
 	      "  bench [--json] [--size SIZE] [--repetitions N]\n"
-	      "                  how long it takes on this machine, beside udmabuf\n"
-	      "  --help          this text\n"
-	      "  --version       of this program\n"
+	      "                  measure it on this machine, and udmabuf beside it\n"
+	      "  --help          show this text\n"
+	      "  --version       show the version of this program\n"
 	      "\n"
-	      "Exit status: 0; 1 for what failed, or check found; 2 for wrong options.\n",
+	      "Exit status: 0; 1 for a failure, or if check found one; 2 for wrong options.\n",
 	      stdout);
 }
 
@@ -147,7 +147,7 @@ void flush_output(void)
 	_exit(1);
 }
 
-/* For atexit(): some file systems tell only now that they had no room. */
+/* For atexit(): some file systems report only on close that they are full. */
 static void close_output(void)
 {
 	flush_output();
@@ -158,9 +158,9 @@ static void close_output(void)
 }
 
 /*
- * A descriptor below 3 that is closed would become the device or the dma-buf, which
- * others then take for their input or output. One of O_PATH keeps its place: who
- * reads or writes it gets EBADF, as if it was closed.
+ * If a standard descriptor is closed, the device or the dma-buf would get its number, and
+ * other programs would use it as input or output. So put an O_PATH descriptor there:
+ * reading and writing it fails with EBADF, as if it were closed.
  */
 static void occupy_standard_descriptors(void)
 {

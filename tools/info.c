@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* dmabufx info: what the driver tells of itself, and of what is left. */
+/* dmabufx info: shows the driver's version, features and limits. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static const struct {
 
 #define NR_FEATURES (sizeof(features) / sizeof(features[0]))
 
-/* It answers where /dev/dmabufx is not there, and where this user may not open it. */
+/* udmabuf answers if /dev/dmabufx does not exist or this user may not open it. */
 static void print_udmabuf(void)
 {
 	int fd = open(DMABUFX_DEVICE, O_RDONLY | O_CLOEXEC);
@@ -59,7 +59,7 @@ static void print_text(const struct dmabufx_query *query)
 	       bytes_text(query->user_locked), bytes_text(query->user_limit));
 }
 
-/* null where there is no limit. */
+/* Adds null if there is no limit. */
 static void add_bytes(struct json_object *object, const char *key, uint64_t bytes)
 {
 	json_object_object_add(object, key, bytes == UINT64_MAX ? NULL :

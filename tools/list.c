@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx list: every live buffer, as /sys/kernel/debug/dmabufx/buffers has it.
- * What is not known of its keys is passed on in JSON and left out of the table.
+ * dmabufx list: shows every live buffer, from /sys/kernel/debug/dmabufx/buffers.
+ * Unknown keys are passed on in JSON and left out of the table.
  */
 #include <err.h>
 #include <errno.h>
@@ -37,7 +37,7 @@ static bool is_octal(char c)
 	return c >= '0' && c <= '7';
 }
 
-/* In place: three octal digits behind a backslash are a byte. */
+/* Replaces, in place, a backslash and three octal digits by the byte. */
 static void unescape(char *text)
 {
 	char *to = text;
@@ -60,7 +60,7 @@ static struct json_object *parse_word(char *word)
 	return json_object_new_string(word);
 }
 
-/* An asterisk of the name itself is escaped. */
+/* The name's own asterisks are escaped, so a plain one means "mapped". */
 static struct json_object *parse_device(char *word)
 {
 	struct json_object *device = json_object_new_object();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Whether there is room for a buffer, asked before its memory is filled: the driver
- * would refuse it only afterwards, and where memory runs out the kernel kills
- * processes. Others may take the room meanwhile, so this promises nothing.
+ * Checks whether there is room for a buffer before its memory is filled: the driver
+ * would refuse it only after that, and if memory runs out, the kernel kills
+ * processes. Others may take the room meanwhile, so success is not guaranteed.
  */
 #include <err.h>
 #include <inttypes.h>
@@ -15,7 +15,7 @@
 
 #define CGROUPS	"/sys/fs/cgroup"
 
-/* The first line of @path that begins with @key, and what follows it; or false. */
+/* Finds the first line of @path that begins with @key, and copies the rest of it. */
 static bool find_line(const char *path, const char *key, char *rest, int size)
 {
 	FILE *file = fopen(path, "re");
@@ -32,7 +32,7 @@ static bool find_line(const char *path, const char *key, char *rest, int size)
 	return found;
 }
 
-/* @otherwise is for files that are not there, and for "max". */
+/* Returns @otherwise if the file does not exist or has "max". */
 static uint64_t read_number(const char *path, const char *key, uint64_t otherwise)
 {
 	uint64_t number;
@@ -54,8 +54,9 @@ static uint64_t read_group(const char *group, const char *file, const char *key,
 }
 
 /*
- * Caches go when a group needs memory. Above memory.high the kernel slows a group down
- * so much that filling a buffer may take hours.
+ * Returns how much memory a group may still use. The kernel drops caches when a group
+ * needs memory. Above memory.high it slows a group down so much that filling a buffer
+ * may take hours, so that counts as a limit.
  */
 static uint64_t left_in_group(const char *group)
 {
@@ -74,7 +75,7 @@ static uint64_t left_in_group(const char *group)
 	return used < max ? max - used : 0;
 }
 
-/* The least that is left in the cgroup of this process and those above it. */
+/* Returns the least that is left in this process's cgroup and those above it. */
 static uint64_t left_in_groups(void)
 {
 	uint64_t least = UINT64_MAX, left;
@@ -109,7 +110,7 @@ bool driver_takes(int device, uint64_t size, char *why, size_t len)
 	struct dmabufx_query query;
 	uint64_t left;
 
-	/* It says by itself what it thinks of a buffer. */
+	/* Without an answer, let the driver itself refuse the buffer. */
 	if (dmabufx_query(device, &query))
 		return true;
 	left = query.memfd_pinned < query.memfd_limit ?

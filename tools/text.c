@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Text for terminals and as JSON. Others chose the names in it, which have any bytes
- * but 0, and some would have a terminal do more than show them.
+ * Text for terminals, and as JSON. Other users chose the names in it. These may have any
+ * byte but 0, and some contain escape sequences for a terminal.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,10 +12,10 @@
 
 #include "tool.h"
 
-/* Stands for a byte that is no UTF-8. */
+/* Replaces a byte that is not valid UTF-8. */
 #define REPLACEMENT	0xfffd
 
-/* The character that @text begins with, which is then passed over. */
+/* Returns the first character of @text, and advances @text to the next. */
 static uint32_t next_character(const char **text)
 {
 	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
@@ -33,7 +33,7 @@ static uint32_t next_character(const char **text)
 			return REPLACEMENT;
 		character = character << 6 | ((*text)[i] & 0x3f);
 	}
-	/* Longer than need be, half of a pair, or more than there are. */
+	/* Longer than necessary, half of a surrogate pair, or beyond the last character. */
 	if (character < least[more] || character >> 11 == 0xd800 >> 11 ||
 	    character > 0x10ffff)
 		return REPLACEMENT;
@@ -41,7 +41,7 @@ static uint32_t next_character(const char **text)
 	return character;
 }
 
-/* JSON in ASCII is the same in each locale, and does nothing to a terminal. */
+/* ASCII is the same in each locale, and harmless for a terminal. */
 void print_json(struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(object,
@@ -74,7 +74,7 @@ void print_cell(const char *text, int width)
 		size_t len = mbrtowc(&character, text, end - text, &state);
 		bool is_whole = len <= (size_t)(end - text);
 
-		/* What moves the cursor back or turns the line round is no width. */
+		/* Characters without width combine, move the cursor or change direction. */
 		if (is_whole && iswprint(character) && wcwidth(character) > 0) {
 			fwrite(text, 1, len, stdout);
 			columns += wcwidth(character);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bench's module: times what only the kernel can call, for any exporter's
- * dma-buf, and what the kernel's own primitives need for the same work: the
- * floor. dmabufx-bench.h is its interface. For the bench only: whoever may open
- * its node may pin memory without limit.
+ * The bench's module: measures operations that only the kernel can call, for any
+ * exporter's dma-buf, and the floor: the cost of the same work with the kernel's own
+ * primitives. dmabufx-bench.h is its interface. For the bench only: whoever can open
+ * its node can pin memory without limit.
  *
- * A floor is one straightforward use of a primitive: arrays it needs are
- * allocated and filled before the clock starts, nothing is looked up.
+ * A floor is one straightforward use of a primitive: the arrays that it needs are
+ * allocated and filled before the clock starts, and nothing is looked up.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
@@ -39,7 +39,7 @@
  * @pdev: the device that dma-bufs are mapped for
  * @folios: the floor's folios, pinned
  * @nr_folios: how many, 0 without a floor
- * @pages: the floor's pages, each of them
+ * @pages: array of all pages of the floor
  * @nr_pages: how many
  */
 struct bench {
@@ -204,7 +204,7 @@ static int floor_pin(struct bench *bench, struct dmabufx_bench_floor *floor,
 	return 0;
 }
 
-/* A folio lies in its file at a multiple of its size. */
+/* A folio is at a multiple of its size in its file. */
 static void floor_list_pages(struct bench *bench,
 			     const struct udmabuf_create_item *items, u32 count)
 {
@@ -226,7 +226,7 @@ static void floor_list_pages(struct bench *bench,
 	}
 }
 
-/* How many pages from the @i-th on are physically contiguous. */
+/* Returns how many pages, from the @i-th on, are physically contiguous. */
 static unsigned long floor_run(const struct bench *bench, unsigned long i)
 {
 	unsigned long pfn = page_to_pfn(bench->pages[i]);
@@ -238,7 +238,7 @@ static unsigned long floor_run(const struct bench *bench, unsigned long i)
 	return n;
 }
 
-/* Where runs start, and the end as one more. */
+/* Fills in where runs start, with the end as one more entry. */
 static unsigned long *floor_list_runs(const struct bench *bench, u32 *nr)
 {
 	unsigned long *starts, i;
@@ -390,7 +390,7 @@ static int bench_unpin(struct bench *bench, struct file *file,
 {
 	u64 start, ns;
 
-	/* Of whatever open: one inode serves them all. */
+	/* All opens have the same inode, so this unmaps the mappings of all. */
 	if (mapping_mapped(file->f_mapping))
 		return -EBUSY;
 
@@ -433,7 +433,7 @@ static vm_fault_t floor_insert_ptes(struct vm_fault *vmf)
 	return ret;
 }
 
-/* The memory of a huge entry is one piece when its ends are in their places. */
+/* A huge entry needs contiguous memory, which is true if both ends are in place. */
 static vm_fault_t floor_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -564,7 +564,7 @@ static int bench_export(void)
 	info.ops = &empty_ops;
 	info.size = PAGE_SIZE;
 	info.flags = O_RDWR;
-	/* The core insists that there is something. */
+	/* The core insists on this operation. */
 	info.priv = THIS_MODULE;
 
 	dmabuf = dma_buf_export(&info);
@@ -602,7 +602,7 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 }
 
-/* A device that takes any address and segments of any length. */
+/* Makes a device that accepts any address and segments of any length. */
 static struct platform_device *bench_device(void)
 {
 	struct platform_device *pdev;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * The bench's module: what operations cost that only the kernel can call.
+ * The bench's module: measures operations that only the kernel can call.
  *
- * Times are nanoseconds of the kernel's monotonic clock. One open of
+ * Times are nanoseconds of the kernel's monotonic clock. Each open of
  * /dev/dmabufx-bench is one device that dma-bufs are mapped for, and holds at
  * most one floor.
  */
@@ -45,18 +45,18 @@ struct dmabufx_bench_vmap {
 };
 
 /**
- * struct dmabufx_bench_floor - the kernel's own primitives
- * @list: in: ranges of memfds, &struct udmabuf_create_item of each
+ * struct dmabufx_bench_floor - the floor: the kernel's own primitives
+ * @list: in: ranges of memfds, an array of &struct udmabuf_create_item
  * @count: in: how many
- * @folios: out: how many folios hold it
- * @runs: out: physically contiguous pieces
+ * @folios: out: number of folios in them
+ * @runs: out: number of physically contiguous pieces
  * @pad: zero
  * @pin: out: memfd_pin_folios() of each range
  * @map_first: out: sg_alloc_table(), sg_set_page() of each run,
  *	dma_map_sgtable()
  * @map_next: out: dma_map_sgtable()
  * @map_last: out: dma_unmap_sgtable(), sg_free_table()
- * @vmap: out: vmap(), with the array of pages at hand
+ * @vmap: out: vmap(), without the time to fill the array of pages
  * @vunmap: out: vunmap()
  *
  * The memory stays pinned, and can be mapped by mmap(), until
@@ -77,10 +77,10 @@ struct dmabufx_bench_floor {
 };
 
 /**
- * struct dmabufx_bench_pin - the kernel's own primitives for user memory
- * @address: in: memory of the caller's
+ * struct dmabufx_bench_pin - the floor for user memory
+ * @address: in: memory of the caller
  * @size: in: bytes, a multiple of the page size
- * @pin: out: pin_user_pages_fast() of all of it, into an array at hand
+ * @pin: out: pin_user_pages_fast() of all of it, without allocating the array
  * @unpin: out: unpin_user_pages()
  */
 struct dmabufx_bench_pin {
@@ -94,7 +94,7 @@ struct dmabufx_bench_pin {
 #define DMABUFX_BENCH_VMAP	_IOWR('X', 0x91, struct dmabufx_bench_vmap)
 #define DMABUFX_BENCH_FLOOR	_IOWR('X', 0x92, struct dmabufx_bench_floor)
 #define DMABUFX_BENCH_UNPIN	_IOR('X', 0x93, __u64)	/* unpin_folio() of each */
-/* Exports a dma-buf that holds nothing; the result is its descriptor. */
+/* Exports a dma-buf without memory; the result is its descriptor. */
 #define DMABUFX_BENCH_EXPORT	_IO('X', 0x94)
 
 #define DMABUFX_BENCH_PIN	_IOWR('X', 0x95, struct dmabufx_bench_pin)

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a user may pin.
+ * Limits for the memory that a user may pin.
  *
- * The rule: memory that a user keeps from being reclaimed is never more than the
- * user is charged for. Two kinds are told apart:
+ * The rule: a user never keeps more memory from being reclaimed than the user is
+ * charged for. There are two kinds of memory:
  *
- * Private memory is that of the caller's own addresses which no file has. It
- * counts as memory locked by mlock() or by io_uring does: against RLIMIT_MEMLOCK
- * of the user, and as VmPin of the process.
+ * Private memory lies at the caller's own addresses and belongs to no file. It
+ * counts like memory locked by mlock() or pinned by io_uring: against the user's
+ * RLIMIT_MEMLOCK, and in the VmPin of the process.
  *
- * Shared memory is that of memfds and of other files of shmem and hugetlbfs,
- * whether it is named by a descriptor or by an address. Its owner's memory cgroup
+ * Shared memory belongs to memfds and other files of shmem and hugetlbfs,
+ * whether a descriptor or an address names it. Its owner's memory cgroup
  * is charged for it already; but while a buffer pins it, it can be neither
- * swapped out nor moved, and holes punched into the file leave it to the buffer.
- * So it has limits of its own: one for each user, by default half of the machine's
- * memory, as tmpfs has, and one for all users together, since one person may be
- * many users.
+ * swapped out nor moved, and after a hole is punched into the file the buffer still
+ * keeps it. So it has two limits of its own: one for each user, by default half of
+ * the machine's memory, as for tmpfs, and one for all users together, since one
+ * person may be many users.
  *
- * Pages are charged one by one, each time that they are in a buffer, which costs no
+ * Pages are charged one by one, each time that they are in a buffer, which needs no
  * look-up. But a pin holds a whole folio. So a large folio of which a run has only a
- * part is charged as a whole beside that, once for each user, however many runs of
- * however many buffers have parts of it: &struct account.parts counts them. (That
- * those pages are charged with it is on purpose: what else a buffer of repeated
- * pages takes, page tables of a kernel mapping for one, then has a bound, too.)
+ * part is also charged as a whole, once for each user, however many runs and buffers
+ * have parts of it: &struct account.parts counts them. (Its pages are charged twice
+ * on purpose: a buffer may repeat pages, and what else it costs, page tables of a
+ * kernel mapping for example, then also has a bound.)
  *
- * Charges come before pins, and go after them. A whole folio's size is known only
- * once it is pinned; so the pages that a caller asks for are charged first, and
- * large folios with each batch that was pinned.
+ * Memory is charged before it is pinned and uncharged after it is unpinned. The size
+ * of a folio is known only once it is pinned. So the requested pages are charged
+ * first, and large folios after each batch is pinned.
  *
- * Whoever has CAP_IPC_LOCK is counted and not limited. The capability is asked
- * for only when a limit is hit: asking leaves traces.
+ * A caller with CAP_IPC_LOCK is charged but not limited. The capability is checked
+ * only when a limit is reached, since a check leaves traces (audit, PF_SUPERPRIV).
  *
  * Locking: accounts_lock and account.parts_lock, never one inside the other.
- * Nothing is allocated inside of either, so that nobody who lets a buffer go
- * waits for somebody else's memory.
+ * Nothing is allocated under either, so that releasing a buffer never waits
+ * for somebody else's allocation.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -57,9 +57,9 @@
 /**
  * struct limit - a module parameter in MiB
  * @mib: the value that was set
- * @is_set: whether one was
- * @quarters: the default: so many quarters of the machine's memory, which may
- *	grow and shrink
+ * @is_set: whether a value was set
+ * @quarters: the default: so many quarters of the machine's memory, whose size may
+ *	change
  */
 struct limit {
 	unsigned long mib;
@@ -70,7 +70,7 @@ struct limit {
 static struct limit memfd_limit = { .quarters = 2 };
 static struct limit total_limit = { .quarters = 3 };
 
-/* Saturates: any number that is set is at least that much. */
+/* Saturates, so that a very large value cannot become a small limit. */
 static u64 limit_bytes(const struct limit *limit)
 {
 	unsigned long mib = READ_ONCE(limit->mib);
@@ -99,7 +99,7 @@ static int limit_set(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-/* Shows the limit that is in force. */
+/* Shows the limit in force. */
 static int limit_get(char *buffer, const struct kernel_param *kp)
 {
 	const struct limit *limit = kp->arg;
@@ -121,14 +121,14 @@ MODULE_PARM_DESC(total_limit_mib, "Most MiB of memfds that all users together ma
 
 /**
  * struct account - a user who is charged
- * @node: in accounts, by @user
- * @user: holds a reference
- * @charges: how many &struct dmabufx_charge are the user's; the account goes
- *	with the last one
+ * @node: in accounts, hashed by @user
+ * @user: the user; holds a reference
+ * @charges: number of &struct dmabufx_charge of the user; the account is freed with
+ *	the last one
  * @shared_pages: shared memory that the user is charged for. Private memory is
  *	in user_struct.locked_vm
- * @parts_lock: protects @parts, and that a folio in there is charged
- * @parts: by page frame number of a large folio that is charged as a whole: how
+ * @parts_lock: protects @parts and the charges for the folios in it
+ * @parts: for each large folio that is charged as a whole, by page frame number: how
  *	many runs have a part of it
  */
 struct account {
@@ -136,7 +136,7 @@ struct account {
 	struct user_struct *user;
 	refcount_t charges;
 	atomic_long_t shared_pages;
-	struct mutex parts_lock; /* parts, and that a folio in there is charged */
+	struct mutex parts_lock; /* parts and the charges for the folios in it */
 	struct xarray parts;
 };
 
@@ -179,7 +179,7 @@ static void account_free(struct account *account)
 	kfree(account);
 }
 
-/* The account of @user, if there is one, with a reference. */
+/* Returns the account of @user with a reference, or NULL. */
 static struct account *account_try_get(const struct user_struct *user)
 {
 	struct account *account;
@@ -228,7 +228,7 @@ static void account_put(struct account *account)
 		account_free(account);
 }
 
-/* Add within @limit, in pages. Whoever may exceed it is asked only then. */
+/* Add pages up to @limit. Checks the capability only if that would exceed the limit. */
 static bool add_within(atomic_long_t *count, unsigned long nr_pages, u64 limit)
 {
 	unsigned long sum, old = atomic_long_read(count);
@@ -290,14 +290,14 @@ static void account_uncharge(struct account *account, enum dmabufx_kind kind,
 }
 
 /**
- * dmabufx_charge - count what a buffer is about to pin
- * @charge: empty; what was counted, for dmabufx_uncharge()
- * @private_pages: private memory of the caller's, pages
+ * dmabufx_charge - charge the memory that a buffer is about to pin
+ * @charge: empty; returns the charge, for dmabufx_uncharge()
+ * @private_pages: private memory of the caller, pages
  * @shared_pages: memory of memfds and the like, pages
- * @reason: where the limit that was hit is named
+ * @reason: returned on failure: which limit was reached
  *
  * Context: Process context, for the calling process and its user.
- * Return: 0, or -errno with nothing counted and @charge empty.
+ * Return: 0, or -errno with nothing charged and @charge empty.
  */
 int dmabufx_charge(struct dmabufx_charge *charge, unsigned long private_pages,
 		   unsigned long shared_pages, u32 *reason)
@@ -333,17 +333,17 @@ err_put:
 }
 
 /**
- * dmabufx_charge_pinned - some of what was charged has been pinned
- * @charge: the charge, or an empty one, to which nothing is done
- * @kind: the kind of memory that it turned out to be
+ * dmabufx_charge_pinned - some of the charged memory has been pinned
+ * @charge: the charge; if empty, nothing happens
+ * @kind: the kind that the memory turned out to be
  * @nr_pages: how much, pages
- * @reason: where the limit that was hit is named
+ * @reason: returned on failure: which limit was reached
  *
- * Of an address only a guess is charged: another thread may map memory of
- * another kind there before it is pinned.
+ * Corrects the kind of the charge. For an address, dmabufx_charge() only guessed:
+ * another thread may have mapped memory of another kind there before it was pinned.
  *
  * Context: Process context.
- * Return: 0, or -errno when this kind has reached its limit.
+ * Return: 0, or -errno if this kind has reached its limit.
  */
 int dmabufx_charge_pinned(struct dmabufx_charge *charge, enum dmabufx_kind kind,
 			  unsigned long nr_pages, u32 *reason)
@@ -371,8 +371,8 @@ int dmabufx_charge_pinned(struct dmabufx_charge *charge, enum dmabufx_kind kind,
 }
 
 /*
- * One more run has a part of @folio. The user's first one charges it. -EAGAIN: room
- * is to be made in the array first.
+ * Count one more run that has a part of @folio. Charges the folio for the user's first
+ * run. Returns -EAGAIN if the caller has to reserve a slot in the array first.
  */
 static int part_add(struct account *account, struct folio *folio, u32 *reason)
 {
@@ -397,7 +397,7 @@ static int part_add(struct account *account, struct folio *folio, u32 *reason)
 	return -EAGAIN;
 }
 
-/* A part of @folio, which counts as a whole from now on. */
+/* Charge @folio as a whole, since a run has a part of it. */
 static int charge_part(struct account *account, struct folio *folio, u32 *reason)
 {
 	int ret;
@@ -408,12 +408,12 @@ static int charge_part(struct account *account, struct folio *folio, u32 *reason
 		if (ret)
 			return ret;
 		ret = part_add(account, folio, reason);
-		/* Another buffer's end has taken the room away meanwhile. */
+		/* Another buffer that ended meanwhile has freed the slot: try again. */
 	} while (ret == -EAGAIN);
 	return ret;
 }
 
-/* The reverse: what the user has no part of any more is @charge's to uncharge. */
+/* Undo charge_part(). A folio's last part hands its charge to @charge, for uncharging. */
 static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
 {
 	struct account *account = charge->account;
@@ -422,7 +422,7 @@ static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
 	guard(mutex)(&account->parts_lock);
 	count = xa_to_value(xa_load(&account->parts, index));
 	if (count > 1) {
-		/* Takes no memory: the entry is there. */
+		/* Allocates nothing: the slot exists. */
 		xa_store(&account->parts, index, xa_mk_value(count - 1), 0);
 		return;
 	}
@@ -431,8 +431,8 @@ static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
 }
 
 /*
- * The large folios of which a run has only a part: the one that it begins in, or
- * the one that it ends in. Returns how many.
+ * Find the large folios of which a run has only a part. Only the folio that it begins
+ * in and the folio that it ends in can be such. Returns how many they are.
  */
 static unsigned int run_parts(const struct dmabufx_runs *runs,
 			      const struct dmabufx_run *run,
@@ -471,12 +471,12 @@ static int charge_run_parts(struct dmabufx_charge *charge,
 
 /**
  * dmabufx_charge_parts - charge large folios that are used in part
- * @charge: the charge, or an empty one, to which nothing is done
- * @runs: the table, of which dmabufx_charge_pinned() knows each page
- * @complete: nothing more is appended: the last run is looked at, too
- * @reason: where the limit that was hit is named
+ * @charge: the charge; if empty, nothing happens
+ * @runs: the table; dmabufx_charge_pinned() was called for all of its pages
+ * @complete: nothing more will be appended, so handle the last run, too
+ * @reason: returned on failure: which limit was reached
  *
- * Looks at runs that it has not yet looked at. Costs nothing where all folios
+ * Handles the runs that were added since the last call. Does nothing if all folios
  * are of one page.
  *
  * Context: Process context.
@@ -503,12 +503,12 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 }
 
 /**
- * dmabufx_uncharge_parts - no run of a buffer has a part of any folio
+ * dmabufx_uncharge_parts - stop counting the partly used folios of a buffer
  * @charge: the charge, or an empty one
- * @runs: its table, while its memory is still held
+ * @runs: its table, whose memory is still held
  *
- * Folios of which the user has no other part stay charged until
- * dmabufx_uncharge(), when their pins are gone.
+ * Folios of which the user has no other part stay charged until dmabufx_uncharge(),
+ * which is called after they are unpinned.
  *
  * Context: Process context.
  */
@@ -527,12 +527,12 @@ void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 }
 
 /**
- * dmabufx_uncharge - what a buffer pinned is free again
- * @charge: the charge, which dmabufx_uncharge_parts() has seen, or an empty
- *	one; empty afterwards
+ * dmabufx_uncharge - uncharge the memory of a buffer
+ * @charge: the charge, after dmabufx_uncharge_parts(), or an empty one; empty
+ *	afterwards
  *
- * Context: Process context, of any process: the one that was charged may be
- * long gone.
+ * Context: Process context, of any process: the charged process may have exited long
+ * ago.
  */
 void dmabufx_uncharge(struct dmabufx_charge *charge)
 {
@@ -553,8 +553,8 @@ void dmabufx_uncharge(struct dmabufx_charge *charge)
 }
 
 /**
- * dmabufx_account_query - limits, and what counts against them
- * @query: what is told of the calling process and its user is filled in
+ * dmabufx_account_query - report limits and what counts against them
+ * @query: filled in for the calling process and its user
  *
  * Context: Process context.
  */

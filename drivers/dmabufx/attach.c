@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices: attachments, their scatterlists, and who owns the memory when.
+ * Devices: attachments, their scatterlists, and whether CPU or devices own the memory.
  *
- * An attachment's scatterlist is built at its first mapping, from the runs and
- * the limits that the device has then, and kept until it detaches: importers
- * that map and unmap for every frame pay for the DMA mapping alone.
+ * The scatterlist of an attachment is built at the first mapping, from the runs and
+ * the limits that the device has then. It is kept until the device detaches, so an
+ * importer that maps and unmaps for every frame pays only for the DMA mapping.
  *
- * Mapping and unmapping synchronise. While mapped, begin_cpu_access and
- * end_cpu_access do so for every mapped attachment. Both are needed wherever a
- * device does not see the CPU's memory as it is: caches that are not coherent,
- * and bounce buffers (swiotlb), which confidential guests always use.
+ * Mapping and unmapping synchronise. In between, begin_cpu_access and
+ * end_cpu_access synchronise every mapped attachment. Both are needed wherever a
+ * device does not see the same memory as the CPU: with caches that are not coherent,
+ * and with bounce buffers (swiotlb), which confidential guests always use.
  *
- * Whatever synchronises does so for the whole buffer, so the side whose data is
- * older must not be asked. The rule: while a bracket for writing is open
- * (writers.c), the memory is the CPU's, and nothing is copied into it, by no
- * other bracket's begin and by no end of a mapping. At all other times it is
- * the devices', and nothing is copied out of it to them.
+ * Every synchronisation covers the whole buffer and overwrites one side's data, so
+ * the source must be the side with the newer data. The rule: while a bracket for
+ * writing is open (writers.c), the CPU owns the memory, and nothing is copied into
+ * it: not when another bracket begins, and not when a mapping ends. At all other
+ * times the devices own it, and nothing is copied from it to them.
  *
- * Locking: dma-buf's reservation lock or the mmap_lock, if taken, are taken
- * before buf->lock.
+ * Locking: buf->lock nests inside the dma-buf's reservation lock and inside
+ * mmap_lock; either may be held or not.
  */
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
@@ -31,9 +31,9 @@
 #include "trace.h"
 
 /*
- * What users can do at will shall put no word in the log: exhaust a bounce buffer,
- * or have the same memory mapped many times, by a list that repeats it or by
- * several devices, whose caches are looked after here.
+ * User space must not be able to fill the log. It can exhaust a bounce buffer, and it
+ * can have the same memory mapped many times, by a list that repeats it or by several
+ * devices. This file synchronises such mappings itself.
  */
 #define MAP_ATTRS	(DMA_ATTR_NO_WARN | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES)
 
@@ -41,11 +41,11 @@
  * struct dmabufx_attachment - one importer
  * @node: in &dmabufx_buf.attachments
  * @dev: the importer's device
- * @sgt: its scatterlist; empty until the first mapping, and then only changed
+ * @sgt: its scatterlist; empty until the first mapping, after that only changed
  *	with the dma-buf's reservation lock held
  * @shows_copy: whether the importer gets a copy of @sgt; constant
  * @shown: that copy; otherwise empty
- * @dir: how it is mapped, DMA_NONE when it is not
+ * @dir: direction of the mapping, DMA_NONE while it is not mapped
  */
 struct dmabufx_attachment {
 	struct list_head node;
@@ -56,7 +56,7 @@ struct dmabufx_attachment {
 	enum dma_data_direction dir;
 };
 
-/* A buffer's attachments, for who holds its lock. */
+/* Returns the buffer's attachments. The caller holds the buffer's lock. */
 static struct list_head *attachments(struct dmabufx_buf *buf)
 {
 	lockdep_assert_held(&buf->lock);
@@ -64,9 +64,9 @@ static struct list_head *attachments(struct dmabufx_buf *buf)
 }
 
 /*
- * Whether any device may have the buffer mapped: asked without the lock, as most
- * brackets have nothing to do. The barrier is against who ends a bracket, sees no
- * device, and whose last writes a device that comes in that moment does not see.
+ * Returns false if no device is attached. Checked without the lock, so that a bracket
+ * of a buffer without devices takes no lock. Without the barriers, a task that ends a
+ * bracket could see no device while a device that attaches misses its last writes.
  */
 static bool has_devices(const struct dmabufx_buf *buf)
 {
@@ -75,10 +75,11 @@ static bool has_devices(const struct dmabufx_buf *buf)
 }
 
 /*
- * Whether the table that an importer gets is changed while it is mapped, and we go on
- * reading. A kernel with DMABUF_DEBUG hides the pages of a table from importers: until
- * 7.0 by spoiling the very table that it was given. And RDMA, a dynamic importer, cuts
- * the table to what its user asked for.
+ * Returns true if the importer's table may change while it is mapped. This file still
+ * reads its own table then, so the importer gets a copy. Two cases: a kernel with
+ * DMABUF_DEBUG hides the pages of a table from importers, and up to 7.0 it does so by
+ * damaging the exporter's table itself. And RDMA, a dynamic importer, cuts the table
+ * to the range that its user asked for.
  */
 static bool spoils_table(const struct dma_buf_attachment *attach)
 {
@@ -109,9 +110,9 @@ int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 }
 
 /**
- * dmabufx_each_device - tell of a buffer's attachments
+ * dmabufx_each_device - call a function for each attached device
  * @buf: the buffer
- * @tell: is told each device, and whether it has the buffer mapped
+ * @tell: called with the device and whether it has the buffer mapped
  * @data: for @tell
  *
  * Context: Process context; @tell is called under the buffer's lock.
@@ -128,9 +129,9 @@ void dmabufx_each_device(struct dmabufx_buf *buf,
 }
 
 /**
- * struct segment_limits - what one scatterlist entry may be
+ * struct segment_limits - the device's limits for one scatterlist entry
  * @max: longest entry, bytes, a multiple of the page size
- * @boundary: an entry must not cross a multiple of this plus one
+ * @boundary: mask; an entry must not cross a multiple of @boundary + 1
  */
 struct segment_limits {
 	size_t max;
@@ -151,7 +152,7 @@ static int segment_limits_get(struct device *dev, struct segment_limits *limits)
 	return 0;
 }
 
-/* How much of @left bytes from @page on one entry takes. */
+/* Returns how many of the @left bytes that begin at @page fit into one entry. */
 static size_t segment_length(const struct segment_limits *limits,
 			     struct page *page, size_t left)
 {
@@ -165,10 +166,10 @@ static size_t segment_length(const struct segment_limits *limits,
 	return len;
 }
 
-/* How many entries are handled before others get their turn. */
+/* After this many entries, let other tasks run. */
 #define ENTRIES_AT_ONCE	4096
 
-/* Lists may be long. Returns -EINTR when whoever waits for one is being killed. */
+/* Lists may be long. Returns -EINTR when the caller is being killed. */
 static int pause_after(unsigned int nr)
 {
 	if (nr % ENTRIES_AT_ONCE)
@@ -178,8 +179,9 @@ static int pause_after(unsigned int nr)
 }
 
 /*
- * Walk the buffer in segments, and count them in @nr: for the largest buffer in
- * single pages that just fits. With @sg NULL only count them.
+ * Cut the buffer into entries within the limits, fill @sg with them and count them in
+ * @nr. With @sg NULL only count. An unsigned int is just enough for the largest buffer
+ * in single pages.
  */
 static int fill_segments(const struct dmabufx_runs *runs,
 			 const struct segment_limits *limits,
@@ -207,7 +209,7 @@ static int fill_segments(const struct dmabufx_runs *runs,
 	return 0;
 }
 
-/* Nothing to cut: an entry for each run. */
+/* Without limits that matter: one entry for each run. */
 static int fill_runs(const struct dmabufx_runs *runs, struct scatterlist *sg)
 {
 	u32 i;
@@ -296,8 +298,8 @@ static int attachment_build_table(struct dmabufx_attachment *a,
 }
 
 /*
- * A device that is said to write only is mapped for both directions: what the CPU
- * writes has to reach its bounce buffer, which is copied back as a whole.
+ * Map in both directions even for a device that only writes: data that the CPU writes
+ * has to reach the device's bounce buffer, since all of that buffer is copied back.
  */
 static enum dma_data_direction mapped_direction(enum dma_data_direction dir)
 {
@@ -311,7 +313,7 @@ static int attachment_map(struct dmabufx_attachment *a,
 	int ret;
 
 	lockdep_assert_held(&buf->lock);
-	/* One table is in one place at a time. */
+	/* The table holds DMA addresses of only one mapping at a time. */
 	if (a->dir != DMA_NONE)
 		return -EBUSY;
 
@@ -364,7 +366,7 @@ void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	struct dmabufx_attachment *a = attach->priv;
 
 	mutex_lock(&buf->lock);
-	/* A broken importer; what its device may still use stays where it is. */
+		/* The importer is broken. Keep a mapping that its device may still use. */
 	if (!WARN_ON_ONCE(a->dir == DMA_NONE || sgt != table_for_importer(a)))
 		attachment_unmap(a, buf);
 	mutex_unlock(&buf->lock);
@@ -380,7 +382,7 @@ void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 	trace_dmabufx_detach(buf, a->dev);
 
 	mutex_lock(&buf->lock);
-	/* A broken importer; the memory is soon somebody else's. */
+	/* The importer is broken. Unmap, since the memory soon belongs to somebody else. */
 	if (WARN_ON_ONCE(a->dir != DMA_NONE))
 		attachment_unmap(a, buf);
 	list_del(&a->node);
@@ -391,10 +393,9 @@ void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 }
 
 /*
- * The memory becomes the CPU's. Synchronised in the direction of the mapping
- * and not of the access: a CPU that is about to write one line must have the
- * device's latest in all the others, or end_cpu_access would hand the device
- * old data for them.
+ * Give the memory to the CPU. The direction is that of the mapping, not of the access:
+ * a CPU that is about to write one line needs the device's latest data in all other
+ * lines. Otherwise end_cpu_access would hand the device old data for them.
  */
 static void sync_for_cpu(struct dmabufx_buf *buf)
 {
@@ -407,8 +408,8 @@ static void sync_for_cpu(struct dmabufx_buf *buf)
 }
 
 /*
- * The memory becomes the devices' again. What the CPU only read is not copied
- * back: it may be older than what the device has written meanwhile.
+ * Give the memory back to the devices. Memory that the CPU only read is not copied
+ * back: the device may have written newer data meanwhile.
  */
 static void sync_for_device(struct dmabufx_buf *buf, enum dma_data_direction dir)
 {
@@ -427,7 +428,7 @@ static bool is_for_writing(enum dma_data_direction dir)
 	return dir == DMA_BIDIRECTIONAL || dir == DMA_TO_DEVICE;
 }
 
-/* Begin while devices may have the buffer mapped. -EAGAIN: a spare record is needed. */
+/* Devices may have the buffer mapped. Returns -EAGAIN if a spare record is needed. */
 static int begin_with_devices(struct dmabufx_buf *buf, bool write,
 			      struct dmabufx_writer **spare)
 {
@@ -454,7 +455,7 @@ static int try_to_begin(struct dmabufx_buf *buf, bool write,
 	if (!has_devices(buf)) {
 		if (write)
 			ret = dmabufx_writers_begin(&buf->writers, spare);
-		/* A device that has come meanwhile may have written already. */
+		/* A device that attached meanwhile may have written already. */
 		if (ret || !has_devices(buf))
 			return ret;
 		if (write)
@@ -463,7 +464,7 @@ static int try_to_begin(struct dmabufx_buf *buf, bool write,
 	return begin_with_devices(buf, write, spare);
 }
 
-/* Memory for a record is taken without a lock, as that may take its time. */
+/* Allocates a record without holding a lock, since an allocation may take long. */
 static int begin_bracket(struct dmabufx_buf *buf, bool write)
 {
 	struct dmabufx_writer *spare = NULL;
@@ -490,7 +491,7 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 	long ret;
 
 	for (;;) {
-		/* The core waits, too, but after us: devices must be done before. */
+		/* The core also waits, but only after this. Devices must finish before. */
 		ret = dma_resv_wait_timeout(dmabuf->resv, usage, true,
 					    MAX_SCHEDULE_TIMEOUT);
 		if (ret < 0)
@@ -501,9 +502,9 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 			return ret;
 
 		/*
-		 * If a signal ends the core's wait the call fails, and nobody
-		 * ends the bracket: so that wait should have nothing to wait for.
-		 * (A fence that comes right now may still make it wait.)
+		 * If a signal interrupts the core's wait, the call fails and nobody
+		 * ends the bracket. So leave no fence for the core to wait for. (A
+		 * fence that is added right now may still make it wait.)
 		 */
 		if (!write || dma_resv_test_signaled(dmabuf->resv, usage))
 			break;
@@ -520,7 +521,7 @@ int dmabufx_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dir)
 	bool write = is_for_writing(dir);
 
 	if (has_devices(buf)) {
-		/* One step for who begins: or what was written were overwritten. */
+		/* Atomic for others: a begin in between would overwrite the CPU's data. */
 		mutex_lock(&buf->lock);
 		if (write)
 			dmabufx_writers_end(&buf->writers);
@@ -535,11 +536,11 @@ int dmabufx_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dir)
 }
 
 /**
- * dmabufx_process_ends - end the brackets of a process that did not
+ * dmabufx_process_ends - end the brackets that a process left open
  * @buf: the buffer
- * @mm: the process's address space, which goes away
+ * @mm: the process's address space, which is being torn down
  *
- * What it wrote reaches the devices, as if it had ended them itself.
+ * The devices get the data that it wrote, as if it had ended the brackets itself.
  *
  * Context: Process context; takes the buffer's lock. The mmap_lock may be held.
  */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a buffer: allocated, filled by whoever knows the sources,
- * exported as a dma-buf, released.
+ * The life of a buffer: allocated, filled by create.c or export.c, exported as a
+ * dma-buf, released.
  *
- * Ownership: until dma_buf_export() succeeds the buffer is ours to free. From
- * then on it is the dma-buf's, and only dma_buf_put() may end it.
+ * Ownership: until dma_buf_export() succeeds, this module frees the buffer. From then
+ * on it belongs to the dma-buf, and only the last dma_buf_put() may end it.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -20,7 +20,7 @@
 #include "trace.h"
 
 /**
- * dmabufx_buf_alloc - an empty buffer
+ * dmabufx_buf_alloc - allocate an empty buffer
  *
  * Return: the buffer, which dmabufx_buf_free() or dmabufx_buf_export()
  * consumes, or -ENOMEM.
@@ -33,7 +33,7 @@ struct dmabufx_buf *dmabufx_buf_alloc(void)
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 
-	/* Whoever fills it looks at all of its memory from now on. */
+	/* Memory is checked for broken pages when it is added, which is after this. */
 	buf->poison_epoch = dmabufx_poison_epoch();
 	mutex_init(&buf->lock);
 	INIT_LIST_HEAD(&buf->attachments);
@@ -42,10 +42,10 @@ struct dmabufx_buf *dmabufx_buf_alloc(void)
 }
 
 /**
- * dmabufx_buf_free - end a buffer that nobody uses any more, or never did
- * @buf: the buffer, filled or not; its memory and its owner are let go
+ * dmabufx_buf_free - free a buffer that nobody uses any more, or never did
+ * @buf: the buffer, filled or not; releases its memory and its owner
  *
- * Does not call the release callback: that is for what was exported.
+ * Does not call the release callback: that is only for exported buffers.
  */
 void dmabufx_buf_free(struct dmabufx_buf *buf)
 {
@@ -65,7 +65,7 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 	void *data = buf->release_data;
 	struct module *owner = buf->owner;
 
-	/* The owner's code runs once more: it stays until that has returned. */
+	/* The owner must stay loaded until its callback has returned. */
 	buf->owner = NULL;
 
 	trace_dmabufx_release(buf);
@@ -95,8 +95,8 @@ static const struct dma_buf_ops dmabufx_ops = {
 
 /*
  * For buffers that the kernel must not map. The core (6.12 to 7.3) warns with a stack
- * trace when an exporter's vmap fails, and does not where there is none: users can
- * have importers ask as they like.
+ * trace when an exporter's vmap fails, but not when the exporter has none. Users could
+ * trigger that warning at will, through importers.
  */
 static const struct dma_buf_ops dmabufx_ops_without_vmap = {
 	OPS_BUT_VMAP,
@@ -109,14 +109,14 @@ static bool is_ours(const struct dma_buf *dmabuf)
 }
 
 /**
- * dmabufx_buf_export - a buffer becomes a dma-buf
+ * dmabufx_buf_export - make a dma-buf of a buffer
  * @buf: the buffer, whose run table is finished; consumed, also on failure
- * @exp_name: who exports, as fdinfo shows it; must last until the dma-buf is
- *	released, beyond which the core does not look at it
+ * @exp_name: the exporter's name, as fdinfo shows it; must last until the dma-buf is
+ *	released, after which the core does not read it
  *
- * The dma-buf keeps this module loaded, whoever asked for it, and the buffer its
- * owner: an owner need not be linked to this module, but may have found it by
- * symbol_get().
+ * The dma-buf keeps this module loaded, and the buffer keeps its owner loaded. The
+ * owner alone would not keep this module loaded: it need not be linked to it, but may
+ * have found it by symbol_get().
  *
  * Return: the dma-buf, or -errno.
  */
@@ -157,9 +157,9 @@ static int note_size(struct folio *folio, void *data)
 }
 
 /*
- * How memory lies physically is not for everybody who holds a buffer: two pages
- * and one run mean that they are neighbours. Asking leaves no line in the audit
- * log, since it is no offence to be told less.
+ * The physical layout is not for everybody who holds a buffer: if two pages are one
+ * run, they are neighbours. The _noaudit check writes no line to the audit log, since
+ * a caller without the capability does nothing wrong and only gets less information.
  */
 static void info_layout(const struct dmabufx_buf *buf, struct dmabufx_info *info)
 {
@@ -170,8 +170,8 @@ static void info_layout(const struct dmabufx_buf *buf, struct dmabufx_info *info
 }
 
 /*
- * The folios are looked at each time, at the expense of who asks, and not when
- * the buffer is made, where most buffers would pay for what nobody asks.
+ * Looks at the folios in each call, so that only the caller pays. Doing it when the
+ * buffer is made would slow down every buffer for an answer that few ask for.
  */
 static int buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
 {
@@ -192,13 +192,13 @@ static int buf_info(const struct dmabufx_buf *buf, struct dmabufx_info *info)
 }
 
 /**
- * dmabufx_info - what is in a dma-buf
+ * dmabufx_buf_info - describe a dma-buf
  * @info: @fd is the caller's descriptor; the rest is filled in
  *
  * Context: Process context.
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says.
  */
-int dmabufx_info(struct dmabufx_info *info)
+int dmabufx_buf_info(struct dmabufx_info *info)
 {
 	struct dma_buf *dmabuf = dma_buf_get(info->fd);
 	int ret = -EINVAL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What kernels from 6.12 on lack of the newest, by capability and not by
- * version.
+ * Fills the gaps of kernels from 6.12 on against the newest one. Checks for features,
+ * not for versions.
  */
 #ifndef DMABUFX_COMPAT_H
 #define DMABUFX_COMPAT_H
@@ -11,7 +11,7 @@
 #include <linux/page-flags.h>
 #include <linux/slab.h>
 
-/* Where struct folio_batch is declared, since 7.1 and before. */
+/* The header that declares struct folio_batch: the first since 7.1, the second before. */
 #if defined(HAVE_FOLIO_BATCH_H)
 #include <linux/folio_batch.h>
 #elif defined(HAVE_PAGEVEC_H)
@@ -23,7 +23,7 @@
 #define kzalloc_obj(obj, gfp) kzalloc(sizeof(obj), gfp)
 #endif
 
-/* What vmf_insert_pfn_pmd() and _pud() take: a pfn_t until 6.16. */
+/* vmf_insert_pfn_pmd() and _pud() take a pfn_t until 6.16, a plain number since. */
 #ifdef HAVE_PFN_T
 #include <linux/pfn_t.h>
 #define DMABUFX_PFN(pfn) __pfn_to_pfn_t(pfn, 0)
@@ -31,7 +31,7 @@
 #define DMABUFX_PFN(pfn) (pfn)
 #endif
 
-/* Overlapping mappings are no mistake: can be said since 7.0. */
+/* Says that overlapping DMA mappings are intended. Since 7.0. */
 #ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 #define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0
 #endif
@@ -51,7 +51,7 @@ static inline bool dmabufx_is_large_kmalloc(const struct page *page)
 #endif
 }
 
-/* How a dynamic importer hears that memory moves: renamed in 7.0. */
+/* The callback that tells a dynamic importer that memory moves was renamed in 7.0. */
 #ifdef HAVE_INVALIDATE_MAPPINGS
 #define DMABUFX_MOVE_NOTIFY invalidate_mappings
 #else

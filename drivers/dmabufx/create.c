@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What processes ask for: a request is looked through, becomes a run table by
- * way of its sources, and a dma-buf.
+ * Buffers for processes: checks a request, lets the sources fill a run table, and
+ * exports that as a dma-buf.
  */
 #include <linux/err.h>
 #include <linux/file.h>
@@ -12,14 +12,14 @@
 #include "dmabufx.h"
 
 /**
- * struct plan - a request that was looked through, before anything is taken
+ * struct plan - a checked request, before any memory is filled, charged or pinned
  * @user_pages: pages of DMABUFX_USER segments
  * @memfd_pages: pages of DMABUFX_MEMFD segments
- * @shared_pages: pages of DMABUFX_USER segments that are memory of a memfd
+ * @shared_pages: pages of DMABUFX_USER segments that are shared memory
  * @first: the first segment that is not empty
- * @last: the last one
- * @file: the file behind @fd: whoever looked up a descriptor last left it here, for
- *	the next segment, which often has the same
+ * @last: the last segment that is not empty
+ * @file: the file of @fd, from the last look-up, kept because the next segment often
+ *	has the same descriptor
  * @fd: the caller's descriptor of @file
  */
 struct plan {
@@ -32,7 +32,7 @@ struct plan {
 	int fd;
 };
 
-static void plan_borders(struct plan *plan, const struct dmabufx_request *req)
+static void plan_borders(struct plan *plan, const struct dmabufx_buf_request *req)
 {
 	u32 i;
 
@@ -46,26 +46,26 @@ static void plan_borders(struct plan *plan, const struct dmabufx_request *req)
 }
 
 static bool is_skipped(const struct dmabufx_segment *seg,
-		       const struct dmabufx_request *req)
+		       const struct dmabufx_buf_request *req)
 {
 	return !seg->size && !req->as_udmabuf;
 }
 
-/* May it start and end where it does? */
+/* Returns true if the segment may start and end at these offsets within a page. */
 static bool is_aligned_right(const struct plan *plan, u32 i,
-			     const struct dmabufx_request *req)
+			     const struct dmabufx_buf_request *req)
 {
 	const struct dmabufx_segment *seg = &req->segments[i];
 	u64 end = seg->offset + seg->size;
 
-	/* Where that wraps, udmabuf says so later. */
+	/* An overflow of offset + size is found later, by dmabufx_memfd_check(). */
 	if (req->as_udmabuf)
 		return PAGE_ALIGNED(seg->offset) && PAGE_ALIGNED(seg->size);
 	return (PAGE_ALIGNED(seg->offset) || i == plan->first) &&
 	       (PAGE_ALIGNED(end) || i == plan->last);
 }
 
-/* The whole pages that a segment lies in. */
+/* A segment covers whole pages. Returns where the first one starts. */
 static u64 segment_start(const struct dmabufx_segment *seg)
 {
 	return seg->offset & PAGE_MASK;
@@ -73,13 +73,13 @@ static u64 segment_start(const struct dmabufx_segment *seg)
 
 static u64 segment_pages(const struct dmabufx_segment *seg)
 {
-	/* In two parts, so that the sum cannot wrap. */
+	/* In two parts, so that the sum cannot overflow. */
 	u64 rest = offset_in_page(seg->offset) + (seg->size & ~PAGE_MASK);
 
 	return (seg->size >> PAGE_SHIFT) + DIV_ROUND_UP(rest, PAGE_SIZE);
 }
 
-static int plan_segment(struct plan *plan, u32 i, struct dmabufx_request *req)
+static int plan_segment(struct plan *plan, u32 i, struct dmabufx_buf_request *req)
 {
 	const struct dmabufx_segment *seg = &req->segments[i];
 	u64 end;
@@ -99,14 +99,14 @@ static int plan_segment(struct plan *plan, u32 i, struct dmabufx_request *req)
 
 	*(seg->type == DMABUFX_USER ? &plan->user_pages : &plan->memfd_pages) +=
 		segment_pages(seg);
-	/* Compared each time, so that the sum cannot wrap. */
+	/* Checked after each segment, so that the sum cannot overflow. */
 	if (plan->user_pages + plan->memfd_pages > DMABUFX_MAX_PAGES)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_TOO_LARGE,
 				       -EFBIG);
 	return 0;
 }
 
-/* The file of a memfd's segment, the plan's until it looks for another; or NULL. */
+/* Returns the segment's file, or NULL. The plan holds it until the next look-up. */
 static struct file *plan_file(struct plan *plan,
 			      const struct dmabufx_segment *seg)
 {
@@ -125,7 +125,7 @@ static void plan_end(struct plan *plan)
 		fput(plan->file);
 }
 
-static unsigned int memfd_flags(const struct dmabufx_request *req)
+static unsigned int memfd_flags(const struct dmabufx_buf_request *req)
 {
 	unsigned int flags = 0;
 
@@ -136,9 +136,9 @@ static unsigned int memfd_flags(const struct dmabufx_request *req)
 	return flags;
 }
 
-/* A memfd that its opener may not write, nobody writes through a udmabuf either. */
+/* udmabuf calls: if a memfd is opened read-only, the dma-buf becomes read-only, too. */
 static int plan_memfd(struct plan *plan, const struct dmabufx_segment *seg,
-		      struct dmabufx_request *req)
+		      struct dmabufx_buf_request *req)
 {
 	const struct file *file = plan_file(plan, seg);
 
@@ -153,7 +153,7 @@ static int plan_memfd(struct plan *plan, const struct dmabufx_segment *seg,
 }
 
 static struct iov_iter user_segment_iter(const struct dmabufx_segment *seg,
-					 const struct dmabufx_request *req)
+					 const struct dmabufx_buf_request *req)
 {
 	struct iov_iter iter;
 
@@ -164,7 +164,7 @@ static struct iov_iter user_segment_iter(const struct dmabufx_segment *seg,
 }
 
 static int plan_user(struct plan *plan, const struct dmabufx_segment *seg,
-		     struct dmabufx_request *req)
+		     struct dmabufx_buf_request *req)
 {
 	struct iov_iter iter = user_segment_iter(seg, req);
 
@@ -175,10 +175,10 @@ static int plan_user(struct plan *plan, const struct dmabufx_segment *seg,
 }
 
 /*
- * Look at what is behind descriptors and addresses, before any hole is filled. Another
- * thread may change that afterwards, so whoever pins looks again.
+ * Check descriptors and addresses before any hole is filled. Another thread may change
+ * them afterwards, so they are checked again when memory is pinned.
  */
-static int plan_memory(struct plan *plan, struct dmabufx_request *req)
+static int plan_memory(struct plan *plan, struct dmabufx_buf_request *req)
 {
 	u32 *i = &req->failed_segment;
 	int ret;
@@ -192,7 +192,7 @@ static int plan_memory(struct plan *plan, struct dmabufx_request *req)
 						  plan_memfd(plan, seg, req);
 		if (ret)
 			return ret;
-		/* A list can name the same thousands of areas in every segment. */
+		/* A list may name the same thousands of areas again in every segment. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
@@ -200,8 +200,8 @@ static int plan_memory(struct plan *plan, struct dmabufx_request *req)
 	return 0;
 }
 
-/* What can be refused before anything is taken. */
-static int plan_request(struct plan *plan, struct dmabufx_request *req)
+/* Check everything that can be refused before memory is filled, charged or pinned. */
+static int plan_request(struct plan *plan, struct dmabufx_buf_request *req)
 {
 	u32 *i = &req->failed_segment;
 	int ret;
@@ -221,7 +221,7 @@ static int plan_request(struct plan *plan, struct dmabufx_request *req)
 
 static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 			const struct dmabufx_segment *seg,
-			struct dmabufx_request *req)
+			struct dmabufx_buf_request *req)
 {
 	struct file *file = plan_file(plan, seg);
 	int ret;
@@ -238,7 +238,7 @@ static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 
 static int append_user(struct dmabufx_buf *buf,
 		       const struct dmabufx_segment *seg,
-		       struct dmabufx_request *req)
+		       struct dmabufx_buf_request *req)
 {
 	struct iov_iter iter = user_segment_iter(seg, req);
 
@@ -247,7 +247,7 @@ static int append_user(struct dmabufx_buf *buf,
 }
 
 static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
-			   struct dmabufx_request *req)
+			   struct dmabufx_buf_request *req)
 {
 	u32 *i = &req->failed_segment;
 	int ret;
@@ -272,10 +272,11 @@ static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 }
 
 /*
- * Of a limit that was hit on the way the request as a whole is to blame, of the
- * errno of an allocation or of the core the segment.
+ * Complete the explanation of a failure. A limit that was reached is no segment's
+ * fault: blame the request as a whole. For an errno without a reason yet, from an
+ * allocation or the core, set the reason of the segment.
  */
-static void explain_errno(struct dmabufx_request *req, int err)
+static void explain_errno(struct dmabufx_buf_request *req, int err)
 {
 	if (req->reason == DMABUFX_REASON_MEMLOCK ||
 	    req->reason == DMABUFX_REASON_MEMFD_LIMIT ||
@@ -292,7 +293,7 @@ static void explain_errno(struct dmabufx_request *req, int err)
 		req->reason = DMABUFX_REASON_POISONED;
 }
 
-static struct dmabufx_buf *buf_from_request(struct dmabufx_request *req,
+static struct dmabufx_buf *buf_from_request(struct dmabufx_buf_request *req,
 					    struct plan *plan)
 {
 	struct dmabufx_buf *buf;
@@ -318,8 +319,8 @@ static struct dmabufx_buf *buf_from_request(struct dmabufx_request *req,
 	return buf;
 }
 
-/* The dma-buf is in the core's list already, where others read its name. */
-static void take_name(struct dma_buf *dmabuf, struct dmabufx_request *req)
+/* Takes the lock because others can find the dma-buf, and read its name, already. */
+static void take_name(struct dma_buf *dmabuf, struct dmabufx_buf_request *req)
 {
 	spin_lock(&dmabuf->name_lock);
 	dmabuf->name = req->name;
@@ -328,16 +329,15 @@ static void take_name(struct dma_buf *dmabuf, struct dmabufx_request *req)
 }
 
 /**
- * dmabufx_create - make a dma-buf for a process
- * @req: what it shall be
+ * dmabufx_buf_create - make a dma-buf for a process
+ * @req: the request, whose name is taken over on success
  *
- * Context: Process context, the caller's descriptors and addresses are looked
- * up.
- * Return: the dma-buf, or -errno and why in @req. Programs recognise what came
- * out of the udmabuf calls by its exporter name in fdinfo, whichever driver
- * made it.
+ * Context: Process context; looks up the caller's descriptors and addresses.
+ * Return: the dma-buf, or -errno, with the reason in @req. The exporter name of
+ * buffers from the udmabuf calls is "udmabuf": programs recognise such buffers by
+ * it in fdinfo, whichever driver made them.
  */
-struct dma_buf *dmabufx_create(struct dmabufx_request *req)
+struct dma_buf *dmabufx_buf_create(struct dmabufx_buf_request *req)
 {
 	struct plan plan = {};
 	struct dmabufx_buf *buf;

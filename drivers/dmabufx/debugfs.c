@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an administrator can see, in /sys/kernel/debug/dmabufx:
+ * Files for an administrator, in /sys/kernel/debug/dmabufx:
  *
- *	buffers	a line for each live buffer
- *	runs	a line for each run of each of them: where the memory is
+ *	buffers	one line for each live buffer
+ *	runs	one line for each run of each buffer: where the memory is
  *
- * Both are lines of KEY=VALUE; programs look for keys and skip what they do not
- * know. Anybody may have chosen a name and root may read it at a terminal, so
- * values are printable ASCII, and all other bytes of them octal escapes.
+ * Lines consist of KEY=VALUE; programs look for keys and skip unknown ones. Any user
+ * may choose a name, and root may read it at a terminal. So values are printable
+ * ASCII, and all other bytes are octal escapes.
  *
- * All that a buffer pays for this is to be put into a list and taken out. A
- * reader holds the list for no longer than it takes to pass over what comes before
- * the part that it reads, a step for each buffer, and to fill that part, a page or
- * one line; so what comes and goes between two reads may be missing.
+ * The only cost for a buffer is a list_add() and a list_del(). A reader holds
+ * buffers_lock while it skips everything before its position, one step for each
+ * buffer, and fills its part of the output, a page or one line. Between two reads
+ * the list may change, so a reader may miss buffers.
  *
  * Locking: buffers_lock, then &dmabufx_buf.lock or &dma_buf.name_lock. No
  * buffer is released while buffers_lock is held.
@@ -28,14 +28,14 @@
 
 #include "dmabufx.h"
 
-/* What would end a value, begin an escape or, behind a device, say "mapped". */
+/* Would end a value, begin an escape, or, after a device, mean "mapped". */
 #define SPECIAL	" ,\\*"
 
 static LIST_HEAD(all_buffers);
-static DEFINE_MUTEX(buffers_lock); /* all_buffers, and that they stay */
+static DEFINE_MUTEX(buffers_lock); /* all_buffers and the life of its entries */
 static struct dentry *folder;
 
-/* All buffers, for who holds the lock. */
+/* Returns the list of all buffers. The caller holds the lock. */
 static struct list_head *buffers(void)
 {
 	lockdep_assert_held(&buffers_lock);
@@ -43,11 +43,11 @@ static struct list_head *buffers(void)
 }
 
 /**
- * dmabufx_debug_add - a buffer can be seen from now on
+ * dmabufx_debug_add - show a buffer from now on
  * @buf: the buffer, exported
- * @dmabuf: as what
+ * @dmabuf: its dma-buf
  *
- * Context: Process context; the calling process is named as its owner.
+ * Context: Process context; the calling process is shown as the buffer's creator.
  */
 void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf)
 {
@@ -62,10 +62,10 @@ void dmabufx_debug_add(struct dmabufx_buf *buf, struct dma_buf *dmabuf)
 }
 
 /**
- * dmabufx_debug_remove - a buffer is about to go
- * @buf: the buffer, which dmabufx_debug_add() got
+ * dmabufx_debug_remove - stop showing a buffer, which is about to be freed
+ * @buf: the buffer, added by dmabufx_debug_add()
  *
- * Context: Process context, no lock of ours held.
+ * Context: Process context, none of this module's locks held.
  */
 void dmabufx_debug_remove(struct dmabufx_buf *buf)
 {
@@ -178,9 +178,9 @@ static const struct seq_operations buffers_sops = {
 DEFINE_SEQ_ATTRIBUTE(buffers);
 
 /**
- * struct place - where a reader of runs is
- * @buf: in this buffer
- * @run: at this run of it
+ * struct place - position of a reader of runs
+ * @buf: the buffer
+ * @run: index of the run in it
  */
 struct place {
 	struct dmabufx_buf *buf;
@@ -212,7 +212,7 @@ static void *runs_next(struct seq_file *m, void *v, loff_t *pos)
 		return place;
 	if (list_is_last(&place->buf->debug.node, buffers()))
 		return NULL;
-	/* No exported buffer is without runs. */
+	/* Every exported buffer has a run. */
 	place->buf = list_next_entry(place->buf, debug.node);
 	place->run = 0;
 	return place;
@@ -250,7 +250,7 @@ static const struct file_operations runs_fops = {
 	.release	= seq_release_private,
 };
 
-/* Nothing depends on it: where it fails, there is nothing to see. */
+/* Ignores errors: nothing else depends on these files. */
 void __init dmabufx_debug_init(void)
 {
 	folder = debugfs_create_dir("dmabufx", NULL);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the files of the module know of each other.
+ * The interfaces between the files of the module.
  *
  * Sources (memfd.c, user.c, file.c, iter.c) produce runs; attach.c, mmap.c and
- * vmap.c consume them. Only those who make buffers (create.c for processes,
- * export.c for other modules) know both sides.
+ * vmap.c consume them. Only create.c (buffers for processes) and export.c
+ * (buffers for other modules) know both sides.
  *
  * Units: "pages" are of PAGE_SIZE bytes, "pgoff" counts pages from the start
  * of the buffer.
  */
-#ifndef DMABUFX_H
-#define DMABUFX_H
+#ifndef DMABUFX_DRIVER_H
+#define DMABUFX_DRIVER_H
 
 #include <linux/dma-buf.h>
 #include <linux/hugetlb.h>
@@ -37,7 +37,7 @@ struct module;
 struct user_struct;
 struct vm_area_struct;
 
-/* Why a request fails, for the one who made it. Returns @err. */
+/* Stores in @reason, for user space, why a request fails. Returns @err. */
 static inline int dmabufx_because(u32 *reason, enum dmabufx_reason why, int err)
 {
 	*reason = why;
@@ -66,7 +66,7 @@ struct dmabufx_run {
  * @DMABUFX_PINNED: by one pin of every folio that a run touches, for each run
  *	that touches it
  * @DMABUFX_REFERENCED: by references instead of pins
- * @DMABUFX_CALLERS: not at all; whoever gave it keeps it
+ * @DMABUFX_CALLERS: not held by this module: the module that lent it keeps it
  */
 enum dmabufx_retention {
 	DMABUFX_PINNED,
@@ -80,17 +80,17 @@ enum dmabufx_retention {
  * @nr: runs in use
  * @capacity: runs allocated
  * @nr_pages: the buffer's size, pages
- * @nr_small: how many of them are known to be folios of one page each; where
- *	all are, much need not be asked
+ * @nr_small: how many of these pages are known to be folios of one page each. If
+ *	all are, other code can skip work that only large folios need
  * @longest: length of the longest run, pages; known once finished
  * @retention: how the memory is held; runs.c does not look at it
  * @dirty: whether it may have been written when it is let go
- * @last: while appending: the folio that the last page belongs to
- * @next: while appending: the page that would be contiguous
+ * @last: only while appending: the folio of the last page
+ * @next: only while appending: the page that would continue the last run
  *
- * A walk backwards always knows where a run ends: where the last one began.
- * All zero is an empty table. The table itself holds no reference to memory:
- * that is the business of the source that filled it, and of retention.c.
+ * A backward walk needs no look-up for the end of a run: a run ends where the run
+ * visited before it starts. A table of all zeros is empty. The table itself holds
+ * no reference to memory: its source takes the references, retention.c drops them.
  */
 struct dmabufx_runs {
 	struct dmabufx_run *run;
@@ -123,7 +123,7 @@ static inline unsigned long dmabufx_run_pfn(const struct dmabufx_run *run)
 	return folio_pfn(run->folio) + run->first;
 }
 
-/* An address only: what is there, the page's folio knows. */
+/* Computes the page's address and reads no struct page. The folio tells the page's state. */
 static inline struct page *dmabufx_run_page(const struct dmabufx_run *run)
 {
 	return folio_page(run->folio, run->first);
@@ -142,9 +142,9 @@ static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
 void dmabufx_retention_end(struct dmabufx_runs *runs);
 
 /*
- * Whether another pin of a folio is to be refused, since it is referenced half
- * as often as can be counted: a list that repeats one page millions of times
- * gets an error instead of the core's warning.
+ * Returns true if another pin of @folio has to be refused, because its reference
+ * count is at half of its maximum. So a list that repeats one page millions of
+ * times gets an error, and the core never warns about an overflow.
  */
 static inline bool dmabufx_pinned_to_excess(const struct folio *folio)
 {
@@ -153,7 +153,7 @@ static inline bool dmabufx_pinned_to_excess(const struct folio *folio)
 
 /* poison.c: memory that the machine reported broken */
 
-/* One page that is in a buffer. Inlined, as it is asked for every page that is mapped. */
+/* @page is in a buffer. Inline, since this runs for every page that is mapped. */
 static inline bool dmabufx_page_is_poisoned(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -172,11 +172,11 @@ int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable);
 
 /* memfd.c: ranges of memfds */
 
-/* The buffer is to be written through: seals must allow it. */
+/* The buffer will be writable: seals must allow writing. */
 #define DMABUFX_FOR_WRITING		BIT(0)
-/* A seal against writing is refused, even if nobody writes through the buffer. */
+/* Refuse a memfd that is sealed against writing, even for a read-only buffer. */
 #define DMABUFX_NOT_WRITE_SEALED	BIT(1)
-/* The file may shrink: whoever asks knows how to live with that. */
+/* Accept a file that may shrink: the caller can handle that. */
 #define DMABUFX_MAY_SHRINK		BIT(2)
 
 bool dmabufx_is_memfd(const struct file *file);
@@ -221,8 +221,8 @@ int dmabufx_kva_piece(const void *kaddr, size_t len,
 /* account.c: what a user may pin */
 
 /**
- * enum dmabufx_kind - what memory counts for
- * @DMABUFX_PRIVATE: memory of a process that no file has
+ * enum dmabufx_kind - which limit memory counts against
+ * @DMABUFX_PRIVATE: memory of a process that belongs to no file
  * @DMABUFX_SHARED: memory of memfds and other files of shmem and hugetlbfs
  * @DMABUFX_KINDS: how many kinds there are
  */
@@ -232,7 +232,7 @@ enum dmabufx_kind {
 	DMABUFX_KINDS,
 };
 
-/* Does not change while the folio is pinned. */
+/* The kind does not change while the folio is pinned. */
 static inline enum dmabufx_kind dmabufx_folio_kind(const struct folio *folio)
 {
 	return folio_test_anon(folio) ? DMABUFX_PRIVATE : DMABUFX_SHARED;
@@ -241,16 +241,16 @@ static inline enum dmabufx_kind dmabufx_folio_kind(const struct folio *folio)
 struct account;
 
 /**
- * struct dmabufx_charge - what a buffer counts for
- * @account: the user it is charged to, NULL for nobody
- * @mm: the process whose VmPin has it, NULL where @mm_pages is 0
- * @mm_pages: how much it has there, pages
- * @size: what the buffer has of each kind, pages
- * @ahead: what is charged and not yet pinned, pages
- * @taken: what is charged and pinned, pages; without the large folios of which
- *	the buffer has a part, which a user's buffers are charged for together
- * @nr_runs: how many of the table's first runs have had their parts of large
- *	folios counted
+ * struct dmabufx_charge - the memory that a buffer is charged for
+ * @account: the user who is charged, NULL for nobody
+ * @mm: the process in whose VmPin the memory is counted, NULL if @mm_pages is 0
+ * @mm_pages: how many pages are counted there
+ * @size: the buffer's size by kind of memory, pages
+ * @ahead: charged but not yet pinned, pages
+ * @taken: charged and pinned, pages. Does not include the large folios of which the
+ *	buffer has only a part: all buffers of a user are charged for them together
+ * @nr_runs: for how many runs, from the table's first on, the partly used large
+ *	folios are charged
  */
 struct dmabufx_charge {
 	struct account *account;
@@ -278,11 +278,11 @@ void dmabufx_account_query(struct dmabufx_query *query);
 
 #ifdef CONFIG_DEBUG_FS
 /**
- * struct dmabufx_debug - what is known of a buffer only to show it
+ * struct dmabufx_debug - facts about a buffer that are kept only to be shown
  * @node: in the list of all live buffers
- * @dmabuf: what it was exported as
+ * @dmabuf: the dma-buf of this buffer
  * @pid: of the process that asked for it
- * @comm: that process's name, then
+ * @comm: that process's name at the time
  */
 struct dmabufx_debug {
 	struct list_head node;
@@ -305,13 +305,13 @@ static inline void dmabufx_debug_init(void) {}
 static inline void dmabufx_debug_exit(void) {}
 #endif
 
-/* writers.c: who writes with the CPU */
+/* writers.c: open brackets of CPU access for writing */
 
 /**
- * struct dmabufx_writer - a process that has brackets for writing open
+ * struct dmabufx_writer - a process that has open brackets for writing
  * @node: in &dmabufx_writers.list
- * @mm: its address space, held by mmgrab(); NULL for the kernel's own
- * @brackets: how many; 0 for a record that is free
+ * @mm: its address space, held by mmgrab(); NULL for kernel threads
+ * @brackets: how many are open; 0 for a free record
  */
 struct dmabufx_writer {
 	struct list_head node;
@@ -320,13 +320,13 @@ struct dmabufx_writer {
 };
 
 /**
- * struct dmabufx_writers - those of a buffer
- * @lock: protects all of it
- * @list: &struct dmabufx_writer of each
- * @first: a record that needs no memory, always in @list
+ * struct dmabufx_writers - all writers of a buffer
+ * @lock: protects all members
+ * @list: every &struct dmabufx_writer
+ * @first: a record that needs no allocation, always in @list
  */
 struct dmabufx_writers {
-	spinlock_t lock; /* all of it */
+	spinlock_t lock; /* all members */
 	struct list_head list;
 	struct dmabufx_writer first;
 };
@@ -345,26 +345,26 @@ void dmabufx_writers_end_all(struct dmabufx_writers *writers,
 /* buffer.c: buffers come and go */
 
 /**
- * struct dmabufx_buf - what stands behind a dma-buf
+ * struct dmabufx_buf - a buffer, the private data of a dma-buf
  * @runs: the memory; constant once exported, read without a lock
- * @charge: what it counts for; constant once exported
+ * @charge: the memory that a user is charged for; constant once exported
  * @read_only: nobody may write through the dma-buf; constant
- * @no_mmap: the memory must not be seen by processes; constant
+ * @no_mmap: processes must not see the memory; constant
  * @by_module: another module made it; constant
  * @owner: that module, which stays loaded until @release has returned, or NULL
- * @release: called when the buffer is no more, or NULL; constant
- * @release_data: what it is called with
+ * @release: called when the buffer is gone, or NULL; constant
+ * @release_data: the argument of @release
  * @ino: the dma-buf's inode number, by which traces and fdinfo name it
- * @poison_epoch: when it had no broken page, as dmabufx_poison_epoch() counts
- * @direct_addr: vmap.c: where the kernel has the whole buffer anyway, or NULL;
+ * @poison_epoch: dmabufx_poison_epoch() before the last look that found no broken page
+ * @direct_addr: vmap.c: address of the whole buffer in the direct map, or NULL;
  *	constant
- * @lock: protects @attachments and what they hold. Taken with or without the
- *	dma-buf's reservation lock or an mmap_lock, which are always the outer ones
+ * @lock: protects @attachments and their contents. It nests inside the dma-buf's
+ *	reservation lock and inside mmap_lock, and may be taken without them
  * @attachments: &struct dmabufx_attachment of each importer
- * @writers: who has a bracket for writing open
- * @vmap_addr: vmap.c: what vmap() made of the buffer, NULL until it is needed
- * @vmap_node: vmap.c: in the list of such mappings that nobody uses
- * @debug: debugfs.c: for whoever looks
+ * @writers: open brackets for writing
+ * @vmap_addr: vmap.c: address of the buffer's vmap() mapping, NULL until it is needed
+ * @vmap_node: vmap.c: in the list of mappings that nobody uses now
+ * @debug: debugfs.c: facts to show
  */
 struct dmabufx_buf {
 	struct dmabufx_runs runs;
@@ -378,7 +378,7 @@ struct dmabufx_buf {
 	unsigned long ino;
 	unsigned long poison_epoch;
 	void *direct_addr;
-	struct mutex lock; /* attachments and what they hold */
+	struct mutex lock; /* attachments and their contents */
 	struct list_head attachments;
 	struct dmabufx_writers writers;
 	void *vmap_addr;
@@ -390,23 +390,24 @@ struct dmabufx_buf *dmabufx_buf_alloc(void);
 void dmabufx_buf_free(struct dmabufx_buf *buf);
 struct dma_buf *dmabufx_buf_export(struct dmabufx_buf *buf,
 				   const char *exp_name);
-int dmabufx_info(struct dmabufx_info *info);
+int dmabufx_buf_info(struct dmabufx_info *info);
 
-/* create.c: what processes ask for */
+/* create.c: buffers for processes */
 
 /**
- * struct dmabufx_request - what a caller of an ioctl wants, and what it gets
- * @segments: the memory; sizes and offsets as the user wrote them
+ * struct dmabufx_buf_request - arguments and results of a create ioctl
+ * @segments: the memory; sizes and offsets as user space wrote them
  * @nr_segments: how many
- * @as_udmabuf: as the udmabuf calls have it: nothing is skipped or rounded, and
- *	a memfd that is opened read-only makes the dma-buf read-only
+ * @as_udmabuf: follow the rules of the udmabuf calls: skip and round nothing, and
+ *	make the dma-buf read-only if a memfd is opened read-only
  * @read_only: nobody may write through the dma-buf
- * @name: the dma-buf's, or NULL; from kmalloc(), taken over on success
- * @data_offset: returned: where in the buffer the first byte lies
- * @failed_segment: returned on failure: which one, or @nr_segments for none
+ * @name: the dma-buf's name from kmalloc(), or NULL; taken over on success
+ * @data_offset: returned: where in the buffer the first byte of the memory lies
+ * @failed_segment: returned on failure: index of the segment to blame, or
+ *	@nr_segments for none
  * @reason: returned on failure: enum dmabufx_reason
  */
-struct dmabufx_request {
+struct dmabufx_buf_request {
 	const struct dmabufx_segment *segments;
 	u32 nr_segments;
 	bool as_udmabuf;
@@ -417,7 +418,7 @@ struct dmabufx_request {
 	u32 reason;
 };
 
-struct dma_buf *dmabufx_create(struct dmabufx_request *request);
+struct dma_buf *dmabufx_buf_create(struct dmabufx_buf_request *request);
 
 /* attach.c: devices */
 
@@ -449,4 +450,4 @@ void dmabufx_vmap_release(struct dmabufx_buf *buf);
 int dmabufx_vmap_init(void);
 void dmabufx_vmap_exit(void);
 
-#endif /* DMABUFX_H */
+#endif /* DMABUFX_DRIVER_H */

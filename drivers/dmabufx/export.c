@@ -14,9 +14,9 @@
 #include "dmabufx.h"
 
 /*
- * Memory of the slab allocator, page tables and the like are not for processes,
- * whose mappings of it the core would have to refuse if it were asked. What
- * kmalloc() took from the page allocator as a whole is just pages.
+ * Slab memory, page tables and the like must not be mapped by processes. The core
+ * refuses to map such pages, but does not check page frames. Large kmalloc() memory,
+ * which comes from the page allocator, consists of normal pages.
  */
 static bool may_be_mapped(const struct folio *folio)
 {
@@ -32,7 +32,7 @@ static int note_unmappable(struct folio *folio, void *data)
 	return *no_mmap;
 }
 
-/* Looks at all the memory: 0, or -EINTR. */
+/* Looks at all the memory. Returns 0 or -EINTR. */
 static int decide_mmap(struct dmabufx_buf *buf)
 {
 	return min(dmabufx_walk_folios(&buf->runs, note_unmappable,
@@ -58,7 +58,7 @@ static struct dmabufx_buf *buf_for(const struct dmabufx_export *how)
 	return buf;
 }
 
-/* Consumes @buf, which is filled if @ret is 0. */
+/* Export @buf if @ret is 0, which says that it was filled. Consumes @buf. */
 static struct dma_buf *export_filled(struct dmabufx_buf *buf, int ret,
 				     const struct dmabufx_export *how)
 {
@@ -86,7 +86,7 @@ static int fill_from_user(struct dmabufx_buf *buf, struct iov_iter *iter,
 
 	if (!current->mm)
 		return -EFAULT;
-	/* Written through the buffer, which needs a destination's pins. */
+	/* The buffer is writable, so the pages must be pinned as a destination. */
 	if (!buf->read_only && iov_iter_rw(iter) != READ)
 		return -EACCES;
 
@@ -122,34 +122,33 @@ static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
 }
 
 /**
- * dmabufx_export_iter - the next part of an iterator becomes a dma-buf
- * @iter: an iterator over user memory (UBUF, IOVEC), or the kernel's (BVEC,
- *	KVEC, XARRAY, FOLIOQ), whose borders are page-aligned. On success it is
+ * dmabufx_export_iter - make a dma-buf of the next part of an iterator
+ * @iter: a page-aligned iterator over user memory (UBUF, IOVEC) or kernel memory
+ *	(BVEC, KVEC, XARRAY, FOLIOQ). On success it is
  *	advanced by @size; on failure it stays where it was
  * @size: how much of it, bytes, a multiple of the page size
- * @how: by whom and how
+ * @how: the exporter, its callback and flags
  *
  * User memory is that of the calling process. It is pinned, and charged to its
- * user, until the dma-buf is no more; the direction has to be READ (a
+ * user, until the dma-buf is gone; the direction has to be READ (a
  * destination) unless the buffer is read-only. Kernel memory stays the
- * caller's, who must keep it, unchanged in place, until @how->release is
- * called.
+ * caller's, who must keep it in place until @how->release is called.
  *
- * Processes can mmap() the dma-buf unless there is memory in it that they must
- * not see as a whole page, the slab allocator's for one: then mmap() fails with
- * EPERM. They map kernel memory by the type that it has (set_memory_wc()), page
- * by page; that must not change before @how->release is called.
+ * Processes can mmap() the dma-buf unless some of its memory, slab memory for
+ * example, must not be visible to them as whole pages: then mmap() fails with
+ * EPERM. On x86, kernel memory is mapped page by page, with each page's memory type
+ * (set_memory_wc()), which must not change before @how->release is called.
  *
  * Context: Process context, may sleep.
  * Return: the dma-buf, with a reference that dma_buf_put() or dma_buf_fd()
  * takes over, or an error, after which @how->release is not called: -EINVAL,
  * not page-aligned, empty, or @how is incomplete; -ENODEV, @how->owner is being
- * unloaded; -ERANGE, the iterator is shorter; -EACCES, a writable buffer of a
- * source; -EFAULT, an address without usable memory, or one that wraps;
+ * unloaded; -ERANGE, the iterator is shorter than @size; -EACCES, a writable buffer
+ * of a source iterator; -EFAULT, an address without usable memory, or an overflow;
  * -EOPNOTSUPP, another kind of iterator, memory of a device (ZONE_DEVICE, P2PDMA
  * included), or memory that must not be pinned; -EPERM or -ENOMEM,
- * RLIMIT_MEMLOCK or no memory; -EDQUOT, -EFBIG, -EMLINK, -EINTR, -EHWPOISON as
- * <uapi/linux/dmabufx.h> has it.
+ * RLIMIT_MEMLOCK or out of memory; -EDQUOT, -EFBIG, -EMLINK, -EINTR, -EHWPOISON as
+ * in <uapi/linux/dmabufx.h>.
  */
 struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
 				    const struct dmabufx_export *how)
@@ -170,32 +169,33 @@ struct dma_buf *dmabufx_export_iter(struct iov_iter *iter, size_t size,
 EXPORT_SYMBOL_GPL(dmabufx_export_iter);
 
 /**
- * dmabufx_export_file - a range of a file becomes a dma-buf
+ * dmabufx_export_file - make a dma-buf of a range of a file
  * @file: a file with pages: shmem, hugetlb, or on a disk. No reference to it is
  *	kept
  * @pos: where in the file, bytes, page-aligned
- * @size: how much of it, bytes, page-aligned; may go on to the end of the page
+ * @size: how much of it, bytes, page-aligned; may reach to the end of the page
  *	that the file ends in
- * @how: by whom and how; files on a disk only with DMABUFX_READ_ONLY
+ * @how: the exporter, its callback and flags; DMABUFX_READ_ONLY is required for
+ *	files on a disk
  *
- * The pages are read in where they are not in memory. Those of shmem and
- * hugetlb are pinned, others referenced, until the dma-buf is no more; pages
- * that are cut off or punched out of the file meanwhile stay in the buffer. The
- * part of a large folio that is cut off or punched out becomes zeros in it.
+ * Pages that are not in memory are read in. Pages of shmem and hugetlb are pinned,
+ * others are referenced, until the dma-buf is gone. Whole folios that are truncated or
+ * punched out of the file meanwhile stay in the buffer. If only a part of a large
+ * folio is truncated or punched out, that part becomes zeros in the buffer.
  *
- * Pages that are pinned are moved out of ZONE_MOVABLE and CMA first, and pages that
- * are read in are read in elsewhere. Pages of a file on a disk that are in its page
- * cache already stay where they are, and keep memory there from being taken out or
- * given to a device as long as the dma-buf lives.
+ * Before they are pinned, pages are moved out of ZONE_MOVABLE and CMA; pages that
+ * are read in are allocated elsewhere. But pages of a file on a disk that are in the
+ * page cache already stay where they are. As long as the dma-buf lives, such memory
+ * cannot be unplugged (ZONE_MOVABLE) or given to a device (CMA).
  *
  * Context: Process context, may sleep and read from a disk.
- * Return: the dma-buf, as dmabufx_export_iter(); or an error, after which
+ * Return: the dma-buf, as from dmabufx_export_iter(); or an error, after which
  * @how->release is not called: -EINVAL, not page-aligned, empty, or @how is
  * incomplete; -ENODEV, @how->owner is being unloaded; -ERANGE, the file ends
- * before; -EACCES, a writable buffer of a file on a disk, or the file is not
- * opened so; -EPERM, a seal of the file forbids to write; -EOPNOTSUPP, a file
- * without pages, DAX included; -EIO and others, it cannot be read; -EFBIG,
- * -EMLINK, -EINTR, -EHWPOISON, -ENOMEM.
+ * before @pos + @size; -EACCES, a writable buffer of a file on a disk, or the file is
+ * not opened for this access; -EPERM, a seal of the file forbids writing;
+ * -EOPNOTSUPP, a file without pages, DAX included; -EIO and others, the file cannot be
+ * read; -EFBIG, -EMLINK, -EINTR, -EHWPOISON, -ENOMEM.
  */
 struct dma_buf *dmabufx_export_file(struct file *file, loff_t pos, size_t size,
 				    const struct dmabufx_export *how)

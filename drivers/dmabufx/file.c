@@ -2,16 +2,16 @@
 /*
  * Ranges of files as a source of runs, for kernel callers.
  *
- * Memory of shmem and hugetlb files is pinned as that of memfds is. Files on a
- * disk lend the pages of their page cache: read in where needed, held by a
- * reference, and for reading only, because whoever writes into them behind the
- * file system's back loses data or worse. Pages that are cut off such a file
- * later stay in the buffer; what is cut off inside a folio becomes zeros there.
+ * Memory of shmem and hugetlb files is pinned like that of memfds. Files on a
+ * disk lend the pages of their page cache: they are read in if needed, held by a
+ * reference, and read-only, because writing to them without the file system's
+ * knowledge loses data or worse. Pages that are later truncated from such a file
+ * stay in the buffer; a part of a folio that is truncated becomes zeros there.
  *
- * A reference keeps a page where it is for as long as the buffer lives. Pages that
- * are read in for a buffer are therefore allocated where nothing has to be movable:
- * neither in ZONE_MOVABLE nor in CMA. Pages that were in the page cache before stay
- * where they are, since nothing that a module may call moves them.
+ * A reference keeps a page in place for as long as the buffer lives. So pages that
+ * are read in for a buffer are allocated neither in ZONE_MOVABLE nor in CMA, where
+ * memory has to be movable. Pages that were in the page cache before stay where they
+ * are, since no function that a module may call moves them.
  */
 #include <linux/dax.h>
 #include <linux/fs.h>
@@ -22,8 +22,8 @@
 #include "dmabufx.h"
 
 /*
- * Only what has pages that can be read in. Those are the machine's: a device's
- * own memory is in no page cache but DAX's.
+ * Accept only files with pages that can be read in. Such pages are normal memory:
+ * only DAX has pages of a device in its page cache.
  */
 static bool has_page_cache(const struct file *file)
 {
@@ -32,7 +32,7 @@ static bool has_page_cache(const struct file *file)
 	return mapping && mapping->a_ops->read_folio && !dax_mapping(mapping);
 }
 
-/* Append the part of @folio from @pos on. Consumes the reference. Bytes. */
+/* Append the part of @folio from @pos on. Consumes the reference. Returns bytes. */
 static ssize_t append_folio(struct dmabufx_runs *runs, struct folio *folio,
 			    loff_t pos, loff_t end)
 {
@@ -42,13 +42,13 @@ static ssize_t append_folio(struct dmabufx_runs *runs, struct folio *folio,
 
 	ret = dmabufx_runs_append(runs, folio, folio, skip >> PAGE_SHIFT,
 				  len >> PAGE_SHIFT);
-	/* Failed, or the run has a reference to this folio already. */
+		/* Failed, or the run has a reference to this folio already. */
 	if (ret)
 		folio_put(folio);
 	return ret < 0 ? ret : len;
 }
 
-/* The folio at @pos, with a reference; read in to where it may stay. */
+/* Returns the folio at @pos, with a reference; new folios are not in movable memory. */
 static struct folio *read_folio(struct file *file, loff_t pos)
 {
 	unsigned int flags = memalloc_pin_save();
@@ -82,21 +82,20 @@ static int append_page_cache(struct dmabufx_runs *runs, struct file *file,
 }
 
 /**
- * dmabufx_file_append - fill a table with a range of a file
+ * dmabufx_file_append - append a range of a file to an empty table
  * @runs: an empty table
  * @file: any file with pages, open for reading
  * @pos: where in the file, bytes, page-aligned
- * @size: how much of it, bytes, page-aligned; may go on to the end of the page
+ * @size: how much of it, bytes, page-aligned; may reach to the end of the page
  *	that the file ends in
- * @read_only: nobody will write into the memory
+ * @read_only: nobody will write to the memory
  *
  * Context: Process context, may sleep and read from a disk.
  * Return: 0; -EINVAL, not page-aligned, or empty; -ERANGE, it reaches beyond
- * the file; -EACCES, a writable table of a file that is not in memory alone, or
- * not opened so; -EPERM, a seal forbids to write; -EOPNOTSUPP, a file without
- * pages; -EIO and others, the file cannot be read; -EINTR, -ENOMEM. A failure
- * may leave part of the range appended; the release of the table takes care of
- * it.
+ * the file; -EACCES, a writable table of a file on a disk, or the file is not opened
+ * for this access; -EPERM, a seal forbids writing; -EOPNOTSUPP, a file without
+ * pages; -EIO and others, the file cannot be read; -EINTR, -ENOMEM. After a failure,
+ * part of the range may be in the table; dmabufx_retention_end() releases it.
  */
 int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 			loff_t pos, size_t size, bool read_only)
@@ -120,7 +119,7 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 
 	if (!has_page_cache(file))
 		return -EOPNOTSUPP;
-	/* The last page begins in the file. The file's size rounded up may wrap. */
+	/* The last page must begin within the file. Rounding up its size could overflow. */
 	file_end = i_size_read(file->f_mapping->host);
 	if (end - PAGE_SIZE >= file_end)
 		return -ERANGE;

@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Iterators: the memory that they describe as pages, as a bvec, as a
- * scatterlist and as runs.
+ * Iterators: list their memory as pages, as a bvec, as a scatterlist, or as runs.
  *
- * Memory of a user iterator is pinned, and always for the long term: what is
- * made of it lives as long as somebody likes. Memory of a kernel iterator is
- * only listed; its owner keeps it. An iterator moves by exactly what was taken
- * from it, and not at all on error.
+ * Memory of a user iterator is pinned, always for the long term: the result may live
+ * for any time. Memory of a kernel iterator is only listed; its owner keeps it. An
+ * iterator is advanced by exactly what was taken from it, and not at all on error.
  *
- * The kernel's iov_iter_advance() is right everywhere, and is used. Why not
- * iov_iter_extract_pages() and extract_iter_to_sg(), in 6.12 and in 7.3 unless
- * one is named:
+ * The kernel's iov_iter_advance() is correct everywhere, and is used. The kernel's
+ * iov_iter_extract_pages() and extract_iter_to_sg() are not used, for these reasons,
+ * in both 6.12 and 7.3 unless one is named:
  *
  *  user	Pins are short-term: such pages stay where they block the migration of
- *		ZONE_MOVABLE and CMA, and files whose pages are written back beneath
- *		the device are let in. A scatterlist loses all it was given, and
- *		returns 0, when the limit is larger than the iterator; a failure
- *		half-way leaves the iterator moved, and drops what earlier calls
- *		pinned, or leaks, depending on what orig_nents happens to be.
- *  BVEC	7.3 says 0, the end, where two segments are empty.
- *  KVEC	Every address is believed, a hole's too.
- *  XARRAY	What the page cache remembers of an evicted page is taken for a folio.
- *		A scatterlist silently passes over holes. 6.12 returns bytes for no
- *		page where the array is empty and the start not aligned, and to a
- *		scatterlist adds the second folio from the first one's offset on.
+ *		ZONE_MOVABLE and CMA, and pages of files are accepted that are written
+ *		back while the device writes to them. A scatterlist loses all earlier
+ *		entries, with return value 0, if the limit is larger than the
+ *		iterator; after a failure half-way the iterator stays advanced, and
+ *		earlier calls' pins are dropped, or pins leak, depending on the value
+ *		of orig_nents.
+ *  BVEC	7.3 returns 0, which means the end, at two empty segments.
+ *  KVEC	Every address is accepted, even one in a hole.
+ *  XARRAY	The shadow entry of an evicted page is used as a folio. A scatterlist
+ *		silently skips holes. If the array is empty and the start is not
+ *		aligned, 6.12 returns bytes without a page; to a scatterlist, 6.12
+ *		adds the second folio from the first one's offset on.
  *  FOLIOQ	Slots that were never filled are read.
- *  all		A scatterlist gets an entry for each page or folio however they lie,
- *		with offsets beyond a page, more than the iterator has, and is
- *		overrun where it is chained. Other kinds give a warning.
+ *  all		A scatterlist gets one entry for each page or folio, even if they are
+ *		contiguous, with offsets beyond a page and more bytes than the
+ *		iterator has. A chained table is overrun. Other kinds cause a warning.
  */
 #include <linux/bvec.h>
 #include <linux/dmabufx.h>
@@ -45,13 +44,13 @@
 
 #include "dmabufx.h"
 
-/* Where an entry must end, from the start of its first page: a u32, whole pages. */
+/* Most bytes from the start of an entry's first page: fits a u32, whole pages. */
 #define MAX_ENTRY	ALIGN_DOWN((size_t)UINT_MAX, PAGE_SIZE)
 
-/* Pages of a user iterator that are pinned at a time; they lie on the stack. */
+/* Pages of a user iterator to pin at a time; the array is on the stack. */
 #define BATCH		32
 
-/* iter_iov_len() of 6.12 says 0 for a UBUF of which half is used up. */
+/* iter_iov_len() of 6.12 returns 0 for a UBUF of which half is used up. */
 static size_t segment_len(const struct iov_iter *iter)
 {
 	if (iter_is_ubuf(iter))
@@ -59,7 +58,7 @@ static size_t segment_len(const struct iov_iter *iter)
 	return iter_iov(iter)->iov_len - iter->iov_offset;
 }
 
-/* Pins what one segment of a user iterator holds, up to the limits. */
+/* Pins pages of one segment of a user iterator, up to the limits. */
 static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 			   size_t maxsize, unsigned int maxpages,
 			   size_t *offset0)
@@ -71,7 +70,7 @@ static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 	unsigned long end;
 	int nr;
 
-	/* Leaves segments behind that are empty or used up. */
+	/* Skips segments that are empty or used up. */
 	iov_iter_advance(&at, 0);
 	if (!at.nr_segs || !current->mm)
 		return -EFAULT;
@@ -81,7 +80,7 @@ static ssize_t pin_segment(struct iov_iter *iter, struct page **pages,
 	size = min3(maxsize, segment_len(&at),
 		    min(maxpages, INT_MAX) * PAGE_SIZE - offset);
 
-	/* The core would say EOVERFLOW, which is for buffers that are too large. */
+	/* The core would return EOVERFLOW, which here means that a buffer is too large. */
 	whole = PAGE_ALIGN(offset + size);
 	if (check_add_overflow(addr - offset, whole, &end))
 		return -EFAULT;
@@ -112,7 +111,7 @@ static void bvec_piece(const struct iov_iter *iter, struct dmabufx_piece *piece)
 	piece->len = bvec->bv_len - iter->iov_offset;
 }
 
-/* Folios lie in the array at multiples of their size. */
+/* Folios are in the array at multiples of their size. */
 static void xarray_piece(const struct iov_iter *iter,
 			 struct dmabufx_piece *piece)
 {
@@ -121,14 +120,14 @@ static void xarray_piece(const struct iov_iter *iter,
 	size_t start;
 	loff_t pos;
 
-	/* What wraps would go on at the beginning of the array. */
+	/* After an overflow it would continue at the beginning of the array. */
 	if (iter->xarray_start < 0 ||
 	    check_add_overflow(iter->xarray_start, iter->iov_offset, &pos))
 		return;
 
 	index = pos >> PAGE_SHIFT;
 	folio = xa_load(iter->xarray, index);
-	/* A hole, or what is remembered of a folio that was evicted. */
+	/* A hole, or the shadow entry of an evicted folio. */
 	if (!folio || xa_is_value(folio))
 		return;
 
@@ -139,7 +138,7 @@ static void xarray_piece(const struct iov_iter *iter,
 	piece->len = folio_size(folio) - start;
 }
 
-/* Ends where a queue was not filled, or where its folios were taken out. */
+/* Ends at a slot that was not filled, or whose folio was removed. */
 static void folioq_piece(const struct iov_iter *iter,
 			 struct dmabufx_piece *piece)
 {
@@ -169,8 +168,9 @@ static void folioq_piece(const struct iov_iter *iter,
 }
 
 /*
- * The next physically contiguous piece of a kernel iterator, at most @maxsize
- * bytes, which the iterator has. Length 0: the memory ends before the iterator.
+ * Find the next physically contiguous piece of a kernel iterator, of at most @maxsize
+ * bytes, which the iterator must have. Length 0 means that the memory ends here, before
+ * the iterator does.
  */
 static int next_piece(const struct iov_iter *iter, size_t maxsize,
 		      struct dmabufx_piece *piece)
@@ -206,7 +206,7 @@ static int next_piece(const struct iov_iter *iter, size_t maxsize,
 	return ret;
 }
 
-/* The pages of a kernel iterator, as far as they make up one piece of memory. */
+/* List pages of a kernel iterator, as long as its bytes continue from page to page. */
 static ssize_t list_pages(struct iov_iter *iter, struct page **pages,
 			  size_t maxsize, unsigned int maxpages,
 			  size_t *offset0)
@@ -242,14 +242,14 @@ static ssize_t list_pages(struct iov_iter *iter, struct page **pages,
 }
 
 /**
- * dmabufx_extract_mode - how extracted memory must be released
+ * dmabufx_extract_mode - tell how extracted memory must be released
  * @iter: an iterator, of any kind
  *
  * Context: any.
- * Return: %DMABUFX_EXTRACT_PIN when what is extracted from @iter gets a pin for
- * each page, which the caller drops by unpin_user_page(), marking the page
- * dirty if it was written; 0 when nothing is taken, and whoever made the
- * iterator keeps the memory until the extracted list is no longer used.
+ * Return: %DMABUFX_EXTRACT_PIN if extracting from @iter pins each page; the caller
+ * drops the pins by unpin_user_page() and marks pages dirty that were written. 0 if
+ * nothing is held; whoever made the iterator keeps the memory until the extracted
+ * list is no longer used.
  */
 unsigned int dmabufx_extract_mode(const struct iov_iter *iter)
 {
@@ -261,34 +261,32 @@ EXPORT_SYMBOL_GPL(dmabufx_extract_mode);
  * dmabufx_extract_pages - list the pages of the next piece of an iterator
  * @iter: an iterator (UBUF, IOVEC, BVEC, KVEC, XARRAY, FOLIOQ); advanced by
  *	what was taken
- * @pages: where to, room for @maxpages
+ * @pages: returned: the pages; room for @maxpages
  * @maxsize: most bytes to take
  * @maxpages: most pages to take
- * @offset0: receives where in the first page the piece begins, bytes; the others
- *	begin at 0
+ * @offset0: returned: where in the first page the piece begins, bytes; in the other
+ *	pages it begins at 0
  *
- * The piece ends at one of the limits, where a segment ends (of a kernel
- * iterator: inside a page), or where no further page is to be had: a short
- * answer is no error. Call again for the rest; an error is met by the call that
- * can take nothing else. No other limit applies, %MAX_RW_COUNT for one.
+ * The piece ends at one of the limits, at the end of a segment (of a kernel
+ * iterator: inside a page), or where no further page is available. A piece that is
+ * shorter than the limits is no error: call again for the rest. An error is returned
+ * by a call that can take nothing. There are no other limits, such as %MAX_RW_COUNT.
  *
  * The pages of a user iterator are pinned with %FOLL_LONGTERM, and %FOLL_WRITE
- * where the iterator is a destination. Its addresses are those of the current
- * process. They need no validation: an address that user space may not have,
- * a length that wraps included, is -EFAULT. What iov_iter.nofault says is
- * respected.
+ * if the iterator is a destination. Its addresses are those of the current
+ * process. They need no validation: for an address outside user space, or a length
+ * that overflows, the error is -EFAULT. iov_iter.nofault is respected.
  *
- * The pages of a kernel iterator are listed. Those of an XARRAY must not be
+ * The pages of a kernel iterator are only listed. Those of an XARRAY must not be
  * removed or split meanwhile: the caller locks or references them. KVEC
- * addresses are checked as dmabufx_kva_pages() does.
+ * addresses are checked as by dmabufx_kva_pages().
  *
  * Context: process context; for user iterators it may sleep, and takes the mmap
  * lock.
- * Return: bytes taken, and so DIV_ROUND_UP(*@offset0 + bytes, PAGE_SIZE) pages;
- * 0 at the end of the iterator or when a limit is 0; otherwise nothing was
- * taken, and -EFAULT says that there is no memory there, or none that may be
- * pinned (so), -EOPNOTSUPP that the iterator is of another kind, and the other
- * errors are those of pin_user_pages_fast().
+ * Return: the number of bytes taken, in DIV_ROUND_UP(*@offset0 + bytes, PAGE_SIZE)
+ * pages; 0 at the end of the iterator or if a limit is 0. On error nothing was taken:
+ * -EFAULT, no memory there, or none that may be pinned (in this way); -EOPNOTSUPP,
+ * another kind of iterator; others as from pin_user_pages_fast().
  */
 ssize_t dmabufx_extract_pages(struct iov_iter *iter, struct page **pages,
 			      size_t maxsize, unsigned int maxpages,
@@ -307,10 +305,10 @@ EXPORT_SYMBOL_GPL(dmabufx_extract_pages);
 /**
  * struct table - a scatterlist or an array of bvecs that is being filled
  * @pinned: entries own a pin of each page that they touch
- * @full: there is no room for the piece that came last
+ * @full: there was no room for the last piece
  * @nr: entries so far
  * @max: most entries
- * @last: what the last entry has
+ * @last: contents of the last entry
  * @first: a scatterlist: the first entry; NULL for bvecs
  * @sg: a scatterlist: the last entry
  * @bvec: bvecs: the array
@@ -344,8 +342,8 @@ static int grow_bvecs(struct table *table)
 }
 
 /*
- * Goes on to a new entry. A scatterlist may be chained, and its end mark is a
- * limit as @max is; what lies behind the @max-th entry is not looked at.
+ * Go on to a new entry. A scatterlist may be chained, and its end mark limits it as
+ * @max does. Nothing after entry number @max is read.
  */
 static int next_entry(struct table *table)
 {
@@ -368,9 +366,9 @@ static int next_entry(struct table *table)
 }
 
 /*
- * Does the last entry grow by the piece? Not within a page that has a pin for
- * each of the two: one entry drops one. Nor from one device's memory to that of
- * another, which are mapped for DMA in different ways.
+ * Returns true if the last entry can grow by the piece. Two pinned pieces within one
+ * page cannot be merged: each has a pin of the page, and one entry drops only one.
+ * Memory of two devices cannot be merged: it is mapped for DMA in different ways.
  */
 static bool continues_last(const struct table *table,
 			   const struct dmabufx_piece *piece)
@@ -409,7 +407,7 @@ static int add_piece(struct table *table, const struct dmabufx_piece *piece)
 	return 0;
 }
 
-/* Takes a batch of a user iterator; less when the table is full then. */
+/* Take a batch of a user iterator, or less if the table is full before. */
 static ssize_t take_pinned(struct iov_iter *iter, size_t maxsize,
 			   struct table *table)
 {
@@ -442,7 +440,7 @@ static ssize_t take_pinned(struct iov_iter *iter, size_t maxsize,
 	return taken;
 }
 
-/* Takes a piece of a kernel iterator, or nothing when the table is full. */
+/* Take a piece of a kernel iterator, or nothing if the table is full. */
 static ssize_t take_listed(struct iov_iter *iter, size_t maxsize,
 			   struct table *table)
 {
@@ -461,7 +459,7 @@ static ssize_t take_listed(struct iov_iter *iter, size_t maxsize,
 	return piece.len;
 }
 
-/* On error @iter is where it was, and @table for the caller to undo. */
+/* On error @iter is unchanged, and the caller has to undo the entries of @table. */
 static ssize_t fill_table(struct iov_iter *iter, size_t maxsize,
 			  struct table *table)
 {
@@ -483,7 +481,7 @@ static ssize_t fill_table(struct iov_iter *iter, size_t maxsize,
 		cond_resched();
 	} while (ret && taken < maxsize && !table->full);
 
-	/* The memory ends before the iterator, and right here. */
+	/* There is room, but the memory ends here, before the iterator does. */
 	if (!taken && !table->full)
 		return -EFAULT;
 	*iter = at;
@@ -509,27 +507,27 @@ static void release_bvecs(const struct bio_vec *bvec, unsigned long nr,
 }
 
 /**
- * dmabufx_extract_user_iter - pin a user iterator's memory and make it a bvec
+ * dmabufx_extract_user_iter - pin a user iterator's memory and make a BVEC iterator of it
  * @orig: the user iterator (UBUF, IOVEC); advanced by what was taken
  * @maxsize: most bytes to take
- * @new: becomes a BVEC iterator of the same direction over what was taken;
+ * @new: returned: a BVEC iterator of the same direction over what was taken;
  *	needs no initialisation
  * @max_bvecs: most entries that its array may have
  *
- * After netfs_extract_user_iter(), by David Howells. @new goes on when the user's
- * mappings or @orig do not, and may be handed to another context. Neighbouring
- * pages are one entry, wherever they come from. Takes as much as the limits allow:
- * call again, with another @new, for the rest. What is pinned, and how, says
+ * After netfs_extract_user_iter(), by David Howells. @new stays valid when the user's
+ * mappings or @orig are gone, and may be passed to another context. Physically
+ * contiguous pages become one entry, whatever mapping they come from. Takes as much as
+ * the limits allow: call again, with another @new, for the rest. Pages are pinned as by
  * dmabufx_extract_pages().
  *
  * The array of @new is allocated. dmabufx_release_user_iter() frees it and drops
  * the pins.
  *
  * Context: process context, may sleep; takes the mmap lock.
- * Return: bytes taken, which may be 0 at the end of @orig or when a limit is 0;
- * @new is valid then, and empty. -EOPNOTSUPP for other iterators, -ENOMEM, or
- * what dmabufx_extract_pages() returns, when any of the memory cannot be had;
- * then nothing is pinned, @orig where it was, and @new untouched.
+ * Return: the number of bytes taken, which may be 0 at the end of @orig or if a limit
+ * is 0; @new is then valid and empty. -EOPNOTSUPP for other iterators, -ENOMEM, or an
+ * error of dmabufx_extract_pages() if any of the memory cannot be pinned; then nothing
+ * is pinned, and @orig and @new are unchanged.
  */
 ssize_t dmabufx_extract_user_iter(struct iov_iter *orig, size_t maxsize,
 				  struct iov_iter *new, unsigned int max_bvecs)
@@ -551,11 +549,11 @@ ssize_t dmabufx_extract_user_iter(struct iov_iter *orig, size_t maxsize,
 EXPORT_SYMBOL_GPL(dmabufx_extract_user_iter);
 
 /**
- * dmabufx_release_user_iter - end what dmabufx_extract_user_iter() began
- * @iter: @new as it came out of there. Who advances that keeps a copy for here
+ * dmabufx_release_user_iter - release the result of dmabufx_extract_user_iter()
+ * @iter: @new as it was returned. If you advance it, keep a copy for this call
  * @dirty: the memory was, or may have been, written
  *
- * Frees the array and drops the pins. Not to be called after an error.
+ * Frees the array and drops the pins. Do not call it after an error.
  *
  * Context: process context, may sleep; of any process.
  */
@@ -565,7 +563,7 @@ void dmabufx_release_user_iter(const struct iov_iter *iter, bool dirty)
 }
 EXPORT_SYMBOL_GPL(dmabufx_release_user_iter);
 
-/* Entry number @nr of a scatterlist that may end before it. */
+/* Returns entry number @nr of a scatterlist, NULL if the list ends before it. */
 static struct scatterlist *sg_entry(struct scatterlist *sg, unsigned int nr)
 {
 	while (sg && nr--)
@@ -576,11 +574,11 @@ static struct scatterlist *sg_entry(struct scatterlist *sg, unsigned int nr)
 /**
  * dmabufx_release_sg - drop the pins of scatterlist entries
  * @sgl: the first of the entries
- * @nents: how many, as dmabufx_extract_iter_to_sg() added them
+ * @nents: how many, as added by dmabufx_extract_iter_to_sg()
  * @dirty: the memory was, or may have been, written
  *
- * For entries that were made from a user iterator: dmabufx_extract_mode() says
- * which. They must be unmapped from devices. The list itself stays as it is.
+ * For entries of a user iterator: dmabufx_extract_mode() tells which those are. They
+ * must not be mapped for a device any more. The list itself does not change.
  *
  * Context: process context, may sleep; of any process.
  */
@@ -596,7 +594,7 @@ void dmabufx_release_sg(struct scatterlist *sgl, unsigned int nents, bool dirty)
 }
 EXPORT_SYMBOL_GPL(dmabufx_release_sg);
 
-/* The entries of a call that failed are as if it had not been made. */
+/* Remove the entries of a call that failed, and drop their pins. */
 static void undo_sg(struct table *table)
 {
 	struct scatterlist *sg = table->first;
@@ -618,26 +616,27 @@ static void undo_sg(struct table *table)
  * @sgt: the table. Its first @sgt->nents entries are in use and stay as they are;
  *	new ones follow, and are added to @sgt->nents. @sgt->orig_nents is neither
  *	read nor written. The table may be chained
- * @sg_max: most entries to add. The table has room for them, or an end mark
- *	before, which ends the filling as well. No end mark is set
+ * @sg_max: most entries to add. The table must have room for them, or an end mark
+ *	before, which also ends the filling. No end mark is set
  *
  * After netfs_extract_iter_to_sg(), by David Howells. An entry is physically
- * contiguous memory, merged wherever it is, with an offset below %PAGE_SIZE, and
- * short enough for a 32-bit length of whole pages. Memory that an earlier call
- * added is not extended. Takes as much as the limits allow: call again, with the
+ * contiguous memory, merged across pages, folios and segments, with an offset below
+ * %PAGE_SIZE and a length that fits 32 bits as whole pages. An entry that an earlier
+ * call added is not extended. Takes as much as the limits allow: call again, with the
  * next table, for the rest. XARRAY and FOLIOQ iterators also end where folios are
  * missing.
  *
- * Memory of a user iterator is pinned as dmabufx_extract_pages() does;
- * dmabufx_release_sg() drops the pins. Of a kernel iterator it is only listed,
- * with the same demands on the caller as there.
+ * Memory of a user iterator is pinned as by dmabufx_extract_pages();
+ * dmabufx_release_sg() drops the pins. Memory of a kernel iterator is only listed,
+ * with the same duties of the caller as there.
  *
  * Context: process context, may sleep; for user iterators takes the mmap lock.
- * Return: bytes taken, 0 at the end of the iterator or when a limit leaves no
- * room for any. On error nothing was taken: no page is pinned, the iterator is
- * where it was, the table has as many entries as before. -EOPNOTSUPP is for other
- * kinds of iterators, -EFAULT for memory that is not there, or not where the
- * taking began; others are those of pin_user_pages_fast().
+ * Return: the number of bytes taken, 0 at the end of the iterator or if a limit leaves
+ * no room. On error nothing was taken: no page is pinned, the iterator is
+ * unchanged, the table has as many entries as before. -EOPNOTSUPP, another kind of
+ * iterator; -EFAULT, an address of a user or KVEC iterator has no usable memory, or
+ * another iterator has none where the taking began; others as from
+ * pin_user_pages_fast().
  */
 ssize_t dmabufx_extract_iter_to_sg(struct iov_iter *iter, size_t maxsize,
 				   struct sg_table *sgt, unsigned int sg_max)
@@ -663,8 +662,8 @@ ssize_t dmabufx_extract_iter_to_sg(struct iov_iter *iter, size_t maxsize,
 EXPORT_SYMBOL_GPL(dmabufx_extract_iter_to_sg);
 
 /*
- * Does any of the memory belong to a device? A subsection belongs to one or to
- * none, as a whole.
+ * Returns true if any of the memory belongs to a device. A subsection as a whole
+ * belongs to one device or to none.
  */
 static bool touches_device(struct page *page, unsigned long nr)
 {
@@ -685,21 +684,20 @@ static bool touches_device(struct page *page, unsigned long nr)
  * @size: how much of it, bytes
  *
  * Takes no reference: whoever made the iterator keeps the memory until the
- * buffer is released. Linear memory is appended as it is, however long.
+ * buffer is released. Linear memory is appended as one piece, however long.
  *
- * Memory of devices (ZONE_DEVICE) is refused, of whatever type: importers take
- * the pages of a buffer for the machine's own memory. What lies behind a PCI
- * device's BAR another device may not reach at all, or only by an address that
- * the importer has to ask for (P2PDMA), and nothing in a scatterlist makes it
- * ask; the other types go when their driver does, or cannot be reached by the
- * CPU.
+ * Memory of devices (ZONE_DEVICE) of all types is refused, because importers treat
+ * the pages of a buffer as the machine's own memory. Another device may not be able to
+ * reach a PCI device's BAR at all, or only by an address that the importer has to ask
+ * for (P2PDMA), and nothing in a scatterlist tells it to ask. Memory of the other types
+ * disappears with its driver, or the CPU cannot reach it.
  *
  * Context: process context.
- * Return: 0; -EINVAL when the memory is not made of whole pages, or is less than
- * @size; -EFAULT when there is none in some place (dmabufx_kva_pages() says which
+ * Return: 0; -EINVAL if the memory is not made of whole pages, or is less than
+ * @size; -EFAULT if there is no memory somewhere (dmabufx_kva_pages() says which
  * addresses those are); -EOPNOTSUPP for other iterators and for memory of
- * devices; -EINTR when the caller is being killed; -ENOMEM or -EOVERFLOW.
- * A failure may leave some of it in the table; the iterator is where it was.
+ * devices; -EINTR if the caller is being killed; -ENOMEM or -EOVERFLOW.
+ * After a failure, some of it may be in the table; the iterator is unchanged.
  */
 int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 			size_t size)

@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Kernel addresses: which pages lie behind a range that may or may not be
+ * Kernel addresses: find the pages of a range, which may be in the direct map or
  * mapped page by page.
  *
- * Three kinds of addresses are understood: of the direct map (and of the kernel
- * image, which is linear too), of vmalloc() and vmap(), and of modules. All
- * others are refused, and so is what shows that a caller computed or measured
- * an address wrongly:
+ * Three kinds of addresses are accepted: of the direct map (and the kernel image, which
+ * is linear, too), of vmalloc() and vmap(), and of modules. All others are refused,
+ * and so are ranges which show that a caller computed an address or a length wrongly:
  *
- *  - the caller's own stack; any other task's stack in vmalloc space, idle
- *    tasks of secondary CPUs excepted
+ *  - the caller's own stack; any other task's stack in vmalloc space, except those
+ *    of idle tasks of secondary CPUs
  *  - user addresses (where those differ from the kernel's), NULL, error
- *    pointers, ranges that wrap
- *  - addresses without memory: beyond the end of it, in its holes, of devices
+ *    pointers, ranges that overflow
+ *  - addresses without memory: beyond its end, in its holes, of devices
  *  - a vmalloc range that leaves its area: the guard page is not mapped
  *  - a linear range that begins in a slab or in a compound page and ends
  *    outside of it, or that begins outside of one and ends in it
  *
- * Not noticed, because nothing that a module may use tells it: a range that
- * leaves an object but not its slab (ksize() answers for the beginning of an
- * object only, and given another address writes beside it where slabs are
- * debugged); one that leaves what alloc_pages() gave without __GFP_COMP for
- * another such page; one that leaves an area without guard pages (vm_map_ram(),
- * per-CPU memory); interrupt stacks; and memory that was freed.
+ * Some errors are not noticed, because no function that a module may use tells them: a
+ * range that leaves an object but not its slab (ksize() only answers for the start of
+ * an object; for another address it writes beside the object if slabs are debugged);
+ * a range that leaves pages from alloc_pages() without __GFP_COMP for other such
+ * pages; a range that leaves an area without guard pages (vm_map_ram(), per-CPU
+ * memory); interrupt stacks; and memory that was freed.
  */
 #include <linux/dmabufx.h>
 #include <linux/export.h>
@@ -48,7 +47,7 @@ static int add_size(struct resource *res, void *total)
 	return 0;
 }
 
-/* Is all of it memory of this machine? The memory map alone also has holes. */
+/* Is all of the range system RAM? The memory map alone also covers holes. */
 static bool is_ram(phys_addr_t start, size_t size)
 {
 	resource_size_t ram = 0;
@@ -67,9 +66,9 @@ static bool overlaps_own_stack(unsigned long addr, size_t len)
 }
 
 /*
- * Stacks in vmalloc space are aligned to their size, and the page behind each
- * is not mapped: only the last piece of an area can be one, and only for that
- * it is worth to look at all tasks.
+ * Stacks in vmalloc space are aligned to their size, and the page after each is not
+ * mapped. So only the last THREAD_SIZE of an area can be a stack, and only that is
+ * compared with the stacks of all tasks.
  */
 static bool in_task_stack(unsigned long addr)
 {
@@ -81,7 +80,7 @@ static bool in_task_stack(unsigned long addr)
 	if (is_vmalloc_addr(end) && vmalloc_to_page(end))
 		return false;
 
-	/* for_each_thread() is not for modules where lockdep proves RCU. */
+	/* With CONFIG_PROVE_RCU, modules cannot use for_each_thread(). */
 	rcu_read_lock();
 	for_each_process(process)
 		list_for_each_entry_rcu(task, &process->signal->thread_head,
@@ -92,8 +91,8 @@ static bool in_task_stack(unsigned long addr)
 }
 
 /*
- * The page behind an address of vmalloc space or of a module. What ioremap()
- * mapped may be no memory, with no struct page or with a reserved one.
+ * Returns the page at an address of vmalloc space or of a module, or NULL. ioremap()
+ * may map addresses without memory, with no struct page or with a reserved one.
  */
 static struct page *mapped_page(unsigned long addr)
 {
@@ -133,14 +132,14 @@ static int vmalloc_piece(unsigned long addr, size_t len,
 	if (!size)
 		return -EFAULT;
 
-	/* Whatever ended the piece early is met again by the next one. */
+	/* If anything ended the piece early, the next piece begins with it. */
 	piece->len = min(size, len);
 	return 0;
 }
 
 /*
- * The image's own mapping goes on behind the image, without memory: only pages
- * that were reserved at boot are taken for the image's.
+ * The mapping of the kernel image extends beyond the image, without memory. So accept
+ * only pages that were reserved at boot as pages of the image.
  */
 static bool in_image(const struct page *page, unsigned long nr)
 {
@@ -150,7 +149,7 @@ static bool in_image(const struct page *page, unsigned long nr)
 	return true;
 }
 
-/* Does a linear range, with memory behind both ends, keep to one allocation? */
+/* Is a linear range, whose ends are memory, within one allocation? */
 static bool is_one_allocation(struct page *first, unsigned long nr)
 {
 	struct folio *folio = page_folio(first);
@@ -164,7 +163,7 @@ static bool is_one_allocation(struct page *first, unsigned long nr)
 	return is_ram(page_to_phys(first), nr << PAGE_SHIFT);
 }
 
-/* The page behind an address of the direct map or of the kernel image. */
+/* Returns the page at an address of the direct map or of the kernel image, or NULL. */
 static struct page *linear_page(unsigned long addr)
 {
 	if (!virt_addr_valid((void *)addr))
@@ -192,16 +191,16 @@ static int linear_piece(unsigned long addr, size_t len,
 }
 
 /**
- * dmabufx_kva_piece - what lies behind the beginning of a kernel address range
+ * dmabufx_kva_piece - find the memory at the beginning of a kernel address range
  * @kaddr: the range's first address
  * @len: its length, bytes, at least 1
- * @piece: receives the physically contiguous memory that the range begins with
+ * @piece: returned: the physically contiguous memory that the range begins with
  *
- * Linear memory is found as a whole, without a look at each page. Takes no
+ * Linear memory is one piece, found without a look at each page. Takes no
  * reference.
  *
  * Context: process context.
- * Return: 0, or -EFAULT as said at the head of this file.
+ * Return: 0, or -EFAULT as described at the head of this file.
  */
 int dmabufx_kva_piece(const void *kaddr, size_t len,
 		      struct dmabufx_piece *piece)
@@ -239,26 +238,26 @@ static int list_range(const void *addr, size_t len, struct page **pages)
 /**
  * dmabufx_kva_pages - list the pages behind a range of kernel addresses
  * @addr: the range's first address: of the direct map (kmalloc(), alloc_pages(),
- *	static data), of vmalloc() or vmap(), kvmalloc() therefore, or of a module
+ *	static data), of vmalloc() or vmap(), hence also kvmalloc(), or of a module
  * @len: its length, bytes; need not be a multiple of anything
- * @pages: where *@pages is not NULL, the caller's array, which is filled; else
- *	*@pages receives one that is allocated, for the caller to kvfree()
- * @max_pages: room in the caller's array; most pages for which to allocate one
- * @gfp: how to allocate; unused where *@pages is not NULL
+ * @pages: if *@pages is not NULL, it is the caller's array, which is filled; else
+ *	an array is allocated, for the caller to kvfree(), and returned in *@pages
+ * @max_pages: size of the caller's array, or of the largest one to allocate
+ * @gfp: how to allocate; unused if *@pages is not NULL
  *
- * After Matthew Wilcox's answer to a proposed kvvirt_to_page() (2018): an array
- * for a range instead of a page for an address, so that nothing goes wrong where
- * a range crosses a page. The memory is the range's as long as the caller keeps
- * it: nothing is referenced or pinned. The range begins at offset_in_page(@addr)
+ * After Matthew Wilcox's answer to a proposed kvvirt_to_page() (2018): it returns an
+ * array for a range instead of a page for an address, so that ranges which cross
+ * pages are handled correctly. The pages stay valid as long as the caller keeps the
+ * memory: nothing is referenced or pinned. The range begins at offset_in_page(@addr)
  * in the first page.
  *
- * A range that is no memory, or is not one allocation's, or is a stack, is
- * refused as far as that can be told; kva.c says what can. It never warns.
+ * A range that is not memory, or not within one allocation, or a stack, is refused
+ * as far as that can be detected; the head of kva.c has the details. It never warns.
  *
  * Context: process context.
  * Return: the number of pages, 0 for an empty range; -EFAULT for a range that is
- * refused, -ENOSPC when it has more than @max_pages pages, -ENOMEM. *@pages
- * changes only when an array was allocated.
+ * refused, -ENOSPC if it has more than @max_pages pages, -ENOMEM. *@pages
+ * changes only if an array was allocated.
  */
 long dmabufx_kva_pages(const void *addr, size_t len, struct page ***pages,
 		       unsigned long max_pages, gfp_t gfp)
@@ -273,7 +272,7 @@ long dmabufx_kva_pages(const void *addr, size_t len, struct page ***pages,
 	if (check_add_overflow((unsigned long)addr, len - 1, &end))
 		return -EFAULT;
 
-	/* Before an array is made that suits a length gone wrong. */
+	/* Check the end first, before an array is allocated for a wrong length. */
 	ret = dmabufx_kva_piece((void *)end, 1, &last);
 	if (ret)
 		return ret;

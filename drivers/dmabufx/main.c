@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Device nodes, module parameters, and what an ioctl's argument looks like.
+ * Device nodes, module parameters, and the copying of ioctl arguments.
  * Nothing here knows about memory.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -32,8 +32,8 @@ module_param(serve_udmabuf, bool, 0444);
 MODULE_PARM_DESC(serve_udmabuf, "Answer on /dev/udmabuf too, if no other driver does (default: N)");
 
 /*
- * What the udmabuf calls say where DMABUFX_IOC_CREATE is more precise. Anything
- * else is the same.
+ * Translates an error of DMABUFX_IOC_CREATE to the less precise one that the udmabuf
+ * calls return. All other errors are the same.
  */
 static int udmabuf_errno(int err)
 {
@@ -51,7 +51,7 @@ static int udmabuf_errno(int err)
 	}
 }
 
-/* struct udmabuf_create_item has the layout of a segment that is a memfd's. */
+/* struct udmabuf_create_item has the layout of a DMABUFX_MEMFD segment. */
 static_assert(sizeof(struct udmabuf_create_item) ==
 	      sizeof(struct dmabufx_segment));
 static_assert(offsetof(struct udmabuf_create_item, offset) ==
@@ -62,7 +62,7 @@ static_assert(offsetof(struct udmabuf_create_item, size) ==
 static long create_udmabuf(const struct dmabufx_segment *segments, u32 nr,
 			   u32 flags)
 {
-	struct dmabufx_request req = {
+	struct dmabufx_buf_request req = {
 		.segments = segments,
 		.nr_segments = nr,
 		.as_udmabuf = true,
@@ -70,11 +70,11 @@ static long create_udmabuf(const struct dmabufx_segment *segments, u32 nr,
 	struct dma_buf *dmabuf;
 	int fd;
 
-	dmabuf = dmabufx_create(&req);
+	dmabuf = dmabufx_buf_create(&req);
 	if (IS_ERR(dmabuf))
 		return udmabuf_errno(PTR_ERR(dmabuf));
 
-	/* The descriptor comes last: whoever guesses it may close it at once. */
+	/* The descriptor comes last: another thread may guess it and close it at once. */
 	fd = dma_buf_fd(dmabuf, flags & UDMABUF_FLAGS_CLOEXEC ? O_CLOEXEC : 0);
 	if (fd < 0)
 		dma_buf_put(dmabuf);
@@ -98,8 +98,8 @@ static long ioctl_udmabuf_create(const struct udmabuf_create __user *arg)
 }
 
 /*
- * Copies in a list, which kvfree() ends: memory of the caller's memory cgroup,
- * unlike vmemdup_array_user()'s.
+ * Copies in a list, for the caller to kvfree(). Charges it to the caller's memory
+ * cgroup, which vmemdup_array_user() does not.
  */
 static struct dmabufx_segment *segments_from_user(const void __user *from, u32 nr)
 {
@@ -132,7 +132,7 @@ static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *a
 	if (IS_ERR(segments))
 		return PTR_ERR(segments);
 
-	/* Nobody has ever looked at what programs leave in the padding. */
+	/* udmabuf never checked the padding, so programs may leave anything there. */
 	for (i = 0; i < head.count; i++)
 		segments[i].type = DMABUFX_MEMFD;
 
@@ -141,8 +141,8 @@ static long ioctl_udmabuf_create_list(const struct udmabuf_create_list __user *a
 	return ret;
 }
 
-/* Sets @req up from what the user wrote. On failure, why is in it. */
-static int request_from_user(struct dmabufx_request *req,
+/* Fills @req from the user's struct. On failure, @req->reason says why. */
+static int request_from_user(struct dmabufx_buf_request *req,
 			     const struct dmabufx_create *create)
 {
 	struct dmabufx_segment *segments;
@@ -165,7 +165,7 @@ static int request_from_user(struct dmabufx_request *req,
 	if (create->name) {
 		name = strndup_user(u64_to_user_ptr(create->name),
 				    DMA_BUF_NAME_LEN);
-		/* Without memory it is not the name that is to blame. */
+		/* Out of memory: the name is not to blame. */
 		if (name == ERR_PTR(-ENOMEM))
 			return -ENOMEM;
 		if (IS_ERR(name))
@@ -182,20 +182,20 @@ static int request_from_user(struct dmabufx_request *req,
 	return 0;
 }
 
-static struct dma_buf *create_from_user(struct dmabufx_request *req,
+static struct dma_buf *create_from_user(struct dmabufx_buf_request *req,
 					const struct dmabufx_create *create)
 {
 	struct dma_buf *dmabuf;
 	int ret;
 
 	ret = request_from_user(req, create);
-	dmabuf = ret ? ERR_PTR(ret) : dmabufx_create(req);
+	dmabuf = ret ? ERR_PTR(ret) : dmabufx_buf_create(req);
 	kvfree(req->segments);
 	kfree(req->name);
 	return dmabuf;
 }
 
-/* The one place that writes to the caller's struct when the call succeeds. */
+/* When the call succeeds, this alone writes to the caller's struct. */
 static long install(struct dma_buf *dmabuf, u32 data_offset, u32 flags,
 		    struct dmabufx_create __user *arg)
 {
@@ -213,8 +213,8 @@ static long install(struct dma_buf *dmabuf, u32 data_offset, u32 flags,
 }
 
 /*
- * Copies in a struct that begins with its size, which is returned, or -errno.
- * What is read of the size a second time is not used.
+ * Copies in a struct that begins with its size. Returns that size, or -errno.
+ * Ignores the size in the second copy: user space may have changed it.
  */
 static long struct_from_user(void *to, size_t size, size_t first_version,
 			     const void __user *arg)
@@ -234,7 +234,7 @@ static long struct_from_user(void *to, size_t size, size_t first_version,
 	return usize;
 }
 
-/* The reverse; what the user's struct has beyond ours is zero already. */
+/* Copies a struct out. If the user's struct is larger, the rest of it is zero already. */
 static int struct_to_user(void __user *arg, size_t usize, const void *from,
 			  size_t size)
 {
@@ -243,7 +243,7 @@ static int struct_to_user(void __user *arg, size_t usize, const void *from,
 
 static long ioctl_create(struct dmabufx_create __user *arg)
 {
-	struct dmabufx_request req = {};
+	struct dmabufx_buf_request req = {};
 	struct dmabufx_create create;
 	struct dma_buf *dmabuf;
 	long ret;
@@ -255,7 +255,7 @@ static long ioctl_create(struct dmabufx_create __user *arg)
 
 	dmabuf = create_from_user(&req, &create);
 	if (IS_ERR(dmabuf)) {
-		/* If that cannot be written, errno is all there is. */
+		/* If these cannot be written, the caller gets only errno. */
 		ret = put_user(req.failed_segment, &arg->failed_segment) ?:
 		      put_user(req.reason, &arg->reason);
 		return PTR_ERR(dmabuf);
@@ -300,7 +300,7 @@ static long ioctl_info(struct dmabufx_info __user *arg)
 				arg);
 	if (size < 0)
 		return size;
-	ret = dmabufx_info(&info);
+	ret = dmabufx_buf_info(&info);
 	return ret ?: struct_to_user(arg, size, &info, sizeof(info));
 }
 
@@ -343,7 +343,7 @@ static struct miscdevice udmabuf_node = {
 	.fops	= &dmabufx_fops,
 };
 
-/* Registering a name twice would print a stack trace: look first. */
+/* Registering a name twice would print a stack trace, so look first. */
 static bool udmabuf_is_taken(void)
 {
 	const struct class *misc = dmabufx_node.this_device->class;
@@ -353,7 +353,7 @@ static bool udmabuf_is_taken(void)
 	return dev;
 }
 
-/* Whether the second name is ours. The module does without it, too. */
+/* Returns true if this module serves /dev/udmabuf. The module also works without it. */
 static bool __init udmabuf_register(void)
 {
 	int ret;
@@ -370,8 +370,8 @@ static bool __init udmabuf_register(void)
 }
 
 /*
- * As soon as there is a node somebody may have opened it and made a buffer, and
- * then the module has to stay: from there on nothing fails.
+ * As soon as a node exists, somebody may open it and make a buffer, and the module
+ * must stay. So nothing may fail after the first misc_register().
  */
 static int __init nodes_register(void)
 {

@@ -2,25 +2,26 @@
 /*
  * Ranges of memfds as a source of runs.
  *
- * Retention: the core pins each folio once. Pins that a merge makes surplus are
- * dropped at once.
+ * Retention: the core pins each folio once. Pins that become surplus when runs are
+ * merged are dropped at once.
  *
- * A folio that is pinned may be no longer the memfd's. khugepaged and MADV_COLLAPSE
- * replace small folios by a huge one: collapse_file() locks each, takes it off the
- * LRU, sees to it that nobody else has a reference, and copies it; and who wants one
- * from then on has to lock it, it says. memfd_pin_folios() (6.12 to 7.3) does not.
- * So a pinned folio that is locked, or not on the LRU, is looked at again, under its
- * lock. What is written into a buffer of the old one, the memfd would never have.
+ * A pinned folio may no longer belong to the memfd. khugepaged and MADV_COLLAPSE
+ * replace small folios by a huge one: collapse_file() locks each folio, takes it off
+ * the LRU, checks that nobody else has a reference, and copies it. It relies on
+ * everybody who looks up the folio to lock it from then on, but memfd_pin_folios()
+ * (6.12 to 7.3) does not. So a pinned folio that is locked, or not on the LRU, is
+ * checked again under its lock. Data written to a replaced folio would never reach
+ * the memfd.
  *
- * Holes of shmem are filled by the core while it pins. Those of hugetlb are filled
- * before, by the file's own fallocate(): the core (6.12 to 7.3) would charge them to no
- * cgroup, would not ask for the caller's memory policy, and loses reservations of the
- * pool when a page fault or another caller fills the same hole.
+ * The core fills holes of shmem while it pins. Holes of hugetlb are filled before
+ * that, by the file's own fallocate(): the core (6.12 to 7.3) would charge them to no
+ * cgroup, would ignore the caller's memory policy, and loses reservations of the pool
+ * when a page fault or another caller fills the same hole.
  *
- * Waiting: the file's lock is taken for one batch at a time, and what is filled at a
- * time is no more than a batch, so that who owns the memfd never waits for longer to
- * map, to cut or to seal it. Whatever may have changed since the last batch is looked
- * at again by the next.
+ * Waiting: the inode's lock is held for one batch at a time, and no more than a batch
+ * is filled at a time. So the owner of the memfd never waits longer than a batch to
+ * map, truncate or seal it. Each batch checks again everything that may have changed
+ * since the last one.
  */
 #include <linux/fcntl.h>
 #include <linux/fs.h>
@@ -39,28 +40,28 @@
 #include "dmabufx.h"
 
 /*
- * How many folios to pin at a time: two KiB of pointers are no burden, and the
- * cost of a batch is spread well. The core looks up 31 at a time, and would
+ * Folios to pin at a time: two KiB of pointers are little, and enough to spread the
+ * cost of a batch. A multiple of 31, because the core looks up 31 at a time and would
  * drop the rest of a last, partial look-up.
  */
 #define PIN_BATCH	(8 * 31)
 
 /*
- * How much memory a batch has at most, unless one huge page is more: where some of it
- * may have to be cleared or read from swap first, and where all of it is there.
+ * Most memory in a batch, unless one huge page is larger: BATCH_FILLED if some of the
+ * memory may have to be cleared or swapped in first, BATCH_THERE if all is in memory.
  */
 #define BATCH_FILLED	SZ_32M
 #define BATCH_THERE	SZ_256M
 
-/* How often holes are filled that somebody else makes at the same time. */
+/* How often to fill holes again that somebody else makes at the same time. */
 #define FILL_TRIES	16
 
-/* Where the seals of a memfd are kept, NULL when @file is none. */
+/* Returns the address of a memfd's seals, NULL if @file is not a memfd. */
 static const unsigned int *memfd_seals(const struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
-	/* A file that borrows another's pages has no seals of its own. */
+	/* A file that uses another file's pages has no seals of its own. */
 	if (inode->i_mapping != file->f_mapping)
 		return NULL;
 	if (shmem_mapping(file->f_mapping))
@@ -73,7 +74,7 @@ static const unsigned int *memfd_seals(const struct file *file)
 }
 
 /*
- * The memory must stay (no shrinking), and a promise that nobody writes it
+ * The memory must stay, so the file must not shrink. And a seal that forbids writing
  * must not be broken through a writable dma-buf.
  */
 static int check_seals(unsigned int seals, unsigned int flags, u32 *reason)
@@ -101,8 +102,8 @@ static int check_mode(fmode_t mode, unsigned int flags, u32 *reason)
 }
 
 /*
- * Where a memfd ends: the page that it ends in exists as a whole. The last page that
- * offsets can name has no end that they can name, so it is left out.
+ * Returns the end of the last page of a memfd, which exists as a whole. The very last
+ * page that offsets can name is left out: its end cannot be expressed as an offset.
  */
 static u64 memfd_end(const struct file *file)
 {
@@ -112,15 +113,15 @@ static u64 memfd_end(const struct file *file)
 }
 
 /**
- * dmabufx_memfd_check - can a range of a memfd become a part of a buffer?
+ * dmabufx_memfd_check - can a range of a memfd be part of a buffer?
  * @file: any file
  * @offset: where in it, bytes, page-aligned
- * @size: how much of it, bytes; may go on to the end of the page that it ends in
+ * @size: how much of it, bytes; may reach to the end of the memfd's last page
  * @flags: DMABUFX_FOR_WRITING and others
- * @reason: why not
+ * @reason: returned on failure: why not
  *
- * Context: Process context. The answer stays true while the inode's lock is held, and
- * is one of the moment otherwise.
+ * Context: Process context. The answer stays true while the inode's lock is held.
+ * Without the lock it may be outdated at once.
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says.
  */
 int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
@@ -147,14 +148,13 @@ int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 	return 0;
 }
 
-/* The flags of a folio to which nothing has to be done. Hugetlb knows no LRU. */
+/* Flags of a folio that needs no folio_prepare(). Hugetlb folios are not on the LRU. */
 #define PREPARED_HUGETLB	(BIT(PG_uptodate) | BIT(PG_dirty))
 #define PREPARED_SHMEM		(PREPARED_HUGETLB | BIT(PG_lru))
 
 /*
- * Whether nothing is left for folio_prepare() to do, and none of the flags in
- * @but is set. Asked of every page: one look at the flags answers it all, and
- * @prepared is a constant.
+ * Returns true if folio_prepare() would do nothing and none of the flags in @but is
+ * set. Called for every page: it reads the flags once, and @prepared is a constant.
  */
 static bool folio_is_prepared(const struct folio *folio, unsigned long prepared,
 			      unsigned long but)
@@ -168,24 +168,24 @@ static bool folio_is_prepared(const struct folio *folio, unsigned long prepared,
 /*
  * Make a pinned folio fit for a buffer.
  *
- * Memory that fallocate() gave to a shmem file still has in it what was there
- * before: whoever uses it first is to clear it, under the folio's lock, and
- * memfd_pin_folios() does not. Users of the buffer must not see that.
+ * Memory that fallocate() added to a shmem file still has its old contents: its first
+ * user has to clear it under the folio's lock, and memfd_pin_folios() does not. Users
+ * of the buffer must not see those contents.
  *
- * And devices, vmap() and page frame mappings write without the core noticing.
- * A folio that looked clean once the pin is gone would be dropped by reclaim,
- * with what they wrote. Nothing cleans it while it is pinned.
+ * Devices, vmap() and page frame mappings write without the core noticing. If the
+ * folio looked clean after the pin is gone, reclaim would drop it and lose the data.
+ * So mark it dirty. Nothing cleans a folio while it is pinned.
  *
- * -EAGAIN says that another has taken its place, or that a hole has.
+ * Returns -EAGAIN if another folio, or a hole, has replaced this one in the file.
  *
- * Rarely needed, and not inlined so that the loop that needs it stays short.
+ * Rarely needed; not inlined, so that the loop of the caller stays short.
  */
 static noinline int folio_prepare(struct folio *folio,
 				  const struct address_space *mapping)
 {
 	if (dmabufx_pinned_to_excess(folio))
 		return -EMLINK;
-	/* To be cleared as a whole, perhaps. What is asked for is looked at later. */
+	/* It may have to be cleared as a whole. Requested pages are checked later. */
 	if (!folio_test_uptodate(folio) &&
 	    dmabufx_range_is_poisoned(folio_pfn(folio), folio_nr_pages(folio)))
 		return -EHWPOISON;
@@ -205,9 +205,9 @@ static noinline int folio_prepare(struct folio *folio,
 }
 
 /*
- * How many of @folios, which NULL ends, follow one another in memory page by
- * page. The first is a prepared one of one page; the row ends before any that is
- * not.
+ * Returns how many of @folios form a row: folios of one page each, prepared, one
+ * after the other in physical memory. @folios ends with NULL, and its first is a
+ * prepared folio of one page. The row ends before the first that does not fit.
  */
 static __always_inline long count_row(struct folio **folios,
 				      unsigned long prepared)
@@ -224,10 +224,10 @@ static __always_inline long count_row(struct folio **folios,
 }
 
 /*
- * Hand @nr pinned folios, which NULL ends, to the table. The first is entered
- * at byte @skip; all but the last are used to their end, the last for what is
- * left of @len. Consumes every pin, also on failure. Returns the bytes appended,
- * 0 if the first is not @mapping's any more, or -errno.
+ * Append @nr pinned folios, which NULL ends, to the table. Starts at byte @skip of the
+ * first folio, and uses each folio to its end, but the last only for the rest of @len.
+ * Consumes every pin, also on failure. Returns the bytes appended, 0 if the first
+ * folio does not belong to @mapping any more, or -errno.
  */
 static __always_inline loff_t
 memfd_append_folios(struct dmabufx_runs *runs,
@@ -240,7 +240,7 @@ memfd_append_folios(struct dmabufx_runs *runs,
 	int ret = 0;
 	long i, n;
 
-	/* Pins first, flags later. */
+	/* Order: pin first, read flags after that. */
 	smp_mb();
 	for (i = 0; i < nr; i += n) {
 		struct folio *folio = folios[i];
@@ -274,12 +274,12 @@ memfd_append_folios(struct dmabufx_runs *runs,
 
 	if (unlikely(ret < 0)) {
 		unpin_folios(folios + i, nr - i);
-		/* What has been replaced is pinned anew, by the next batch. */
+		/* The next batch pins the folio that replaced this one. */
 		if (ret != -EAGAIN)
 			return ret;
 	}
 
-	/* As folio_test_uptodate() has it: flags first, contents later. */
+	/* As in folio_test_uptodate(): read flags first, contents after that. */
 	smp_rmb();
 	runs->nr_small += nr_small;
 	return len - ((loff_t)left << PAGE_SHIFT);
@@ -288,10 +288,10 @@ memfd_append_folios(struct dmabufx_runs *runs,
 /**
  * struct memfd_range - a part of a memfd that is to be appended
  * @file: the memfd
- * @pos: where it begins, bytes; moves on with what was appended
+ * @pos: where it begins, bytes; advances with each batch
  * @end: where it ends, bytes; both are page-aligned
  * @flags: DMABUFX_FOR_WRITING and others
- * @reason: why it failed, where errno does not tell
+ * @reason: returned on failure: why, if errno does not tell
  */
 struct memfd_range {
 	struct file *file;
@@ -302,9 +302,9 @@ struct memfd_range {
 };
 
 /*
- * fallocate() of hugetlb gives up at any signal, and one that does not kill is there
- * until the caller is back in its program, which does not expect EINTR of us. So what
- * is pending is put aside meanwhile; a signal that kills and comes later is heard.
+ * fallocate() of hugetlb stops at any signal. A signal that does not kill stays pending
+ * until the caller returns to its program, which does not expect EINTR from a create.
+ * So hide pending signals meanwhile. A kill that arrives during the call still stops it.
  */
 static long fallocate_despite_signals(struct file *file, loff_t pos, loff_t len)
 {
@@ -321,10 +321,10 @@ static long fallocate_despite_signals(struct file *file, loff_t pos, loff_t len)
 }
 
 /*
- * Fill the holes of a hugetlb file from @pos to @end, as a page fault would, which asks
- * for no permission to write either. Only up to the file's end, as it must not grow.
- * The core takes the inode's lock for it, which cannot be killed. So the lock is waited
- * for before: somebody else may get it first, but that would be a rare chance.
+ * Fill the holes of a hugetlb file from @pos to @end. Like a page fault, it needs no
+ * permission to write. It stops at the file's end, as the file must not grow.
+ * fallocate() takes the inode's lock and cannot be killed while it waits. So wait for
+ * the lock here first, killably. Somebody else may take it in between, but rarely.
  */
 static int fill_holes(struct file *file, loff_t pos, loff_t end)
 {
@@ -333,7 +333,7 @@ static int fill_holes(struct file *file, loff_t pos, loff_t end)
 	unsigned int pin;
 	long ret = 0;
 
-	/* What was cut off meanwhile, the next check finds. */
+	/* The file was truncated: the next check reports it. */
 	if (len <= 0)
 		return 0;
 
@@ -341,7 +341,7 @@ static int fill_holes(struct file *file, loff_t pos, loff_t end)
 		return -EINTR;
 	inode_unlock(inode);
 
-	/* It is pinned next: nothing that would have to be moved for that. */
+	/* Allocate pages that can be pinned where they are, without migration. */
 	pin = memalloc_pin_save();
 	do {
 		if (fatal_signal_pending(current))
@@ -355,7 +355,7 @@ static int fill_holes(struct file *file, loff_t pos, loff_t end)
 	return ret == -ENOSPC ? -ENOMEM : ret;
 }
 
-/* Has a hugetlb file as many pages as it has room for, and none behind its end? */
+/* Returns true if a hugetlb file has every page up to its end, and none after it. */
 static bool is_full(struct file *file)
 {
 	struct address_space *mapping = file->f_mapping;
@@ -366,7 +366,7 @@ static bool is_full(struct file *file)
 	       !filemap_range_has_page(mapping, size, LLONG_MAX);
 }
 
-/* Holes of a hugetlb file are made under its lock alone, so that the answer lasts. */
+/* The answer lasts: holes of a hugetlb file are made only under its lock. */
 static bool has_hole(struct file *file, loff_t pos, loff_t end)
 {
 	pgoff_t next = pos >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
@@ -402,9 +402,9 @@ static int lock_and_check(const struct memfd_range *r)
 }
 
 /*
- * Lock the memfd, shared, when all is well up to @end, and nothing is there that the
- * core should not fill. Who punches holes faster than we fill them does not keep us for
- * ever.
+ * Lock the memfd, shared, if dmabufx_memfd_check() allows the range and there is no
+ * hugetlb hole up to @end. Gives up after some tries, in case somebody punches holes
+ * faster than they are filled.
  */
 static int lock_filled(const struct memfd_range *r, loff_t end)
 {
@@ -425,9 +425,9 @@ static int lock_filled(const struct memfd_range *r, loff_t end)
 }
 
 /*
- * How far a batch goes, at most. A file of shmem with as many pages as it has room for
- * has no holes, unless there are some behind its end: then who put them there waits a
- * little longer.
+ * Returns the end of the next batch. A shmem file with as many pages as fit into its
+ * size has no holes, unless some of the pages are beyond its end: then whoever put them
+ * there waits a little longer for the lock.
  */
 static loff_t batch_end(const struct memfd_range *r)
 {
@@ -438,14 +438,15 @@ static loff_t batch_end(const struct memfd_range *r)
 	else if (r->file->f_mapping->nrpages >=
 		 i_size_read(file_inode(r->file)) >> PAGE_SHIFT)
 		most = BATCH_THERE;
-	/* From border to border, as folios do not cross them. */
+	/* End at multiples of the batch size, since folios do not cross them. */
 	most -= r->pos & (most - 1);
 	return r->pos + min(r->end - r->pos, most);
 }
 
 /*
- * Is memory between @pos and @end broken? The core (6.12 to 7.3) tries for ever to move
- * such a page out of ZONE_MOVABLE before it pins it, and cannot be killed.
+ * Returns true if memory between @pos and @end is broken. Without this check, the core
+ * (6.12 to 7.3) tries for ever to migrate such a page out of ZONE_MOVABLE before it
+ * pins it, and cannot be killed.
  */
 static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
 {
@@ -473,7 +474,7 @@ static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
 	return broken;
 }
 
-/* Pin what fits into @folios and hand it over. Bytes appended or -errno. */
+/* Pin what fits into @folios and append it. Returns bytes appended or -errno. */
 static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 				 const struct memfd_range *r, struct folio **folios,
 				 unsigned int max)
@@ -486,7 +487,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	nr = lock_filled(r, end);
 	if (nr)
 		return nr;
-	/* The core wants to hear of bytes that the file has. */
+	/* memfd_pin_folios() accepts only bytes within the file's size. */
 	if (range_is_broken(r->file, r->pos, end))
 		nr = -EHWPOISON;
 	else
@@ -496,7 +497,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
-	/* Right for large folios. Later the table doubles when it must. */
+	/* Enough for large folios. Otherwise the table doubles when it is full. */
 	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
 		unpin_folios(folios, nr);
 		return -ENOMEM;
@@ -510,7 +511,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 				   folios, nr, skip, end - r->pos);
 }
 
-/* How many folios to expect of a range, up to a batch. */
+/* Returns how many folios a range can have, up to a batch. */
 static unsigned int folios_at_most(const struct memfd_range *r)
 {
 	unsigned int shift = PAGE_SHIFT;
@@ -527,7 +528,7 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
 	struct folio **folios;
 	loff_t done = 0;
 
-	/* One more for the NULL that ends a batch. */
+	/* One more for the NULL at the end of a batch. */
 	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
@@ -542,7 +543,7 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
 }
 
 /**
- * dmabufx_is_memfd - is this a file that dmabufx_memfd_append() takes?
+ * dmabufx_is_memfd - does dmabufx_memfd_append() accept this file?
  * @file: any file
  */
 bool dmabufx_is_memfd(const struct file *file)
@@ -557,16 +558,16 @@ bool dmabufx_is_memfd(const struct file *file)
  * @offset: where in it, bytes, page-aligned
  * @size: how much of it, bytes; the page that it ends in is taken as a whole
  * @flags: DMABUFX_FOR_WRITING and others
- * @reason: why it failed, where errno does not tell
+ * @reason: returned on failure: why, if errno does not tell
  *
- * Context: Process context. Takes the inode's lock, shared, once for each batch: from
- * before the seals are read until its pages are pinned. F_ADD_SEALS takes it
- * exclusively, so that a seal is either seen by the next batch or sees the pins of all
- * before, but for pages that a hole was punched around between two batches: these are
- * the buffer's and no more the memfd's. Hugetlb's holes are filled before, with the lock
- * taken exclusively.
- * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. A failure may leave
- * part of the range appended; the release of the table takes care of it.
+ * Context: Process context. For each batch, takes the inode's lock, shared, before the
+ * seals are read, and releases it after the pages are pinned. F_ADD_SEALS takes that
+ * lock exclusively. So a new seal either is seen by the next batch, or sees the pins of
+ * all batches before. But if a hole was punched around pages between two batches, the
+ * pages belong to the buffer and no longer to the memfd. Holes of hugetlb are filled
+ * before, with the lock taken exclusively.
+ * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. After a failure, part of the
+ * range may be in the table; dmabufx_retention_end() releases it.
  */
 int dmabufx_memfd_append(struct dmabufx_runs *runs, struct file *file,
 			 u64 offset, u64 size, unsigned int flags, u32 *reason)
@@ -577,7 +578,7 @@ int dmabufx_memfd_append(struct dmabufx_runs *runs, struct file *file,
 	ret = dmabufx_memfd_check(file, offset, size, flags, reason);
 	if (ret)
 		return ret;
-	/* Nothing wraps: both are before the file's end, of whole pages. */
+	/* No overflow: both are within the file. Both become multiples of the page size. */
 	r.pos = offset;
 	r.end = PAGE_ALIGN(offset + size);
 	return memfd_append_range(runs, &r);

@@ -3,18 +3,18 @@
  * Processes: mapping a buffer into user space.
  *
  * The mapping is of page frames (VM_PFNMAP): the core neither counts nor
- * reclaims what it maps. That is safe because the mapping holds the dma-buf's
- * file, the file the buffer, and the buffer its pins.
+ * reclaims the mapped pages. That is safe because the mapping holds the dma-buf's
+ * file, the file holds the buffer, and the buffer holds its pins.
  *
  * A fault maps the largest of PUD, PMD and PTE that the alignment of address
- * and memory, the run's length and the area's bounds allow. The core asks from
- * the largest down; what does not fit is left to the next smaller. Where it
- * comes down to PTEs, one fault fills the page table it touches, and no more:
+ * and memory, the run's length and the area's bounds allow. The core tries the
+ * largest size first; a size that does not fit falls back to the next smaller one.
+ * When a fault is down to PTEs, it fills the page table of the address, and no more:
  * the first access costs the same for a buffer of any size.
  *
- * Locking: a fault holds the area (mmap_lock or its own lock), so its bounds,
- * flags and protection stand still, and page tables that it has seen stay.
- * Other faults may run beside it.
+ * Locking: during a fault the area is locked (mmap_lock or its own lock), so its
+ * bounds, flags and protection do not change, and a page table that the fault has
+ * seen is not freed. Other faults may run in parallel.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -26,10 +26,10 @@
 #include "trace.h"
 
 /*
- * May one entry map @nr pages from @pfn? Not if one of them failed. Nor if one is
- * anonymous: its owner maps it, too, and of second writable mappings Linux exempts
- * only those by special PTEs from being taken for a bug (page_table_check=on then
- * ends in BUG()).
+ * Returns true if one entry may map the @nr pages from @pfn. No page may be broken.
+ * None may be anonymous either: the owner of anonymous memory maps it, too, and
+ * page_table_check=on ends in BUG() at a second writable mapping, except for one by
+ * special PTEs.
  */
 static bool range_may_be_huge(unsigned long pfn, unsigned long nr)
 {
@@ -47,10 +47,10 @@ static bool range_may_be_huge(unsigned long pfn, unsigned long nr)
 }
 
 /*
- * May pages of @buf differ in their memory type? A module may have changed that
- * of memory which it lends (set_memory_wc()). Where the kernel keeps record of
- * it, all mappings of a page must agree, and only the core can look it up: page
- * by page, since an entry of any size gets the type of its first page.
+ * Returns true if pages of @buf may differ in their memory type. A module may have
+ * changed the type of memory that it lends (set_memory_wc()). Where the kernel tracks
+ * types, all mappings of a page must agree, and only the core can look a type up. It
+ * has to do that page by page: an entry of any size gets the type of its first page.
  */
 static bool types_may_differ(const struct dmabufx_buf *buf)
 {
@@ -67,7 +67,7 @@ static bool types_may_differ(const struct dmabufx_buf *buf)
  * @runs: the buffer
  * @run: the run that the next page lies in
  * @page: the next page
- * @end: the page behind the run's last
+ * @end: the page after the run's last
  * @pte: the next page's entry
  */
 struct pte_fill {
@@ -92,7 +92,7 @@ static void pte_fill_enter(struct pte_fill *fill, const struct dmabufx_run *run,
 					  fill->vma->vm_page_prot));
 }
 
-/* Context: the page table is locked. Entries that are there stay. */
+/* Fills one entry. Context: the page table is locked. Existing entries stay. */
 static int pte_fill_one(pte_t *ptep, unsigned long addr, void *data)
 {
 	struct pte_fill *fill = data;
@@ -108,7 +108,7 @@ static int pte_fill_one(pte_t *ptep, unsigned long addr, void *data)
 	return 0;
 }
 
-/* The same, by the core, which knows the type of each page. */
+/* The same for a whole range, by a function that looks up each page's memory type. */
 static void fill_by_type(struct pte_fill *fill, unsigned long start,
 			 unsigned long end)
 {
@@ -121,7 +121,7 @@ static void fill_by_type(struct pte_fill *fill, unsigned long start,
 	}
 }
 
-/* Fill the page table around @address, within the area. The table exists. */
+/* Fill the page table around @address, within the area. The table must exist. */
 static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 {
 	const struct dmabufx_buf *buf = vma->vm_private_data;
@@ -136,7 +136,7 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 
 	run = dmabufx_runs_find(fill.runs, pgoff);
 	pte_fill_enter(&fill, run, pgoff - run->start);
-	/* What could not be filled is faulted in later. */
+	/* A page that cannot be mapped now is faulted in later. */
 	if (types_may_differ(buf))
 		fill_by_type(&fill, start, end);
 	else
@@ -145,13 +145,13 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 }
 
 /*
- * Put the page table of a fault in its place, as the core does for faults that
- * return a page. Another fault may put a huge entry there instead: one that was
- * asked for it when PR_SET_THP_DISABLE was another, or before a page failed.
- * Whoever comes first decides for both. The core's own look in vmf_insert_pfn()
- * is no use for that: it takes a huge entry for a lack of memory, or for a bug.
+ * Install a page table for the fault, as the core does for faults that return a page.
+ * Another fault may install a huge entry instead, if the core asked it for one: while
+ * PR_SET_THP_DISABLE had another value, or before a page broke. The first of the two
+ * faults decides for both. vmf_insert_pfn() is not enough: it mistakes a huge entry for
+ * a lack of memory, or for a bug.
  *
- * Return: whether there is a page table now. It stays: see the head.
+ * Return: whether there is a page table now. It is not freed: see the head of this file.
  */
 static bool has_page_table(struct vm_fault *vmf)
 {
@@ -161,7 +161,7 @@ static bool has_page_table(struct vm_fault *vmf)
 
 	if (pmd_none(pmdp_get(vmf->pmd)) && vmf->prealloc_pte) {
 		mm_inc_nr_ptes(mm);
-		/* Whoever finds the table finds it cleared; see pmd_install(). */
+		/* Order: clear the table before others can find it; see pmd_install(). */
 		smp_wmb();
 		pmd_populate(mm, vmf->pmd, vmf->prealloc_pte);
 		vmf->prealloc_pte = NULL;
@@ -177,7 +177,7 @@ static vm_fault_t insert_pte(struct vm_fault *vmf, unsigned long pfn)
 
 	if (dmabufx_page_is_poisoned(pfn_to_page(pfn)))
 		return VM_FAULT_HWPOISON;
-	/* Where another fault was faster, the access is tried again. */
+	/* Another fault was faster: let the access be tried again. */
 	if (!has_page_table(vmf))
 		return VM_FAULT_NOPAGE;
 
@@ -188,11 +188,11 @@ static vm_fault_t insert_pte(struct vm_fault *vmf, unsigned long pfn)
 }
 
 /*
- * Insert a huge entry. A fault on an absent one needs no write flag: the
- * area's protection makes it writable. A write to an entry that was made
- * read-only (soft-dirty tracking does that) needs it, or would fault for ever;
- * given for an absent entry it would make the core warn about a page table
- * that another fault has put there meanwhile.
+ * Insert a huge entry. If no entry is present, pass no write flag: the area's
+ * protection makes the new entry writable, and with the flag the core would warn
+ * about a page table that another fault has installed meanwhile. If a read-only
+ * entry is present (soft-dirty tracking makes such), a write needs the flag, or it
+ * would fault for ever.
  */
 static vm_fault_t insert_huge(struct vm_fault *vmf, unsigned int order,
 			      unsigned long pfn)
@@ -216,8 +216,8 @@ static vm_fault_t insert_huge(struct vm_fault *vmf, unsigned int order,
 }
 
 /*
- * The order-generic handler: an entry of 2^@order pages around the address, or
- * VM_FAULT_FALLBACK for the core to try the next smaller one.
+ * Handle a fault of any order: insert an entry of 2^@order pages around the address,
+ * or return VM_FAULT_FALLBACK to let the core try the next smaller order.
  */
 static vm_fault_t dmabufx_fault_order(struct vm_fault *vmf, unsigned int order)
 {
@@ -267,15 +267,15 @@ static vm_fault_t dmabufx_fault(struct vm_fault *vmf)
 static const struct vm_operations_struct dmabufx_vm_ops;
 
 /*
- * PUD entries and changes of an area. The core (6.12 to 7.3) looks for PMDs
- * below a PUD entry without asking whether that is a leaf, when an area is
- * split or moved: mm_find_pmd() for vma_adjust_trans_huge(), get_old_pmd() in
- * move_page_tables(). It would take for a page table what a user wrote into the
- * memory. So the PUD entries that are about to be cut or moved are taken out
- * before, to be faulted in again. A fork copies them right.
+ * PUD entries when an area changes. When an area is split or moved, the core (6.12
+ * to 7.3) looks for PMDs below a PUD entry without checking whether that entry is a
+ * leaf: mm_find_pmd() for vma_adjust_trans_huge(), get_old_pmd() in
+ * move_page_tables(). It would use user data in the mapped memory as a page table.
+ * So PUD entries that are about to be cut or moved are removed before; later
+ * accesses fault them in again. fork() copies PUD entries correctly.
  *
  * Context: mmap_lock is held for writing, and the area is locked from here on,
- * so that no fault puts a new entry in.
+ * so that no fault inserts a new entry.
  */
 
 static bool is_pud_entry(struct mm_struct *mm, unsigned long addr)
@@ -289,7 +289,7 @@ static bool is_pud_entry(struct mm_struct *mm, unsigned long addr)
 	return !p4d_none(*p4d) && pud_leaf(pudp_get(pud_offset(p4d, addr)));
 }
 
-/* Take out the PUD entries from @start to @end, a part of the area. */
+/* Remove the PUD entries from @start to @end, a part of the area. */
 static void zap_pud_entries(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end)
 {
@@ -300,7 +300,7 @@ static void zap_pud_entries(struct vm_area_struct *vma, unsigned long start,
 			zap_special_vma_range(vma, start, PUD_SIZE);
 }
 
-/* The area is to be split at @addr, or a part of it moved that begins or ends there. */
+/* The area will be split at @addr, or a part that begins or ends there will be moved. */
 static int dmabufx_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	unsigned long start = ALIGN_DOWN(addr, PUD_SIZE);
@@ -311,7 +311,7 @@ static int dmabufx_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
 	return 0;
 }
 
-/* A PUD entry that cannot be accessed would not count as present any more. */
+/* Without permissions, a PUD entry would no longer count as present. */
 static int dmabufx_vm_mprotect(struct vm_area_struct *vma, unsigned long start,
 			       unsigned long end, unsigned long newflags)
 {
@@ -319,7 +319,7 @@ static int dmabufx_vm_mprotect(struct vm_area_struct *vma, unsigned long start,
 	return 0;
 }
 
-/* Does @vma show all pages of the buffer that @new does? */
+/* Returns true if @vma maps all pages of the buffer that @new maps. */
 static bool shows_all_of(struct vm_area_struct *vma,
 			 struct vm_area_struct *new)
 {
@@ -331,12 +331,12 @@ static bool shows_all_of(struct vm_area_struct *vma,
 }
 
 /*
- * @new comes of another area, by fork(), by a split or by mremap(). Only the
- * last one concerns us: in a fork it has another mm, and in a split its place is
- * still taken by the area which may_split() was asked about. may_split() was
- * asked about the ends of what mremap() moves, too, so only what lies between
- * them is left. From where that is moved nobody says, but that area shows the
- * same pages. Others which show them lose nothing but a fault.
+ * @new is a copy of another area, made by fork(), a split or mremap(). Only mremap()
+ * matters here: after fork() @new has another mm, and at a split its addresses still
+ * belong to the old area, for which may_split() was called. For mremap(), may_split()
+ * was called for both ends of the moved part, so only the entries between them are
+ * left. Nothing tells which area they move from, but it maps the same pages as @new.
+ * Another area that maps them, too, only loses time for a fault.
  */
 static void dmabufx_vm_open(struct vm_area_struct *new)
 {
@@ -363,8 +363,8 @@ static void dmabufx_vm_open(struct vm_area_struct *new)
 #endif /* CONFIG_ARCH_SUPPORTS_PUD_PFNMAP */
 
 /*
- * Whoever dies, or becomes another program, ends no bracket of its own. Importers
- * (amdxdna) call this without asking, when nothing ends.
+ * A process that dies or calls exec() does not end its brackets, so end them here.
+ * An importer (amdxdna) calls this at other times, too: then mm_users is not 0.
  */
 static void dmabufx_vm_close(struct vm_area_struct *vma)
 {
@@ -373,12 +373,12 @@ static void dmabufx_vm_close(struct vm_area_struct *vma)
 }
 
 /*
- * ptrace() and /proc/PID/mem: of page frames the core cannot get the pages, so
- * it asks us. What the debugger may do to other shared mappings it may do here.
- * The kernel's address of a module's memory may lead nowhere: that is an error,
- * too, and no oops.
+ * Access for ptrace() and /proc/PID/mem: the core cannot get pages from page frame
+ * mappings, so it calls this. A debugger may do here what it may do to other shared
+ * mappings. If the kernel's address of a module's memory is not mapped, the result is
+ * an error and not an oops.
  *
- * Return: how many bytes were copied, of one page; the core asks again for the
+ * Return: the number of bytes copied, all from one page; the core calls again for the
  * rest. Or a negative error.
  */
 static int dmabufx_vm_access(struct vm_area_struct *vma, unsigned long addr,
@@ -426,8 +426,8 @@ static const struct vm_operations_struct dmabufx_vm_ops = {
 
 /*
  * The core has checked that the area lies within the buffer; VM_DONTEXPAND
- * keeps mremap() from growing it later. A private mapping would copy page
- * frames on write, which the core cannot do.
+ * prevents mremap() from growing it later. A private mapping is refused: it would
+ * copy pages on write, which the core cannot do for page frames.
  */
 int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
@@ -440,7 +440,7 @@ int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	if (buf->read_only) {
 		if (vma->vm_flags & VM_WRITE)
 			return -EACCES;
-		/* Importers that pass a mapping of their own on need this. */
+		/* Needed for importers that pass their own mapping to this buffer. */
 		vm_flags_clear(vma, VM_MAYWRITE);
 	}
 

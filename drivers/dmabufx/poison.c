@@ -2,25 +2,26 @@
 /*
  * Memory that the machine reported broken (PG_hwpoison).
  *
- * A process that touches it gets SIGBUS. The kernel ends, if it is a driver that
- * copies from its mapping, and a device does what it likes. So no buffer is made of
- * it, and one that has it since is mapped for no device and not for the kernel any
- * more. Page faults ask for each page (mmap.c).
+ * A process that touches such memory gets SIGBUS. The kernel crashes if a driver
+ * copies from its mapping, and nothing defines what a device does. So no buffer is
+ * made of such memory. If memory of a buffer breaks later, the buffer is no longer
+ * mapped for devices or the kernel, and page faults check each page (mmap.c).
  *
  * A hugetlb page is judged as a whole, by its head, since the struct pages of its
- * tails may be shared (hugetlb_free_vmemmap) and tell nothing. Of any other folio only
- * the pages count that are asked for.
+ * tails may be shared (hugetlb_free_vmemmap) and have no flags of their own. In other
+ * folios only the requested pages are checked.
  *
- * Memory hardly ever fails, and buffers are long. The core (6.12 to 7.3) counts, for
- * each node, the pages that were reported: memory_failure() sets a page's flag first
- * and then counts it, on every way on which the flag stays, hugetlb and injected errors
- * included. Marking good again what was repaired does not count back. So the sum is an
- * epoch: what was looked at in one is well as long as that lasts, and while it is 0
- * nothing ever failed. (Soft offlining does not count, and takes only memory that
- * nobody holds. Memory of TDX guests does not, and is no process's.)
+ * Memory hardly ever breaks, and buffers are long. The core (6.12 to 7.3) counts the
+ * reported pages of each node: memory_failure() first sets a page's flag and then
+ * counts it, on every path that leaves the flag set, for hugetlb and injected errors,
+ * too. unpoison_memory() does not count back. So the sum of the counters is an epoch:
+ * memory that was good at a check stays good until the sum changes, and while it is 0
+ * nothing ever broke. (Soft offlining does not count, but takes only memory that nobody
+ * holds. Memory of TDX guests does not count, but never belongs to a process.)
  *
- * That leaves a window: from the moment when the memory fails until the kernel is
- * told, and from there until the page is counted, while it is unmapped from processes.
+ * A window remains, in which broken memory is not noticed: from when the memory breaks
+ * until the kernel is told, and from then until the page is counted. In the latter time
+ * the kernel unmaps the page from processes.
  */
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -29,13 +30,13 @@
 
 #include "dmabufx.h"
 
-/* How many pages to look at before others may run. */
+/* Pages to check before other tasks may run. */
 #define LOOK_BATCH	16384
 
 /**
- * dmabufx_poison_epoch - how many pages were ever reported broken
+ * dmabufx_poison_epoch - count the pages that were ever reported broken
  *
- * Return: a number that changes with the next one, 0 before the first.
+ * Return: a number that changes with the next such page, 0 before the first.
  */
 unsigned long dmabufx_poison_epoch(void)
 {
@@ -45,13 +46,13 @@ unsigned long dmabufx_poison_epoch(void)
 
 	for_each_online_node(nid)
 		sum += READ_ONCE(NODE_DATA(nid)->mf_stats.total);
-	/* Counted after the flag was set: looked at before the flag is. */
+	/* Order: the core sets a page's flag, then counts. So read counters, then flags. */
 	smp_rmb();
 #endif
 	return sum;
 }
 
-/* Is a page of @folio broken, from frame @pfn up to the one before @end? */
+/* Returns true if a page of @folio from frame @pfn to before @end is broken. */
 static bool part_is_poisoned(struct folio *folio, unsigned long pfn,
 			     unsigned long end)
 {
@@ -59,8 +60,9 @@ static bool part_is_poisoned(struct folio *folio, unsigned long pfn,
 		return folio_test_hwpoison(folio);
 
 	/*
-	 * The folio's flag that one of its pages has the other comes late, and never
-	 * where the core could not get hold of the folio, the kernel's own for one.
+	 * The folio flag has_hwpoisoned says that one of its pages is broken, but it is
+	 * set late, and never for folios that the core could not get hold of, such as the
+	 * kernel's own. So look at every page once any page was reported.
 	 */
 	if (!folio_test_has_hwpoisoned(folio) && !dmabufx_poison_epoch())
 		return false;
@@ -71,12 +73,12 @@ static bool part_is_poisoned(struct folio *folio, unsigned long pfn,
 }
 
 /**
- * dmabufx_range_is_poisoned - is there a broken page?
+ * dmabufx_range_is_poisoned - is a page of a range broken?
  * @pfn: the first page's frame
  * @nr: how many pages
  *
- * Context: Any. Looks at one folio after the other, and does not pause.
- * Return: whether.
+ * Context: Any. Visits every folio without a pause.
+ * Return: true if one is.
  */
 bool dmabufx_range_is_poisoned(unsigned long pfn, unsigned long nr)
 {
@@ -113,12 +115,12 @@ static int look_at_run(unsigned long pfn, unsigned long nr, bool killable)
  * dmabufx_poison_look - is memory of a table broken?
  * @runs: the table, perhaps not finished
  * @from: the first page to look at
- * @killable: whether it ends when the caller is being killed
+ * @killable: stop when the caller is being killed
  *
- * Costs nothing to speak of on a machine whose memory never failed.
+ * Costs next to nothing on a machine whose memory never broke.
  *
  * Context: Process context, may sleep.
- * Return: 0, -EHWPOISON if it is, -EINTR if the caller is being killed.
+ * Return: 0, -EHWPOISON if it is broken, -EINTR if the caller is being killed.
  */
 int dmabufx_poison_look(const struct dmabufx_runs *runs, u32 from, bool killable)
 {
@@ -139,11 +141,11 @@ int dmabufx_poison_look(const struct dmabufx_runs *runs, u32 from, bool killable
 }
 
 /**
- * dmabufx_poison_check - has memory of a buffer broken since it was looked at?
+ * dmabufx_poison_check - has memory of a buffer broken since the last check?
  * @buf: the buffer
- * @killable: whether it ends when the caller is being killed
+ * @killable: stop when the caller is being killed
  *
- * Context: Process context, may sleep. Needs no lock: of two at once both may look.
+ * Context: Process context, may sleep. Needs no lock: two callers may both check.
  * Return: as dmabufx_poison_look().
  */
 int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable)

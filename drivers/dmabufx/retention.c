@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How the memory behind a table of runs is held, and its end.
+ * How the memory of a run table is held, and how it is released.
  *
- * Memory that we hold ourselves is held by one pin (or reference) of every
+ * Memory that this module holds is held by one pin (or reference) of every
  * folio that a run touches, for each run that touches it. So the runs alone
- * say what to let go, and no list of what was pinned is kept.
+ * tell what to release, and there is no list of pinned folios.
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -12,10 +12,10 @@
 
 #include "dmabufx.h"
 
-/* How many pages to let go before others may run. */
+/* Pages to release before other tasks may run. */
 #define RELEASE_BATCH	16384
 
-/* Devices and mappings wrote, and the core did not notice. */
+/* Marks the folio dirty: the core did not notice writes of devices and mappings. */
 static void unpin_dirty(struct folio *folio)
 {
 	if (!folio_test_dirty(folio)) {
@@ -27,8 +27,8 @@ static void unpin_dirty(struct folio *folio)
 }
 
 /*
- * Let go of each folio from the one that @page heads up to the one before @end;
- * of one page each if @small. Returns where the next would begin.
+ * Release each folio from the one that @page heads to the last one before @end; if
+ * @small, all are of one page. Returns where the next folio would begin.
  */
 static __always_inline struct page *
 release_folios(struct page *page, const struct page *end,
@@ -37,16 +37,16 @@ release_folios(struct page *page, const struct page *end,
 	do {
 		struct folio *folio = (struct folio *)page;
 
-		/* Asked before the pin is gone, and the folio perhaps with it. */
+		/* Read the size first: without the pin the folio may be freed. */
 		page += small ? 1 : folio_nr_pages(folio);
 		let_go(folio);
 
-		/* What follows a whole folio is the first page of the next. */
+		/* A run continues with the first page of the next folio. */
 	} while (page < end);
 	return page;
 }
 
-/* Inlined for each @let_go and @small, as this is done for every page. */
+/* Inlined for each @let_go and @small, since it runs for every page. */
 static __always_inline void release_runs(const struct dmabufx_runs *runs,
 					 void (*let_go)(struct folio *folio),
 					 bool small)
@@ -67,7 +67,7 @@ static __always_inline void release_runs(const struct dmabufx_runs *runs,
 }
 
 /**
- * dmabufx_retention_end - let go of all memory of a table, and of the table
+ * dmabufx_retention_end - release all memory of a table, and free the table
  * @runs: a table that a source filled, perhaps in part; empty afterwards
  *
  * Context: Process context.

@@ -2,10 +2,10 @@
 /*
  * The run table: a buffer's memory as physically contiguous runs.
  *
- * Pure: it pins nothing, maps nothing and reads of struct pages only a folio's
- * frame number and, where folios are walked, how large each is. A run takes 16
- * bytes however long it is, so a gigabyte of huge pages costs what one page
- * costs, and finding a page is a binary search.
+ * It pins nothing and maps nothing. Of struct pages it reads only a folio's frame
+ * number and, when it walks folios, their sizes. A run takes 16 bytes however long it
+ * is, so a table for a gigabyte of contiguous memory is as small as one for a page.
+ * A page is found by binary search.
  */
 #include <linux/overflow.h>
 #include <linux/sched.h>
@@ -15,18 +15,18 @@
 #include "dmabufx.h"
 
 static_assert(sizeof(struct dmabufx_run) == 16);
-/* What overflows a u32 is too large, and nothing else. */
+/* So an overflow of a u32 always means that the buffer is too large. */
 static_assert(DMABUFX_MAX_PAGES == U32_MAX);
 
-/* kvmalloc() has no more than that: half a TiB where no two pages are neighbours. */
+/* Limit of kvmalloc(), reached at half a TiB in which no two pages are neighbours. */
 #define MOST_RUNS	(INT_MAX / sizeof(struct dmabufx_run))
 
 /**
  * dmabufx_runs_reserve - make room for runs that are about to be appended
  * @runs: the table
- * @nr: how many at most; only a hint, appending makes room by itself
+ * @nr: the most that may be appended; a hint only, appending also makes room by itself
  *
- * Grows geometrically at least, so that calling it often costs little.
+ * Grows at least geometrically, so that frequent calls cost little.
  *
  * Return: 0, or -ENOMEM with the table unchanged.
  */
@@ -51,7 +51,7 @@ int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 	return 0;
 }
 
-/* The rare part of dmabufx_runs_append(). The rest calls nothing and is short. */
+/* The rare part of dmabufx_runs_append(), split off to keep the rest a short leaf function. */
 static noinline int grow_and_append(struct dmabufx_runs *runs,
 				    struct folio *folio, struct folio *last,
 				    u32 first, u32 nr_pages)
@@ -68,13 +68,13 @@ static noinline int grow_and_append(struct dmabufx_runs *runs,
  * @first: index of the first page in @folio
  * @nr_pages: how many pages, physically contiguous, at least one
  *
- * Extends the last run where the memory follows it physically, within a folio
- * or from one to the next.
+ * Extends the last run if the memory follows it physically, within a folio
+ * or from one folio to the next.
  *
- * Context: the caller alone knows the table.
- * Return: 0 when a run now rests on @folio that did not before; 1 when the
- * last run rested on it already, so that one reference to it, of the caller's,
- * is surplus; -ENOMEM or -EOVERFLOW with the table unchanged.
+ * Context: Nobody else uses the table.
+ * Return: 0 if a run now uses @folio that did not use it before; 1 if the last run
+ * used it already, so that one of the caller's references to it is surplus;
+ * -ENOMEM or -EOVERFLOW with the table unchanged.
  */
 int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
 			struct folio *last, u32 first, u32 nr_pages)
@@ -115,11 +115,11 @@ static u32 longest_run(const struct dmabufx_runs *runs)
 }
 
 /**
- * dmabufx_runs_finish - a table is complete
+ * dmabufx_runs_finish - finish a table
  * @runs: the table; nothing is appended after this
  *
- * Gives back what geometric growth took too much. Never fails: where there is
- * no memory for a smaller table the larger stays.
+ * Shrinks the table to its size. Never fails: if there is no memory for a smaller
+ * copy, the larger one stays.
  */
 void dmabufx_runs_finish(struct dmabufx_runs *runs)
 {
@@ -140,7 +140,7 @@ void dmabufx_runs_finish(struct dmabufx_runs *runs)
 }
 
 /**
- * dmabufx_runs_free - free the table, not what it describes
+ * dmabufx_runs_free - free the table, but not the memory that it describes
  * @runs: the table; empty afterwards
  */
 void dmabufx_runs_free(struct dmabufx_runs *runs)
@@ -150,7 +150,7 @@ void dmabufx_runs_free(struct dmabufx_runs *runs)
 }
 
 /**
- * dmabufx_runs_find - the run that a page of the buffer lies in
+ * dmabufx_runs_find - find the run that contains a page of the buffer
  * @runs: the table
  * @pgoff: the page
  *
@@ -176,21 +176,21 @@ const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 	return &runs->run[low];
 }
 
-/* How many folios a walk visits before it pauses: some tens of microseconds. */
+/* Folios to visit before a pause: takes some tens of microseconds. */
 #define WALK_BATCH	1024
 
 /**
  * dmabufx_walk_folios - visit every folio that a table touches
  * @runs: the table
- * @visit: called with each folio, for each run that touches it; anything but 0
- *	ends the walk
+ * @visit: called with each folio, for each run that touches it; if it does not return
+ *	0, the walk ends
  * @data: for @visit
  *
- * A table may touch 2^32 folios: the walk lets others run, and ends when the
+ * A table may touch 2^32 folios: the walk lets other tasks run, and ends when the
  * caller is being killed.
  *
  * Context: Process context, may sleep.
- * Return: 0, what @visit said to end the walk, or -EINTR.
+ * Return: 0, what @visit returned to end the walk, or -EINTR.
  */
 int dmabufx_walk_folios(const struct dmabufx_runs *runs,
 			int (*visit)(struct folio *folio, void *data), void *data)

@@ -2,13 +2,13 @@
 /*
  * The caller's own addresses as a source of runs.
  *
- * Pages are pinned for long (FOLL_LONGTERM), which moves them out of places
- * where they must not stay, and for writing unless the buffer is read-only. That
- * makes them the caller's alone before they are pinned: neither a later fork()
- * nor a copy on write takes them from the buffer.
+ * Pages are pinned for the long term (FOLL_LONGTERM), which migrates them out of
+ * memory where they must not stay, and for writing unless the buffer is read-only.
+ * Pinning for writing first makes the pages exclusive to the caller: no later fork()
+ * and no copy on write takes them away from the buffer.
  *
  * Retention: the core pins a folio once for each page. All but one of these
- * pins are dropped at once, so that a table holds user memory just as it holds
+ * pins are dropped at once, so that a table holds user memory as it holds
  * memfds: one pin of each folio for each run that touches it.
  */
 #include <linux/backing-dev.h>
@@ -21,21 +21,21 @@
 
 #include "dmabufx.h"
 
-/* How many pages to pin at a time: a large folio's, by a page of pointers. */
+/* Pages to pin at a time: one page of pointers, which covers a PMD-sized folio. */
 #define PIN_BATCH	(PAGE_SIZE / sizeof(struct page *))
 
-/* How many areas to look at before a kill is heard. */
+/* How many areas to check between two checks for a kill. */
 #define LOOK_BATCH	1024
 
-/* How many runs to make room for at once: a page of them. */
+/* Most runs to reserve at once: a page of them. */
 #define MOST_RESERVED	(PAGE_SIZE / sizeof(struct dmabufx_run))
 
 /*
- * Whether all that was pinned of a large folio came out of one entry of the page
- * table, and so in a row. Hugetlb pages are mapped so at any time. Anonymous
- * memory that was once mapped page by page is never mapped as a whole again: if
- * there is one mapping of it now, and that is of the whole, it is the one that
- * was looked up.
+ * Returns true if all pinned pages of a large folio came from one entry of the page
+ * table, and so are consecutive. Hugetlb pages are always mapped that way. Anonymous
+ * memory that was once mapped page by page is never mapped as a whole again. So if it
+ * has one mapping now, and that maps the whole folio, then the pages were looked up in
+ * that mapping.
  */
 static bool is_mapped_as_one(const struct folio *folio)
 {
@@ -44,7 +44,7 @@ static bool is_mapped_as_one(const struct folio *folio)
 		folio_entire_mapcount(folio) == 1);
 }
 
-/* How many of the first of @nr pages are in a row within @folio. */
+/* Returns how many of the @nr pages, from the first on, are consecutive within @folio. */
 static u32 count_neighbours(const struct folio *folio, struct page **pages,
 			    u32 first, long nr)
 {
@@ -52,7 +52,7 @@ static u32 count_neighbours(const struct folio *folio, struct page **pages,
 	u32 n;
 
 	nr = min_t(long, nr, folio_nr_pages(folio) - first);
-	/* Saves a look at each page, a third of what pinning costs. */
+	/* Avoids a look at each page, which is a third of the cost of pinning. */
 	if (nr > 1 && pages[nr - 1] == page + nr - 1 && is_mapped_as_one(folio))
 		return nr;
 
@@ -63,8 +63,8 @@ static u32 count_neighbours(const struct folio *folio, struct page **pages,
 }
 
 /*
- * Append the first of @nr pinned pages and its neighbours, and count them in
- * @found. Pages or -errno.
+ * Append the first of @nr pinned pages and the pages consecutive to it, and count them
+ * in @found. Returns the number of pages or -errno.
  */
 static long append_folio(struct dmabufx_runs *runs, struct page **pages,
 			 long nr, unsigned long found[DMABUFX_KINDS])
@@ -74,7 +74,7 @@ static long append_folio(struct dmabufx_runs *runs, struct page **pages,
 	u32 n = count_neighbours(folio, pages, first, nr);
 	int ret;
 
-	/* Device DAX: the core pins such memory, other types it refuses or moves. */
+	/* Device DAX: the core pins it. It refuses or migrates other device memory. */
 	if (folio_is_zone_device(folio))
 		return -EOPNOTSUPP;
 	if (dmabufx_pinned_to_excess(folio))
@@ -88,13 +88,13 @@ static long append_folio(struct dmabufx_runs *runs, struct page **pages,
 		runs->nr_small++;
 	found[dmabufx_folio_kind(folio)] += n;
 
-	/* One pin stays, unless the run has one of this folio already. */
+	/* Keep one pin, or none if the run had one of this folio before. */
 	if (n - 1 + ret)
 		unpin_user_page_range_dirty_lock(pages[0], n - 1 + ret, false);
 	return n;
 }
 
-/* Hands @nr pinned pages to the table; consumes the pins, also on failure. */
+/* Append @nr pinned pages to the table. Consumes the pins, also on failure. */
 static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr,
 			unsigned long found[DMABUFX_KINDS])
 {
@@ -111,8 +111,8 @@ static int append_pages(struct dmabufx_runs *runs, struct page **pages, long nr,
 }
 
 /*
- * Does somebody write back what is written there? The core asks the same before
- * it pins for writing and for long.
+ * Returns true if a file system writes back what is written to this area. The core makes
+ * the same check before it pins for writing and for the long term.
  */
 static bool is_written_back(const struct vm_area_struct *vma)
 {
@@ -124,7 +124,7 @@ static bool is_written_back(const struct vm_area_struct *vma)
 	       mapping_can_writeback(vma->vm_file->f_mapping);
 }
 
-/* Why memory of an area cannot be in a buffer, as far as the area tells. */
+/* Returns an error if the area tells that its memory cannot be in a buffer. */
 static int refuse_area(const struct vm_area_struct *vma, bool write, u32 *reason)
 {
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
@@ -138,7 +138,7 @@ static int refuse_area(const struct vm_area_struct *vma, bool write, u32 *reason
 	return 0;
 }
 
-/* Adds to @shared_pages what of the range is mapped from files. */
+/* Check a range, and add the pages that are mapped from files to @shared_pages. */
 static int look_at_range(unsigned long addr, size_t len, bool write,
 			 unsigned long *shared_pages, u32 *reason)
 {
@@ -170,18 +170,18 @@ static int look_at_range(unsigned long addr, size_t len, bool write,
 }
 
 /**
- * dmabufx_user_look - look at addresses before they are pinned
- * @iter: the addresses, of the calling process; a copy. A destination for memory that
- *	shall be writable, else a source
- * @shared_pages: how much of it is memory that a file has, pages, is added; the
- *	rest is private memory
- * @reason: why it failed
+ * dmabufx_user_look - check addresses before they are pinned
+ * @iter: a copy of an iterator over addresses of the calling process: a destination if
+ *	the memory shall be writable, else a source
+ * @shared_pages: the number of pages that belong to a file is added; the rest is
+ *	private memory
+ * @reason: returned on failure: why
  *
- * The core, asked for addresses into which a stack could have grown, prints a
- * stack trace of ours: so somebody has to look first whether all is mapped.
+ * If the core is asked to pin unmapped addresses just below a stack, it prints a stack
+ * trace. So check first that everything is mapped.
  *
- * Context: Process context. Takes mmap_lock. Another thread may change what is
- * found as soon as it is found.
+ * Context: Process context. Takes mmap_lock. The result may be outdated at once, since
+ * another thread may change the mappings.
  * Return: 0; -EFAULT, something is not mapped; -EACCES, or not with this permission;
  * -EOPNOTSUPP, it is mapped from a device, or from a file that allows only a read-only
  * buffer; -EINTR, the caller is being killed.
@@ -203,10 +203,10 @@ int dmabufx_user_look(struct iov_iter iter, unsigned long *shared_pages,
 }
 
 /*
- * Have @nr pages faulted in, without a pin. Waits as long as a file system makes it wait,
- * but can be killed, and holds neither a pin nor, while it waits, the mmap_lock.
- * Returns how many there are now, or -errno, -EHWPOISON of memory that the machine
- * reported broken among them.
+ * Fault in @nr pages without pinning them. Waits as long as a file system makes it wait,
+ * but can be killed, and holds no pin and, while it waits, not the mmap_lock. Returns
+ * how many pages are in memory, or -errno; that is -EHWPOISON if the machine reported
+ * one of them broken.
  */
 static long fault_in(unsigned long addr, unsigned long nr, bool write)
 {
@@ -214,7 +214,7 @@ static long fault_in(unsigned long addr, unsigned long nr, bool write)
 				       (write ? FOLL_WRITE : 0));
 }
 
-/* Why the core would not pin what is at @addr; it says EFAULT to nearly everything. */
+/* Find out why the core did not pin @addr: its error is EFAULT for nearly everything. */
 static int explain(unsigned long addr, bool write, int err, u32 *reason)
 {
 	unsigned long shared_pages = 0;
@@ -223,7 +223,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
 
-	/* The area may have changed since somebody looked. */
+	/* The area may have changed since the last check. */
 	ret = look_at_range(addr, PAGE_SIZE, write, &shared_pages, reason);
 	if (ret)
 		return ret;
@@ -235,7 +235,7 @@ static int explain(unsigned long addr, bool write, int err, u32 *reason)
 	return dmabufx_because(reason, DMABUFX_REASON_UNPINNABLE, err);
 }
 
-/* Some of what was charged is pinned: count it for what it is. */
+/* Correct the charge for pinned pages by their kind, and charge large folios. */
 static int charge_found(struct dmabufx_charge *charge,
 			const struct dmabufx_runs *runs,
 			const unsigned long found[DMABUFX_KINDS], u32 *reason)
@@ -248,10 +248,11 @@ static int charge_found(struct dmabufx_charge *charge,
 }
 
 /*
- * Pin up to @max pages. A page fault in the midst of that may wait for ever, for a file
- * system that its owner runs, and what was pinned before it is not charged as a whole
- * yet. So pages are pinned without faults, and faulted in without pins. What the core
- * can only make fit for a long pin by a fault is pinned one page at a time.
+ * Pin up to @max pages. A page fault during pinning may wait for ever, if the owner of
+ * a file system wants it to. The pages pinned before it would be held meanwhile, though
+ * their folios are not yet charged as a whole. So pin without faults, and fault in
+ * without pins. If that fails, because only a fault makes a page fit for a long-term
+ * pin, pin one page, with faults.
  */
 static ssize_t pin_batch(struct iov_iter *iter, struct page **pages, size_t max,
 			 size_t *skip)
@@ -307,15 +308,15 @@ static int append_batch(struct dmabufx_runs *runs, struct dmabufx_charge *charge
 /**
  * dmabufx_user_append - pin user memory and append it to a table
  * @runs: the table
- * @charge: what dmabufx_charge() counted for this memory and perhaps other
- * @iter: what to append, an iterator over addresses of the calling process
- *	whose segments are page-aligned; a destination for memory that shall be
- *	writable, else a source. Advanced by what was appended
- * @reason: why it failed
+ * @charge: what dmabufx_charge() charged for this memory and perhaps more
+ * @iter: an iterator over addresses of the calling process whose segments are
+ *	page-aligned: a destination if the memory shall be writable, else a source.
+ *	Advanced by what was appended
+ * @reason: returned on failure: why
  *
  * Context: Process context. Takes mmap_lock.
- * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. A failure may leave part
- * of it appended; the release of the table takes care of it.
+ * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. After a failure, part of it may
+ * be in the table; dmabufx_retention_end() releases it.
  */
 int dmabufx_user_append(struct dmabufx_runs *runs, struct dmabufx_charge *charge,
 			struct iov_iter *iter, u32 *reason)
@@ -327,12 +328,12 @@ int dmabufx_user_append(struct dmabufx_runs *runs, struct dmabufx_charge *charge
 	struct page **pages;
 	int ret;
 
-	/* Once more: it may be long ago that somebody looked. */
+	/* Check again: the first check may be long ago. */
 	ret = dmabufx_user_look(*iter, &shared_pages, reason);
 	if (ret)
 		return ret;
 
-	/* Right for huge pages. Later the table doubles when it must. */
+	/* Enough for huge pages. Otherwise the table doubles when it is full. */
 	ret = dmabufx_runs_reserve(runs, min(huge, MOST_RESERVED));
 	if (ret)
 		return ret;

@@ -3,24 +3,24 @@
  * The kernel: one contiguous kernel address for a buffer.
  *
  * A buffer of one run, within one folio or of single pages, has such an address
- * from the start, in the direct map. Any other is stitched together by vmap(),
- * which wants an array of pages: it is built, handed over and freed at once. Pages
- * of large folios, tails included, are only named to vmap(), never counted.
+ * in the direct map. Others are mapped by vmap(), which needs an array of pages: it
+ * is built, passed on and freed at once. The array names pages of large folios,
+ * tails included, and takes no references.
  *
- * A read-only buffer has none: dma_buf_vmap() knows no direction, importers that
- * write do not ask, and a mapping that cannot be written would be a fault in the
- * kernel that users can order, by choosing the importer.
+ * A read-only buffer has no kernel address: dma_buf_vmap() has no direction, so an
+ * importer cannot say that it writes. With a read-only mapping, a user could make the
+ * kernel fault, by choosing an importer that writes.
  *
- * What vmap() made is kept when the last user is gone, because compositors and
- * shadow framebuffers come back with the next frame. It ends with the buffer, or
- * when something else wants its room. That is what it costs: addresses, and 8 bytes
- * of page tables for each page, which the core keeps when a mapping ends, for the next
- * one at that place. So there is nothing to give back when memory is short, and a bound
- * instead: all of our mappings together are of no more pages than the machine has.
- * Those unused for longest go first.
+ * A mapping by vmap() is kept when its last user is gone, because compositors and
+ * shadow framebuffers need it again for the next frame. It ends with the buffer, or
+ * when another mapping needs its room. It costs addresses, and 8 bytes of page tables
+ * for each page, which the core does not free when a mapping ends but uses for the
+ * next one at that place. So a shrinker would have nothing to free. Instead there is a
+ * bound: all mappings together have no more pages than the machine has. Those that
+ * are unused for longest are dropped first.
  *
- * Locking: vmap_lock, inside the dma-buf's reservation lock. No memory is allocated
- * inside of it, so that who looks for addresses may take it.
+ * Locking: vmap_lock nests inside the dma-buf's reservation lock. No memory is
+ * allocated under it, so that vmap_purge() may take it from within an allocation.
  */
 #include <linux/dmabufx.h>
 #include <linux/export.h>
@@ -35,21 +35,21 @@
 #include "dmabufx.h"
 #include "trace.h"
 
-/* How many entries of an array to fill before others may run. */
+/* Entries of an array to fill before other tasks may run. */
 #define FILL_BATCH	65536
 
 /* Protects idle_vmaps, mapped_pages and every buffer's kept mapping. */
 static DEFINE_MUTEX(vmap_lock);
-/* Buffers with a mapping that nobody uses, longest unused first. */
+/* Buffers whose mapping nobody uses, longest unused first. */
 static LIST_HEAD(idle_vmaps);
-/* Pages of all mappings, those in use, those that nobody uses, and those of files. */
+/* Pages of all mappings: of buffers, used or not, and of files. */
 static unsigned long mapped_pages;
 
 /*
- * Memory of one run is contiguous in the direct map, however many folios it
- * consists of. But there hardened usercopy kills whoever copies across the end of
- * a large folio. It lets pages of their own pass, which may well belong together
- * without its knowing, and in a vmap() what lies within the mapping.
+ * Returns the address of the memory in the direct map, or NULL. A run is contiguous
+ * there, however many folios it has. But hardened usercopy stops a copy that crosses
+ * the end of a large folio in the direct map. It allows copies that cross pages which
+ * are folios of their own, and copies within a vmap() mapping.
  */
 static void *direct_address(const struct dmabufx_runs *runs)
 {
@@ -64,13 +64,13 @@ static void *direct_address(const struct dmabufx_runs *runs)
 }
 
 /**
- * dmabufx_vmap_prepare - decide how the kernel sees a buffer, once for all
+ * dmabufx_vmap_prepare - decide how the kernel maps a buffer
  * @buf: the buffer, which is about to be exported
  *
- * Memory of the slab allocator is never seen in the direct map, where hardened
- * usercopy knows the borders of its objects.
+ * Slab memory is never used through the direct map, where hardened usercopy checks
+ * the borders of its objects.
  *
- * Return: whether the kernel can see it at all.
+ * Return: whether the kernel can map it at all.
  */
 bool dmabufx_vmap_prepare(struct dmabufx_buf *buf)
 {
@@ -140,7 +140,7 @@ static void idle_vmap_drop(struct dmabufx_buf *buf)
 	mapped_pages -= buf->runs.nr_pages;
 }
 
-/* Ends the mapping that was unused for longest: how many pages it had. */
+/* End the mapping that is unused for longest. Returns how many pages it had. */
 static unsigned long oldest_vmap_drop(void)
 {
 	struct dmabufx_buf *buf;
@@ -153,7 +153,7 @@ static unsigned long oldest_vmap_drop(void)
 	return buf->runs.nr_pages;
 }
 
-/* Room for @nr more pages, at the expense of mappings that nobody uses. */
+/* Reserve room for @nr pages. Drops mappings that nobody uses, if needed. */
 static int room_take(unsigned long nr)
 {
 	for (;;) {
@@ -186,7 +186,7 @@ static void *vmap_runs(const struct dmabufx_runs *runs, pgprot_t prot)
 	return addr;
 }
 
-/* Takes the kept mapping of an unused buffer, if there is one, into use. */
+/* Take the kept mapping of a buffer into use. Returns NULL if there is none. */
 static void *kept_vmap_get(struct dmabufx_buf *buf)
 {
 	guard(mutex)(&vmap_lock);
@@ -197,7 +197,7 @@ static void *kept_vmap_get(struct dmabufx_buf *buf)
 
 /**
  * dmabufx_vmap_release - end the kept mapping of a buffer, if there is one
- * @buf: the buffer; nobody has it mapped
+ * @buf: the buffer; nobody uses the mapping
  */
 void dmabufx_vmap_release(struct dmabufx_buf *buf)
 {
@@ -213,7 +213,7 @@ static void *vmap_get(struct dmabufx_buf *buf)
 
 	ret = dmabufx_poison_check(buf, false);
 	if (ret) {
-		/* Nobody shall come near it, a CPU that looks ahead included. */
+		/* Unmap it: even a CPU's speculative accesses must not touch broken memory. */
 		dmabufx_vmap_release(buf);
 		return ERR_PTR(ret);
 	}
@@ -223,7 +223,7 @@ static void *vmap_get(struct dmabufx_buf *buf)
 	addr = kept_vmap_get(buf);
 	if (!addr) {
 		addr = vmap_runs(&buf->runs, PAGE_KERNEL);
-		/* Not on the list: nobody else looks at it. */
+		/* No vmap_lock needed: the buffer is not on the list. */
 		buf->vmap_addr = IS_ERR(addr) ? NULL : addr;
 	}
 	return addr;
@@ -256,10 +256,10 @@ void dmabufx_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 }
 
 /**
- * struct file_map - what is behind a &struct dmabufx_file_map
- * @map: what the caller sees
+ * struct file_map - private part of a &struct dmabufx_file_map
+ * @map: the part for the caller
  * @runs: the memory, whole pages
- * @area: what vmap() made of it, NULL for the direct map
+ * @area: the mapping by vmap(), NULL if @map is in the direct map
  */
 struct file_map {
 	struct dmabufx_file_map map;
@@ -267,7 +267,7 @@ struct file_map {
 	void *area;
 };
 
-/* As far as @fm was filled. */
+/* Frees @fm, which may be filled only in part. */
 static void file_map_free(struct file_map *fm)
 {
 	if (fm->area) {
@@ -297,7 +297,7 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
 	if (ret)
 		return ret;
 
-	/* The direct map is writable. */
+	/* The direct map is writable, so it is not for a read-only mapping. */
 	addr = read_only ? NULL : direct_address(&fm->runs);
 	if (!addr) {
 		addr = vmap_runs(&fm->runs,
@@ -316,19 +316,18 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
  * @file: a file with pages: shmem, hugetlb, or on a disk. No reference to it is
  *	kept
  * @pos: where in the file, bytes; need not be page-aligned
- * @size: how much of it, bytes; may go on to the end of the page that the file
+ * @size: how much of it, bytes; may reach to the end of the page that the file
  *	ends in
  * @flags: %DMABUFX_READ_ONLY, which files on a disk need; otherwise 0
  *
- * The range is contiguous at the address, whatever folios it lies in, wherever
- * in them it starts and ends. Pages are read in where they are not in memory,
- * swapped-out ones included, and stay until dmabufx_vunmap_file(), also when the
- * file loses them; what it loses of a large folio becomes zeros. Where they stay,
- * dmabufx_export_file() says.
+ * The range is contiguous at the address, wherever in its folios it starts and ends.
+ * Pages that are not in memory are read in or swapped in. They stay until
+ * dmabufx_vunmap_file(), even if the file is truncated; the truncated part of a large
+ * folio becomes zeros. For their place in memory, see dmabufx_export_file().
  *
  * Context: Process context, may sleep and read from a disk.
- * Return: the mapping, or an error as dmabufx_export_file() has it, -ENOMEM also
- * where there is no address space.
+ * Return: the mapping, or an error as from dmabufx_export_file(); -ENOMEM also
+ * if no address range is free.
  */
 struct dmabufx_file_map *dmabufx_vmap_file(struct file *file, loff_t pos,
 					   size_t size, unsigned int flags)
@@ -366,8 +365,8 @@ void dmabufx_vunmap_file(struct dmabufx_file_map *map)
 EXPORT_SYMBOL_GPL(dmabufx_vunmap_file);
 
 /*
- * The kernel is out of addresses, which some machines have fewer of than memory. The
- * core tries again as long as it is told that there are more.
+ * Called when the kernel has no free addresses left; some machines have less address
+ * space than memory. The core tries again as long as something was freed.
  */
 static int vmap_purge(struct notifier_block *nb, unsigned long action,
 		      void *freed)

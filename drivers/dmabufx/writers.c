@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who writes: the brackets of CPU access for writing that are open.
+ * Writers: the open brackets of CPU access for writing.
  *
- * While there is one, the memory is newer than what devices have of it, and
- * attach.c must not let that be copied over it. A bracket that nobody ends
- * would keep the devices' data away from the CPU for ever, so it is known whose
- * it is: it belongs to an address space, and is over when that is gone, by death
- * or by exec(). Brackets of the kernel itself are over when they are ended.
+ * While one is open, the memory has newer data than the devices' bounce buffers and
+ * caches, and attach.c must not overwrite it with theirs. A bracket that nobody ends
+ * would keep the devices' data from the CPU for ever. So each bracket belongs to an
+ * address space, and ends when that is torn down, at exit or at exec(). Brackets of
+ * kernel threads last until they are ended.
  *
- * Any process may end a bracket that another one began: there are as many as
- * were begun and not ended, whoever does it. Nobody says whose it ends; if it has none
- * itself, one of the others' counts less, and that one's brackets may seem to be over
- * when it dies while the other still writes. A record is two words and a list
- * entry, one for each process that writes right now; that of a dead process
- * goes when the next one begins, at the latest with the buffer.
+ * Any process may end a bracket that another one began; only the number of open
+ * brackets counts. An end does not say whose bracket it ends. If the caller has none,
+ * a bracket of another process is ended instead, perhaps not the one that was meant.
+ * If the process whose bracket was meant dies then, its record is closed, and a process
+ * that still writes may be left without a bracket.
  *
- * Locking: writers->lock, inside of buf->lock where both are taken.
+ * There is a record, two words and a list entry, for each process that writes right
+ * now. The record of a dead process is freed when the next bracket begins, at the
+ * latest with the buffer.
+ *
+ * Locking: writers->lock nests inside buf->lock.
  */
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -31,8 +34,9 @@ void dmabufx_writers_init(struct dmabufx_writers *writers)
 }
 
 /*
- * The process has no thread left that could write, none can come, and its mappings are
- * gone: until then they may hand over what it wrote, see dmabufx_vm_close().
+ * The address space has no thread and no mappings left, so nobody can write through it.
+ * While it has mappings, dmabufx_vm_close() may still end its brackets and pass its data
+ * to the devices.
  */
 static bool is_dead(const struct dmabufx_writer *w)
 {
@@ -40,7 +44,7 @@ static bool is_dead(const struct dmabufx_writer *w)
 	       mtree_empty(&w->mm->mm_mt);
 }
 
-/* The record of nobody any more: gone, or free where it is the buffer's own. */
+/* Free the record, or mark it free if it is the one embedded in @writers. */
 static void writer_close(struct dmabufx_writers *writers,
 			 struct dmabufx_writer *w)
 {
@@ -68,9 +72,9 @@ static struct dmabufx_writer *writer_of(struct dmabufx_writers *writers,
 }
 
 /*
- * Whether any bracket is open. Ends those of the dead, up to the first that lives:
- * others are looked at before it the next time, so no call takes long, and the
- * dead do not gather.
+ * Returns true if any bracket is open. Closes records of dead processes until it finds
+ * a living one, and moves that to the end of the list. So the next call looks at others
+ * first: no call takes long, and dead records do not pile up.
  */
 static bool writers_any(struct dmabufx_writers *writers)
 {
@@ -91,11 +95,11 @@ static bool writers_any(struct dmabufx_writers *writers)
 }
 
 /**
- * dmabufx_writers_any - whether a bracket for writing is open
+ * dmabufx_writers_any - is a bracket for writing open?
  * @writers: the buffer's
  *
  * Context: Any, but no interrupt.
- * Return: true while a process that lives, or the kernel, has one open.
+ * Return: true if a living process or the kernel has one open.
  */
 bool dmabufx_writers_any(struct dmabufx_writers *writers)
 {
@@ -108,12 +112,12 @@ bool dmabufx_writers_any(struct dmabufx_writers *writers)
 }
 
 /**
- * dmabufx_writers_has - whether a process has a bracket for writing open
+ * dmabufx_writers_has - does a process have a bracket for writing open?
  * @writers: the buffer's
  * @mm: the process's address space
  *
  * Context: Any, but no interrupt.
- * Return: whether it has.
+ * Return: true if it has.
  */
 bool dmabufx_writers_has(struct dmabufx_writers *writers,
 			 const struct mm_struct *mm)
@@ -126,12 +130,12 @@ bool dmabufx_writers_has(struct dmabufx_writers *writers,
 	return has;
 }
 
-/* One bracket more of @mm, for which @w is the record, or a free one. */
+/* Count one more bracket of @mm in @w, which is its record or a free one. */
 static void writer_begin(struct dmabufx_writers *writers,
 			 struct dmabufx_writer *w, struct mm_struct *mm)
 {
 	lockdep_assert_held(&writers->lock);
-	/* At a billion a second it would overflow in some centuries. */
+	/* Even at a billion brackets a second, an overflow takes centuries. */
 	if (w->brackets++)
 		return;
 	w->mm = mm;
@@ -142,15 +146,14 @@ static void writer_begin(struct dmabufx_writers *writers,
 }
 
 /**
- * dmabufx_writers_begin - the caller begins to write
+ * dmabufx_writers_begin - begin a bracket of the calling process
  * @writers: the buffer's
  * @spare: a record from kzalloc(), or NULL; NULL afterwards if it was used
  *
- * The first process has a record at once, only others need memory for it.
+ * The first process uses the embedded record. Only others need an allocated one.
  *
  * Context: Process context.
- * Return: 0; or -EAGAIN, and nothing has changed: without a spare record it cannot
- * be done.
+ * Return: 0; or -EAGAIN if a spare record is needed, with nothing changed.
  */
 int dmabufx_writers_begin(struct dmabufx_writers *writers,
 			  struct dmabufx_writer **spare)
@@ -171,7 +174,7 @@ int dmabufx_writers_begin(struct dmabufx_writers *writers,
 	return w ? 0 : -EAGAIN;
 }
 
-/* Whose bracket the caller ends: its own, or a dead one's, or anybody's. */
+/* Choose the bracket to end: the caller's own, or a dead process's, or any other. */
 static struct dmabufx_writer *writer_to_end(struct dmabufx_writers *writers)
 {
 	struct dmabufx_writer *own = writer_of(writers, current->mm);
@@ -191,10 +194,10 @@ static struct dmabufx_writer *writer_to_end(struct dmabufx_writers *writers)
 }
 
 /**
- * dmabufx_writers_end - the caller ends a bracket, its own or another's
+ * dmabufx_writers_end - end a bracket, the caller's or another process's
  * @writers: the buffer's
  *
- * Does nothing where none is open.
+ * Does nothing if none is open.
  *
  * Context: Any, but no interrupt.
  */
@@ -229,7 +232,7 @@ void dmabufx_writers_end_all(struct dmabufx_writers *writers,
 }
 
 /**
- * dmabufx_writers_free - the buffer is gone, so are all brackets
+ * dmabufx_writers_free - free all records, together with the buffer
  * @writers: the buffer's
  */
 void dmabufx_writers_free(struct dmabufx_writers *writers)

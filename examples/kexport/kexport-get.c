@@ -2,7 +2,7 @@
 /*
  * kexport-get: takes a dma-buf of kernel memory from the module kexport and runs a program with it.
  *
- * Shows   that a dma-buf of a module's memory is one like any other.
+ * Shows   that a dma-buf of a module's memory works like any other.
  * Needs   the module kexport, debugfs, root.
  * Run     kexport-get vmalloc 1228800 mesa-import --dmabuf {}
  */
@@ -26,12 +26,12 @@ static void usage(FILE *to)
 {
 	fprintf(to,
 		"Usage: kexport-get [--file PATH] KIND SIZE COMMAND [ARG...]\n"
-		"Runs COMMAND with a dma-buf of memory that the module kexport has; {} in its\n"
-		"arguments stands for the number of the descriptor.\n"
+		"Runs COMMAND with a dma-buf of memory of the module kexport. An ARG of {} is\n"
+		"replaced by the number of the descriptor.\n"
 		"  KIND         kvmalloc, vmalloc, slab, pages, or file\n"
 		"  SIZE         bytes, a multiple of the page size\n"
-		"  --file PATH  for KIND file: what to export, read-only\n"
-		"  --help       this text\n");
+		"  --file PATH  for KIND file: the file to export, read-only\n"
+		"  --help       show this text\n");
 }
 
 static int get(const char *kind, const struct kexport_get *request)
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 	char number[16];
 	int option, i, fd;
 
-	/* + leaves the command's options to the command. */
+	/* +: stop at the command, whose options are not for us. */
 	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (option) {
 		case 'f':
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	}
 	request.size = parse_number(argv[optind + 1], 1, ULONG_MAX);
 
-	/* A copy that the command inherits. */
+	/* A copy without close-on-exec, for the command. */
 	fd = dup(get(argv[optind], &request));
 	if (fd < 0)
 		err(EXIT_FAILURE, "dup");

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kexport: how a kernel module makes dma-bufs of its memory, and looks into files.
+ * kexport: shows how a kernel module makes dma-bufs of its memory, and reads files.
  *
- * A driver has a buffer (from kvmalloc(), vmalloc() or page by page), was told of
- * memory of a program, or knows a file whose contents are wanted, and somebody is to
- * use that as a dma-buf. It describes the memory by an iov_iter, says who it is and
- * what to do in the end, and gets a dma-buf whose every operation works: nothing else
- * is to be written.
+ * A driver has a buffer (from kvmalloc(), vmalloc() or page by page), or addresses in a
+ * program's memory, or a file, and somebody wants to use that as a dma-buf. The driver
+ * describes the memory by an iov_iter or a file, and passes its owner, a name and a
+ * release callback. It gets a dma-buf with all operations, and has to write nothing
+ * else.
  *
- * Here the buffers are made on request of a program, by an ioctl on a file in
- * debugfs; see kexport.h.
+ * Here a program asks for the buffers, by an ioctl on a file in debugfs; see kexport.h.
  */
 #include <linux/bvec.h>
 #include <linux/debugfs.h>
@@ -32,14 +31,14 @@
 
 #include "kexport.h"
 
-/* A program chooses the size: charge it, and do not complain when it is too much. */
+/* A program chooses the size, so charge the memory to it and do not warn on failure. */
 #define GFP_FOR_USERS	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
 
 static struct dentry *folder;
 static struct kmem_cache *objects;
 static atomic_t nr_live = ATOMIC_INIT(0);
 
-/* Who exports, and what becomes of the memory: the same for all kinds here. */
+/* Exporter and release callback are the same for all kinds of memory here. */
 static struct dmabufx_export export_by(const struct kexport_get *get,
 				       void (*release)(void *data), void *data)
 {
@@ -92,8 +91,8 @@ static struct dma_buf *get_vmalloc(const struct kexport_get *get)
 
 /**
  * struct object_list - objects that were allocated one by one
- * @nr: how many are in @vec
- * @vec: an object each, NULL where there is none yet
+ * @nr: length of @vec
+ * @vec: the objects, NULL for those not yet allocated
  */
 struct object_list {
 	unsigned int nr;
@@ -116,7 +115,7 @@ static int compare_addresses(const void *a, const void *b)
 	return first->iov_base < second->iov_base ? -1 : 1;
 }
 
-/* Neighbours in memory are neighbours in the buffer, and need fewer entries. */
+/* Sorted, so that neighbours in memory are neighbours in the buffer: fewer entries. */
 static struct object_list *object_list_alloc(unsigned int nr)
 {
 	struct object_list *list;
@@ -164,13 +163,13 @@ static struct dma_buf *get_objects(const struct kexport_get *get)
 
 /* pages, wc: memory without an address, a BVEC iterator. */
 
-/* Write-combined memory suits devices that do not look into the CPU's caches. */
+/* Write combining is for devices that do not snoop the CPU's caches. */
 enum page_type {
 	WRITE_BACK,
 	WRITE_COMBINED,
 };
 
-/* What the kernel knows of a page's type, processes' mappings of the dma-buf get. */
+/* Sets the type that the kernel records for a page. Mappings of the dma-buf get it, too. */
 static int page_set_type(struct page *page, enum page_type type)
 {
 #ifdef CONFIG_X86
@@ -185,9 +184,9 @@ static int page_set_type(struct page *page, enum page_type type)
 
 /**
  * struct page_list - pages that were allocated one by one
- * @nr: how many are in @vec
- * @type: how the CPU accesses them
- * @vec: a page each
+ * @nr: length of @vec
+ * @type: how the CPU accesses the pages
+ * @vec: the pages
  */
 struct page_list {
 	unsigned int nr;
@@ -268,7 +267,7 @@ static struct dma_buf *get_write_combined(const struct kexport_get *get)
 	return export_pages(get, WRITE_COMBINED);
 }
 
-/* file, user: dmabufx holds the pages, we need not. */
+/* file, user: dmabufx holds the pages, so there is nothing to release. */
 
 static void release_nothing(void *data)
 {
@@ -329,7 +328,7 @@ static long kexport_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return -ENOTTY;
 	if (copy_from_user(&get, (void __user *)arg, sizeof(get)))
 		return -EFAULT;
-	/* What a 32-bit count of pages holds; the allocators limit it further. */
+	/* The number of pages must fit an int; allocators have further limits. */
 	if (!get.size || !PAGE_ALIGNED(get.size) ||
 	    get.size >> PAGE_SHIFT > INT_MAX)
 		return -EINVAL;
@@ -352,7 +351,7 @@ static const struct file_operations kexport_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
-/* peek: a range of a file at one kernel address, however it lies in memory. */
+/* peek: a range of a file at one contiguous kernel address. */
 
 static long peek_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
@@ -393,7 +392,7 @@ static int __init kexport_init(void)
 {
 	size_t i;
 
-	/* Drivers may copy what is in them to processes. */
+	/* Allow copies to user space from the objects, as some importers make them. */
 	objects = kmem_cache_create_usercopy(KBUILD_MODNAME, PAGE_SIZE, PAGE_SIZE,
 					     SLAB_NO_MERGE, 0, PAGE_SIZE, NULL);
 	if (!objects)

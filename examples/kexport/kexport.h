@@ -3,10 +3,10 @@
  * kexport's files in /sys/kernel/debug/kexport:
  *
  *	kvmalloc, vmalloc, slab, pages, wc, user, file
- *			make dma-bufs, each of another kind of memory, by KEXPORT_GET;
- *			wc is pages that the CPU combines its writes to, on x86
- *	peek		reads a file by way of its memory, by KEXPORT_PEEK
- *	live		how many of the dma-bufs there are
+ *			make dma-bufs of that kind of memory, by KEXPORT_GET;
+ *			wc: pages with write combining, on x86
+ *	peek		reads a file through its pages, by KEXPORT_PEEK
+ *	live		number of live dma-bufs
  */
 #ifndef KEXPORT_H
 #define KEXPORT_H
@@ -15,12 +15,12 @@
 #include <linux/types.h>
 
 /**
- * struct kexport_get - what is wanted
+ * struct kexport_get - argument of KEXPORT_GET
  * @size: bytes, a multiple of the page size
- * @offset: of "file": where in it, bytes; of "user": an address of the caller's; a
+ * @offset: "file": where in it, bytes; "user": an address of the caller's; both a
  *	multiple of the page size
- * @file: of "file": an open descriptor; ignored for the others
- * @read_only: not 0: nobody can write through the dma-buf
+ * @file: "file": an open descriptor; ignored for the others
+ * @read_only: if not 0, nobody can write through the dma-buf
  */
 struct kexport_get {
 	__u64 size;
@@ -30,17 +30,17 @@ struct kexport_get {
 };
 
 /*
- * Returns the descriptor of a new dma-buf, or fails as dmabufx_export_iter() or
- * dmabufx_export_file() does; ENOMEM where there is no memory. The memory is
- * zero, or what the file or the program has.
+ * Returns the descriptor of a new dma-buf, or fails like dmabufx_export_iter() or
+ * dmabufx_export_file(); ENOMEM if there is no memory. The memory is zero, or that of
+ * the file or the program.
  */
 #define KEXPORT_GET	_IOW('k', 1, struct kexport_get)
 
 /**
- * struct kexport_peek - what to read
- * @size: bytes
+ * struct kexport_peek - argument of KEXPORT_PEEK
+ * @size: how many bytes to read
  * @offset: where in the file, bytes
- * @to: address of memory for them
+ * @to: address of a buffer for them
  * @file: an open descriptor
  * @zero: 0
  */
@@ -52,7 +52,7 @@ struct kexport_peek {
 	__u32 zero;
 };
 
-/* Returns 0, or fails as dmabufx_vmap_file() does. */
+/* Returns 0, or fails like dmabufx_vmap_file(). */
 #define KEXPORT_PEEK	_IOW('k', 2, struct kexport_peek)
 
 #endif /* KEXPORT_H */

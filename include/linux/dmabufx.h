@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabufx for other kernel modules: what an iterator or a kernel address range
- * describes, as pages, a bvec, a scatterlist, or a dma-buf; a range of a file as
- * a dma-buf or at a kernel address.
+ * dmabufx for other kernel modules: lists the memory of an iterator or of a kernel
+ * address range as pages, a bvec or a scatterlist, and makes dma-bufs of iterators and
+ * files. It can also map a range of a file at a kernel address.
  *
  * Each function is documented where it is defined. All of them are exported to
  * GPL modules only, and run in process context.
@@ -24,9 +24,9 @@ struct sg_table;
 /* iter.c: iterators */
 
 /*
- * What dmabufx_extract_mode() answers beside 0: extracted pages are pinned, and
- * go by unpin_user_page() and its relatives. (FOLL_PIN, which says the same, is
- * not for modules to see.)
+ * Answer of dmabufx_extract_mode(): extracted pages are pinned, and released by
+ * unpin_user_page() and its relatives. (FOLL_PIN means the same, but modules
+ * must not use it.)
  */
 #define DMABUFX_EXTRACT_PIN	1U
 
@@ -51,22 +51,22 @@ long dmabufx_kva_pages(const void *addr, size_t len, struct page ***pages,
 
 /* export.c: dma-bufs */
 
-/* Nobody writes through what is exported or mapped. */
+/* Nobody may write through the dma-buf or the mapping. */
 #define DMABUFX_READ_ONLY	BIT(0)
 
 /**
- * struct dmabufx_export - by whom and how memory is exported
+ * struct dmabufx_export - the exporter of memory, and flags
  * @owner: %THIS_MODULE of the caller: stays loaded until @release has returned.
  *	It need not be linked to dmabufx, which stays loaded by itself
  * @name: the exporter's name, as fdinfo shows it; not copied
  * @flags: 0 or %DMABUFX_READ_ONLY: the file is opened read-only, processes
- *	cannot map it writable, devices only %DMA_TO_DEVICE, the kernel
+ *	cannot map it writable, devices only with %DMA_TO_DEVICE, the kernel
  *	(dma_buf_vmap()) not at all
- * @release: called once, after the last user of the dma-buf is gone and nothing
- *	of dmabufx refers to the memory any more; may be NULL. In process
- *	context, of any process or of none; may sleep; no lock is held. Not
- *	called when the export fails
- * @data: what @release is called with
+ * @release: called once, when the last user of the dma-buf is gone and dmabufx
+ *	does not use the memory any more; may be NULL. Runs in process context, of
+ *	any process or of a kernel thread; may sleep; no lock is held. Not called
+ *	if the export fails
+ * @data: the argument of @release
  */
 struct dmabufx_export {
 	struct module *owner;

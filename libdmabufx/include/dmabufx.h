@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libdmabufx: memory becomes dma-bufs, by dmabufx or, where that is not there,
- * by udmabuf; and what programs do with dma-bufs, most of it of any origin.
+ * libdmabufx: makes dma-bufs of memory, with dmabufx or, if that is missing, with
+ * udmabuf. It also has functions for dma-bufs, most of them for any exporter's.
  *
  * Functions return 0 or more on success and a negative errno on failure, keep
- * no state, and may be called from any thread; none is a point at which a thread
- * is cancelled. What the structs and constants of <linux/dmabufx.h> mean is said
- * there, and in dmabufx(4).
+ * no state, and may be called from any thread; none is a cancellation point.
+ * <linux/dmabufx.h> and dmabufx(4) describe its structs and constants.
  *
- * Structs may grow at their end. A program and a library of different versions
- * agree because each function that takes a struct is told how large the program
- * knows it to be. C and C++ programs call the functions below that have no
- * _sized in their name, which pass that on; other languages call _sized. A size
- * below that of the first version is EINVAL. What a newer program has beyond
- * what the library and the driver know is returned as zeros; where the library
- * reads it, it must be zero, or the call fails with E2BIG.
+ * Structs may grow at their end. Programs and libraries of different versions work
+ * together, because each function that takes a struct is told its size in the
+ * program. C and C++ programs call the functions below without _sized in their
+ * name, which pass that size on; other languages call the _sized ones. A size
+ * below that of the first version is EINVAL. If a program's struct is longer than
+ * the library and the driver know, the rest is returned as zeros; where the library
+ * reads it, the rest must be zero, or the call fails with E2BIG.
  */
 #ifndef DMABUFX_H
 #define DMABUFX_H
@@ -29,7 +28,7 @@
 extern "C" {
 #endif
 
-/* dmabufx_open(3): the device, and what it tells */
+/* dmabufx_open(3): the device, and queries */
 int dmabufx_open(void);
 int dmabufx_query_sized(int device, struct dmabufx_query *query, uint32_t query_size);
 int dmabufx_info_sized(int device, int dmabuf, struct dmabufx_info *info,
@@ -49,13 +48,13 @@ static inline int dmabufx_info(int device, int dmabuf, struct dmabufx_info *info
 int dmabufx_memfd(const char *name, uint64_t size, uint64_t page_size);
 
 /**
- * struct dmabufx_request - how a dma-buf shall be, and what came of it
+ * struct dmabufx_request - properties of a dma-buf to make, and the result
  * @name: of the dma-buf, at most 31 bytes, or NULL
  * @flags: DMABUFX_CREATE_*
- * @error: returned: 0, or what the call returned
- * @data_offset: returned on success: where in the buffer the first byte lies
- * @failed_segment: returned: the segment that is to blame, or how many there are
- *	where it is the request as a whole, or none
+ * @error: returned: 0, or the negative errno that the call returned
+ * @data_offset: returned on success: where in the buffer the first byte is
+ * @failed_segment: returned: index of the segment that is to blame, or the number
+ *	of segments if the request as a whole is to blame, or on success
  * @reason: returned: enum dmabufx_reason, or one of those below
  */
 struct dmabufx_request {
@@ -67,13 +66,13 @@ struct dmabufx_request {
 	uint32_t reason;
 };
 
-/* EOPNOTSUPP: dmabufx could, but only udmabuf is there */
+/* EOPNOTSUPP: dmabufx could do it, but only udmabuf is available */
 #define DMABUFX_REASON_UDMABUF	0x10000
-/* What was to be the device's or the memfd's descriptor is an error number. */
+/* The argument for the device or the memfd is an error number and no descriptor. */
 #define DMABUFX_REASON_NO_DEVICE	0x10001
 #define DMABUFX_REASON_NO_MEMFD		0x10002
 
-/* dmabufx_create(3): memory becomes a dma-buf */
+/* dmabufx_create(3): make a dma-buf of memory */
 int dmabufx_create_sized(int device, const struct dmabufx_segment *segments,
 			 uint32_t segment_size, uint32_t nr_segments,
 			 struct dmabufx_request *request, uint32_t request_size);
@@ -114,7 +113,7 @@ static inline int dmabufx_explain(const struct dmabufx_request *request, char *t
 int dmabufx_map(int dmabuf, uint64_t offset, uint64_t length, int prot, void **addr);
 int dmabufx_unmap(void *addr, uint64_t length);
 
-/* What the CPU, or whoever waits for a fence, is going to do. */
+/* Accesses of the CPU, or of whoever waits for a fence. */
 #define DMABUFX_READ	0x1
 #define DMABUFX_WRITE	0x2
 
@@ -127,10 +126,10 @@ int dmabufx_import_sync_file(int dmabuf, int sync_file, unsigned int access);
 #define DMABUFX_MAX_PLANES	3
 
 /**
- * struct dmabufx_image - where the pixels of a picture lie
- * @size: bytes that the picture takes, the padding of its rows included
- * @nr_planes: how many @planes there are
- * @planes: where each begins, bytes, and from one row of it to the next
+ * struct dmabufx_image - the layout of a picture
+ * @size: bytes of the whole picture, with the padding of its rows
+ * @nr_planes: how many @planes it has
+ * @planes: for each plane: bytes from one row to the next, and where it begins
  */
 struct dmabufx_image {
 	uint64_t size;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Taking turns with devices: brackets around what the CPU does, and fences. */
+/* Brackets around CPU access, and fences. */
 #include <errno.h>
 #include <sys/ioctl.h>
 
@@ -20,7 +20,7 @@ struct dma_buf_import_sync_file { __u32 flags; __s32 fd; };
 	_IOW(DMA_BUF_BASE, 3, struct dma_buf_import_sync_file)
 #endif
 
-/* A signal, or a driver that was busy, is no reason to leave a bracket open. */
+/* Repeats the call after a signal, or if a driver was busy, so that no bracket stays open. */
 static int patient_ioctl(int fd, unsigned long request, void *arg)
 {
 	while (ioctl(fd, request, arg))
@@ -33,7 +33,7 @@ static int sync_access(int dmabuf, uint64_t when, unsigned int access)
 {
 	struct dma_buf_sync sync = { .flags = when | access };
 
-	/* What is not an access must not turn the beginning into the end. */
+	/* Other bits could turn the beginning into an end. */
 	if (access & ~(DMABUFX_READ | DMABUFX_WRITE))
 		return -EINVAL;
 	return patient_ioctl(dmabuf, DMA_BUF_IOCTL_SYNC, &sync);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memory becomes a dma-buf: one call of dmabufx, or what udmabuf has for it.
+ * Makes dma-bufs, by one call of dmabufx, or by udmabuf.
  *
- * The caller's structs may be of another version than the library's. That is
- * dealt with at the border, by read_request(), write_request() and
- * fit_segments(); all else works on structs as the library knows them.
+ * The caller's structs may be of another version than the library's. read_request(),
+ * write_request() and fit_segments() convert them; all other functions work on structs
+ * as the library knows them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,10 +13,10 @@
 
 #include "internal.h"
 
-/* An iovec of so many is translated without asking for memory. */
+/* Up to this many, the segments of an iovec are on the stack. */
 #define FEW_SEGMENTS	16
 
-/* Reads what the caller wants of a buffer of @nr segments. */
+/* Converts the caller's request for a buffer of @nr segments. */
 static int read_request(struct dmabufx_request *known,
 			const struct dmabufx_request *request, uint32_t size, uint32_t nr)
 {
@@ -44,7 +44,7 @@ static const char *nth_segment(const struct segments *segments, uint32_t i)
 	return (const char *)segments->first + (size_t)i * segments->size;
 }
 
-/* How many bytes of each segment mean something: those of the first version do. */
+/* Returns how many bytes of the segments are in use: all up to the last that is not 0. */
 static size_t bytes_in_use(const struct segments *segments)
 {
 	size_t used = FIRST_SIZE(dmabufx_segment, size), n;
@@ -58,10 +58,10 @@ static size_t bytes_in_use(const struct segments *segments)
 }
 
 /*
- * A driver takes segments of the sizes that it knows, and each knows the first
- * version's. So segments that do with it are copied as such; those that do not are
- * cut to what the library knows, if nothing is lost by that. The caller frees
- * *@copy in any case.
+ * Each driver accepts segments of the sizes that it knows, and all know that of the first
+ * version. So if no segment uses later members, pass segments of the first size. Otherwise
+ * shorten them to the library's size, if that loses nothing. The caller frees *@copy in
+ * any case.
  */
 static int fit_segments(struct segments *segments, char **copy,
 			struct dmabufx_request *request)
@@ -108,10 +108,10 @@ static int create_fitting(int device, const struct segments *segments,
 	};
 	int fd = ioctl(device, DMABUFX_IOC_CREATE, &create), error = -errno;
 
-	/* dmabufx has a reason where it says EPERM or EACCES. */
+	/* If EPERM or EACCES comes from dmabufx, there is a reason. */
 	if (fd < 0 && !create.reason && is_unknown_call(error)) {
 		fd = dmabufx_udmabuf_create(device, segments, request);
-		/* It is not udmabuf that cannot, if it was dmabufx that may not. */
+		/* A filter forbade dmabufx's call. Do not say that the module is missing. */
 		if (request->reason == DMABUFX_REASON_UDMABUF && error != -ENOTTY)
 			fd = because(request, segments->nr, DMABUFX_REASON_NONE, error);
 		return fd;
@@ -123,7 +123,7 @@ static int create_fitting(int device, const struct segments *segments,
 	return fd;
 }
 
-static int create(int device, struct segments segments, struct dmabufx_request *request)
+static int create_any(int device, struct segments segments, struct dmabufx_request *request)
 {
 	char *copy = NULL;
 	int ret;
@@ -146,12 +146,12 @@ int dmabufx_create_sized(int device, const struct dmabufx_segment *segments,
 	int ret = read_request(&known, request, request_size, nr_segments);
 
 	if (!ret)
-		ret = create(device, all, &known);
+		ret = create_any(device, all, &known);
 	write_request(request, request_size, &known);
 	return ret;
 }
 
-/* What follows @offset, where the caller wants all of it. */
+/* Sets @size to the size of the memfd after @offset. */
 static int rest_of_memfd(int memfd, uint64_t offset, uint64_t *size,
 			 struct dmabufx_request *request)
 {
@@ -159,7 +159,7 @@ static int rest_of_memfd(int memfd, uint64_t offset, uint64_t *size,
 
 	if (fstat(memfd, &stat))
 		return because(request, 0, DMABUFX_REASON_NOT_OPEN, -errno);
-	/* The driver says what it is. */
+		/* Any size: the driver finds out that it is no memfd. */
 	*size = page_size();
 	if (!S_ISREG(stat.st_mode))
 		return 0;
@@ -188,7 +188,7 @@ static int create_memfd(int device, int memfd, uint64_t offset, uint64_t size,
 			return ret;
 	}
 	segment.size = size;
-	return create(device, one, request);
+	return create_any(device, one, request);
 }
 
 int dmabufx_create_memfd_sized(int device, int memfd, uint64_t offset, uint64_t size,
@@ -220,7 +220,7 @@ static int create_iovec(int device, const struct iovec *iov, uint32_t nr,
 			.address = (uintptr_t)iov[i].iov_base,
 			.size = iov[i].iov_len,
 		};
-	fd = create(device, (struct segments) { segments, sizeof(*segments), nr }, request);
+	fd = create_any(device, (struct segments) { segments, sizeof(*segments), nr }, request);
 	if (segments != few)
 		free(segments);
 	return fd;

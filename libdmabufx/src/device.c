@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* The device, and what it tells of itself and of dma-bufs. */
+/* Opening the device, and queries about it and about dma-bufs. */
 #include <errno.h>
 #include <sys/ioctl.h>
 
 #include "internal.h"
 
-/* Reading is all that its calls need, and seccomp or ACLs may allow no more. */
+/* Read-only is enough for all calls, and seccomp or ACLs may allow no more. */
 static int open_node(const char *path)
 {
 	int state = hold_cancellation();
@@ -15,7 +15,7 @@ static int open_node(const char *path)
 	return ret;
 }
 
-/* A node may outlive its driver. */
+/* Returns true if there is no driver. Its node may still exist. */
 static bool is_absent(int error)
 {
 	return error == -ENOENT || error == -ENXIO || error == -ENODEV;
@@ -25,7 +25,7 @@ int dmabufx_open(void)
 {
 	int fd = open_node(DMABUFX_DEVICE), other;
 
-	/* A sandbox that knows udmabuf alone goes on working when the module comes. */
+	/* A sandbox may allow only udmabuf. It must work on when the module is installed. */
 	if (!is_absent(fd) && !is_forbidden(fd))
 		return fd;
 	other = open_node("/dev/udmabuf");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Why a dma-buf was not made, for people. */
+/* Explains in words why a dma-buf was not made. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -63,7 +63,7 @@ static const char *sentence(const struct dmabufx_request *request)
 	return NULL;
 }
 
-/* Segments have their reasons from here on, but for the library's own. */
+/* Reasons of segments start at TYPE. Of the library's own, only one is a segment's. */
 static bool is_of_segment(const struct dmabufx_request *request)
 {
 	if (request->reason >= DMABUFX_REASON_UDMABUF)

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Where the pixels of a picture lie, such that GPUs take it: linear, one plane
- * behind the other, rows a multiple of 256 bytes apart. That is what AMD's need,
- * and nobody minds.
+ * Layouts of pictures that GPUs accept: linear, one plane after the other, with rows
+ * at multiples of 256 bytes. AMD's GPUs need that, and it suits all others.
  *
- * Where there are planes of half the width, that holds for theirs, too, and
- * theirs are still half of the first one's, as V4L2 has it.
+ * If other planes have half the width, their rows are also at multiples of 256 bytes,
+ * and still half as long as the first plane's, as V4L2 requires.
  */
 #include <errno.h>
 
@@ -15,11 +14,11 @@
 
 /**
  * struct format - how pixels are stored
- * @codes: what <drm_fourcc.h> and V4L2 call the formats that are stored so,
- *	four letters each
- * @bytes: of a sample in each plane; 0 for no plane
- * @halved_x: planes but the first have half the width
- * @halved_y: and half the height
+ * @codes: names of the formats that are stored in this way, as in <drm_fourcc.h> and
+ *	V4L2, four letters each
+ * @bytes: size of a sample in each plane; 0 for no plane
+ * @halved_x: planes after the first have half the width
+ * @halved_y: planes after the first have half the height
  */
 struct format {
 	const char *codes;
@@ -69,7 +68,7 @@ static const struct format *find_format(uint32_t fourcc)
 	return NULL;
 }
 
-/* From row to row of the first plane. */
+/* Returns the distance between rows of the first plane, bytes. */
 static uint64_t first_stride(const struct format *format, uint32_t width)
 {
 	uint64_t align = STRIDE_ALIGN;
@@ -79,7 +78,7 @@ static uint64_t first_stride(const struct format *format, uint32_t width)
 	return ((uint64_t)width * format->bytes[0] + align - 1) / align * align;
 }
 
-/* Puts a plane of @rows behind what the picture has already. */
+/* Appends a plane of @rows rows to the picture. */
 static bool add_plane(struct dmabufx_image *image, uint64_t stride, uint64_t rows)
 {
 	uint64_t bytes, end;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the library know of each other. A program that is linked to
- * the static library has these names beside its own, so all have the prefix.
+ * The interfaces between the files of the library. Names that the linker sees have the
+ * prefix dmabufx_, since they could clash with names of a statically linked program.
  */
 #ifndef DMABUFX_INTERNAL_H
 #define DMABUFX_INTERNAL_H
@@ -17,16 +17,16 @@
 
 /*
  * The size of the first version of a struct, whose last member was @last. No version
- * ends in padding, of which a newer program would say that it is not zero.
+ * may end in padding: a newer program might have garbage there, which is not zero.
  */
 #define FIRST_SIZE(type, last) \
 	(offsetof(struct type, last) + sizeof(((struct type *)0)->last))
 
 /**
  * struct segments - the caller's array of struct dmabufx_segment
- * @first: where it begins
- * @size: of one, as the caller knows the struct
- * @nr: how many there are
+ * @first: the first segment
+ * @size: size of a segment, as the caller knows the struct
+ * @nr: number of segments
  */
 struct segments {
 	const void *first;
@@ -64,8 +64,8 @@ static inline bool is_zero(const void *bytes, size_t size)
 }
 
 /*
- * A thread that is cancelled in open(), close() or fallocate() would leave behind
- * what its caller does not know of yet. So it is cancelled later.
+ * If a thread were cancelled in open(), close() or fallocate(), the library's descriptors
+ * and memory would leak. So cancellation waits until the call is done.
  */
 static inline int hold_cancellation(void)
 {
@@ -86,15 +86,15 @@ static inline bool is_forbidden(int error)
 }
 
 /*
- * What a call of dmabufx returns from another driver, or from a filter that lets calls
- * of udmabuf through and not this one.
+ * Returns true if the error of a dmabufx call can mean that another driver got it, or that
+ * a seccomp filter forbids this call but perhaps not those of udmabuf.
  */
 static inline bool is_unknown_call(int error)
 {
 	return error == -ENOTTY || error == -ENOSYS || is_forbidden(error);
 }
 
-/* Notes why a request failed. Returns @error, which is negative. */
+/* Stores why a request failed. Returns @error, which is negative or 0. */
 static inline int because(struct dmabufx_request *request, uint32_t segment,
 			  uint32_t reason, int error)
 {
@@ -104,7 +104,7 @@ static inline int because(struct dmabufx_request *request, uint32_t segment,
 	return error;
 }
 
-/* Segment @i, with zeros for what the caller's version of the struct lacks. */
+/* Returns segment @i, with zeros for members that the caller's version lacks. */
 static inline struct dmabufx_segment segment_at(const struct segments *segments,
 						uint32_t i)
 {
@@ -115,7 +115,7 @@ static inline struct dmabufx_segment segment_at(const struct segments *segments,
 	return segment;
 }
 
-/* udmabuf.c: where the module is not there */
+/* udmabuf.c: used if the module is missing */
 int dmabufx_udmabuf_create(int device, const struct segments *segments,
 			   struct dmabufx_request *request);
 int dmabufx_udmabuf_query(int device, struct dmabufx_query *query);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Mapping a dma-buf where its huge pages can be mapped as such.
+ * Maps a dma-buf such that the kernel can map its huge pages with one entry each.
  *
- * An entry of the page table that covers a huge page needs an address that is
- * aligned to it. mmap() promises that for no dma-buf, so the library asks for the
- * next such address below the one that it got.
+ * A page table entry for a huge page needs an aligned address. mmap() does not promise
+ * one for dma-bufs. So the library asks for the next aligned address below the one that
+ * mmap() returned.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -12,10 +12,10 @@
 
 #include "internal.h"
 
-/* Places that are tried, each twice as far away as the one before. */
+/* Addresses to try, each twice as far away as the one before. */
 #define MOST_TRIES	8
 
-/* What lies below is kept free, so that NULL points to nothing. */
+/* The kernel keeps addresses below this free, so that NULL points to nothing. */
 #define LOWEST_ADDRESS	0x10000
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -23,8 +23,8 @@
 #endif
 
 /*
- * How much memory an entry of the last but one level of page tables covers, bytes.
- * A table of most machines is a page of entries of 8 bytes.
+ * Returns how much memory a PMD, an entry of the last but one level of page tables, covers,
+ * in bytes. On most machines a table is one page of entries of 8 bytes.
  */
 static uint64_t pmd_size(size_t page)
 {
@@ -39,7 +39,7 @@ static uint64_t pmd_size(size_t page)
 #endif
 }
 
-/* The size of a dma-buf or a memfd, bytes. A memfd's position is not ours to move. */
+/* Gets the size of a dma-buf or a memfd, bytes. Must not move a memfd's file position. */
 static int find_size(int fd, uint64_t *size)
 {
 	struct stat stat;
@@ -50,13 +50,13 @@ static int find_size(int fd, uint64_t *size)
 	*size = stat.st_size;
 	if (*size || S_ISREG(stat.st_mode))
 		return 0;
-	/* Old kernels tell a dma-buf's size in no other way. */
+	/* On old kernels this is the only way to get a dma-buf's size. */
 	end = lseek(fd, 0, SEEK_END);
 	*size = end;
 	return end < 0 ? -ENODEV : 0;
 }
 
-/* Makes @length what it stands for, in whole pages. */
+/* Replaces length 0 by the rest of the file, and rounds up to whole pages. */
 static int find_length(int fd, uint64_t offset, uint64_t *length, size_t page)
 {
 	uint64_t size = 0;
@@ -75,9 +75,9 @@ static int find_length(int fd, uint64_t offset, uint64_t *length, size_t page)
 }
 
 /*
- * Maps at @place if that is free. Another thread may be given it at any time, and what
- * is there must not be replaced. Kernels older than 4.17 take the address for a hint,
- * and replace nothing either.
+ * Maps at @place if that is free. Another thread may get it at any time, and its mapping
+ * must not be replaced. Kernels before 4.17 treat the address as a hint, and
+ * do not replace anything either.
  */
 static void *map_at(uintptr_t place, size_t length, int prot, int fd, uint64_t offset)
 {
@@ -91,9 +91,9 @@ static void *map_at(uintptr_t place, size_t length, int prot, int fd, uint64_t o
 }
 
 /*
- * Maps at the next address below @near that is @offset modulo @align and where there is
- * room, or fails. The kernel gives addresses from the top to the bottom, so that room is
- * below. Above there may be what the stack is going to need.
+ * Maps at an address below @near that is @offset modulo @align and free, or fails. The
+ * kernel hands out addresses from top to bottom, so there is room below. The addresses
+ * above may be needed for the stack.
  */
 static void *map_below(uintptr_t near, size_t length, uint64_t align, int prot, int fd,
 		       uint64_t offset)
@@ -114,9 +114,9 @@ static void *map_below(uintptr_t near, size_t length, uint64_t align, int prot, 
 }
 
 /*
- * Maps for the largest page that may fit, or for a smaller one, or anywhere. A
- * mapping goes before the next one comes: never more counts against the limits of
- * the process than the caller asked for.
+ * Maps with the alignment of the largest page that may fit, or of a smaller one, or with
+ * none. Unmaps each mapping before it makes the next, so that never more than the
+ * requested size counts against the limits of the process.
  */
 static void *map_aligned(int fd, uint64_t offset, size_t length, int prot, size_t page)
 {
@@ -161,7 +161,7 @@ int dmabufx_map(int dmabuf, uint64_t offset, uint64_t length, int prot, void **a
 
 int dmabufx_unmap(void *addr, uint64_t length)
 {
-	/* An address that dmabufx_map() did not return; a program may lie there. */
+		/* NULL did not come from dmabufx_map(); other memory may be mapped there. */
 	if (!addr || length > SIZE_MAX)
 		return -EINVAL;
 	return munmap(addr, length) ? -errno : 0;

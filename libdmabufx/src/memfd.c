@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Memory that can become a dma-buf: sealed, of the wanted pages, and there. */
+/* Makes memfds for dma-bufs: sealed, with pages of the wanted size, and filled. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,10 +17,10 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-/* Bytes that a file is filled with at once, where its pages are not larger. */
+/* Bytes to fill at once, unless a page is larger. */
 #define FILL_PIECE	(2ULL << 20)
 
-/* Not executable, where kernels know how to say that and may insist on it. */
+/* Makes the memfd not executable, if the kernel knows that; some kernels require it. */
 static int create_memfd(const char *name, unsigned int flags)
 {
 	int fd;
@@ -33,9 +33,9 @@ static int create_memfd(const char *name, unsigned int flags)
 }
 
 /*
- * Where a mapping cannot be filled, the file is. Touching the mapping would be a
- * SIGBUS where memory is short. Old kernels undo the piece that any signal
- * interrupts, so it gets smaller until it fits between two of them.
+ * Fills the file if a mapping cannot be filled. (Touching the mapping instead would end in
+ * SIGBUS if memory is short.) On old kernels any signal undoes a whole piece, so pieces
+ * get smaller until one fits between two signals.
  */
 static int fill_file(int fd, uint64_t size, uint64_t page)
 {
@@ -65,13 +65,13 @@ static int fill_mapping(void *map, size_t size)
 	do {
 		ret = madvise(map, size, MADV_POPULATE_WRITE) ? -errno : 0;
 	} while (ret == -EINTR || ret == -EAGAIN);
-	/* The memory has gone that a SIGBUS would have told of. */
+	/* EFAULT means that there was no memory, where an access would get SIGBUS. */
 	return ret == -EFAULT ? -ENOMEM : ret;
 }
 
 /*
- * Transparent huge pages are chosen when memory is first touched, by what the
- * mapping wants through which that happens.
+ * The first access decides whether the memory becomes transparent huge pages, by the
+ * advice of the mapping through which it happens.
  */
 static int map_and_fill(int fd, uint64_t size, int advice)
 {
@@ -80,7 +80,7 @@ static int map_and_fill(int fd, uint64_t size, int advice)
 
 	if (ret)
 		return ret;
-	/* Kernels without huge pages know no advice on them. */
+	/* Fails on kernels without huge pages, which does not matter. */
 	if (advice)
 		madvise(map, size, advice);
 	ret = fill_mapping(map, size);
@@ -89,8 +89,8 @@ static int map_and_fill(int fd, uint64_t size, int advice)
 }
 
 /*
- * Kernels before 5.14 cannot fill a mapping, filters may forbid it, and there may be
- * neither addresses nor leave to lock what is mapped.
+ * Mapping and filling fails on kernels before 5.14, if a seccomp filter forbids it, if the
+ * process has no addresses left, or if it may not lock the mapping (mlockall()).
  */
 static int populate(int fd, uint64_t size, uint64_t page, int advice)
 {
@@ -113,7 +113,7 @@ static int make(int fd, uint64_t size, uint64_t page, int advice)
 	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) ? -errno : 0;
 }
 
-/* A file that is too large for the process is a signal that ends it. */
+/* A file larger than RLIMIT_FSIZE would get the process a signal that kills it. */
 static bool is_too_large(uint64_t size)
 {
 	struct rlimit limit;
@@ -122,8 +122,8 @@ static bool is_too_large(uint64_t size)
 }
 
 /*
- * The kernel promises no memory ahead: asked for more than there is, it ends other
- * programs first. Huge pages are the pool's, which has them or not.
+ * The kernel does not reserve memory. If asked for more than there is, it kills other
+ * programs first. Huge pages come from the pool, which has enough of them or not.
  */
 static bool is_there_memory(uint64_t size)
 {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Where only the in-tree udmabuf is there: what it can do of what dmabufx can,
- * with errors as precise, and by the same rules but for three: how a memfd is
- * opened is not looked at, nothing is limited, and the page that a memfd ends in
- * is not taken if it ends within it. udmabuf says EINVAL to nearly everything;
- * what is wrong is looked up afterwards.
+ * Does with the in-tree udmabuf what that can do of dmabufx's calls, with the same precise
+ * errors and the same rules, except that the open mode of a memfd is not checked, there
+ * are no limits, and the last page of a memfd is not taken if the memfd ends inside it.
+ * udmabuf returns EINVAL for nearly every error; the cause is looked up afterwards.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,14 +27,14 @@
 
 #define PARAMETERS	"/sys/module/udmabuf/parameters/"
 
-/* What udmabuf has where it has no parameters, up to Linux 5.4 or so. */
+/* Limits of a udmabuf without parameters, up to Linux 5.4 or so. */
 #define FIRST_LIST_LIMIT	1024
 #define FIRST_SIZE_LIMIT_MB	64
 
 /*
- * The number that a file below /sys begins with; false where there is none. A program
- * whose filter forbids to open files must not die of this as long as all goes well:
- * only dmabufx_query() asks, and whoever has been refused or has a very long list.
+ * Gets the number that a file below /sys begins with, false if there is none. A filter may
+ * kill a program for opening files, which must not happen as long as all goes well. So
+ * this is called only by dmabufx_query(), after a refusal, or for a very long list.
  */
 static bool find_parameter(const char *path, uint64_t *number)
 {
@@ -106,7 +105,7 @@ static int check_segment(const struct dmabufx_segment *seg, bool is_first,
 	return 0;
 }
 
-/* Looks through the segments as dmabufx does, before anything is done. */
+/* Checks the segments as dmabufx does, before anything is done. */
 static int check_segments(const struct segments *segments, struct dmabufx_request *request)
 {
 	uint32_t i, nr = segments->nr, first = nr, last = 0, reason;
@@ -132,7 +131,7 @@ static int check_segments(const struct segments *segments, struct dmabufx_reques
 	return 0;
 }
 
-/* The whole pages of a segment, as udmabuf wants them. */
+/* Returns the whole pages of a segment, which udmabuf needs. */
 static struct udmabuf_create_item whole_pages(const struct dmabufx_segment *seg)
 {
 	size_t page = page_size();
@@ -146,7 +145,7 @@ static struct udmabuf_create_item whole_pages(const struct dmabufx_segment *seg)
 	};
 }
 
-/* Why udmabuf may have refused a segment, as far as that can be seen. */
+/* Finds out why udmabuf may have refused a segment. */
 static int find_reason(const struct dmabufx_segment *seg, uint32_t i,
 		       struct dmabufx_request *request)
 {
@@ -167,7 +166,7 @@ static int find_reason(const struct dmabufx_segment *seg, uint32_t i,
 	return 0;
 }
 
-/* Why udmabuf said EINVAL or EBADFD. */
+/* Finds out why udmabuf returned EINVAL or EBADFD. */
 static int explain_refusal(const struct segments *segments, int error,
 			   struct dmabufx_request *request)
 {
@@ -235,8 +234,8 @@ static int create_one(int device, const struct segments *segments, uint32_t flag
 	return fd < 0 ? -errno : fd;
 }
 
-static int create(int device, const struct segments *segments,
-		  struct dmabufx_request *request)
+static int check_and_create(int device, const struct segments *segments,
+			    struct dmabufx_request *request)
 {
 	uint32_t flags = request->flags & DMABUFX_CREATE_CLOEXEC ?
 			 UDMABUF_FLAGS_CLOEXEC : 0;
@@ -253,7 +252,7 @@ static int create(int device, const struct segments *segments,
 	return fd < 0 ? because(request, segments->nr, DMABUFX_REASON_NONE, fd) : fd;
 }
 
-/* The kernel says EINVAL or EFAULT of the name itself. */
+/* Names the dma-buf. EINVAL and EFAULT of the kernel are about the name itself. */
 static int name_it(int dmabuf, uint32_t nr, struct dmabufx_request *request)
 {
 	int error;
@@ -273,7 +272,7 @@ static int create_and_name(int device, const struct segments *segments,
 
 	if (ret)
 		return because(request, nr, reason, ret);
-	fd = create(device, segments, request);
+	fd = check_and_create(device, segments, request);
 	if (fd < 0)
 		return fd;
 	ret = name_it(fd, nr, request);
@@ -295,7 +294,10 @@ int dmabufx_udmabuf_create(int device, const struct segments *segments,
 	return fd;
 }
 
-/* No driver of this kind takes an empty list, but very old ones; others know none. */
+/*
+ * Finds out whether the driver is udmabuf, by asking for an empty list. udmabuf returns
+ * EINVAL, a very old one makes a dma-buf, and other drivers do not know the call.
+ */
 static int ask_for_nothing(int device)
 {
 	const struct udmabuf_create_list nothing = { .flags = UDMABUF_FLAGS_CLOEXEC };

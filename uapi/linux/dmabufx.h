@@ -1,70 +1,70 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * dmabufx: memory becomes a dma-buf.
+ * dmabufx: makes dma-bufs of memory.
  *
  * /dev/dmabufx answers the two calls of <linux/udmabuf.h>, UDMABUF_CREATE and
- * UDMABUF_CREATE_LIST, and one of its own, DMABUFX_IOC_CREATE. All of them turn
- * ranges of memory into one dma-buf and return its file descriptor. Ranges may
+ * UDMABUF_CREATE_LIST, and one of its own, DMABUFX_IOC_CREATE. All of them make
+ * one dma-buf of ranges of memory and return its file descriptor. Ranges may
  * repeat, overlap and come in any order. DMABUFX_IOC_QUERY tells what the driver
- * can do, DMABUFX_IOC_INFO what is in a dma-buf. The device may be opened
+ * can do, DMABUFX_IOC_INFO describes a dma-buf. The device may be opened
  * read-only.
  *
- * Structs begin with their size, as the program knows them. What a newer
- * kernel's has beyond that is taken for zero; what a newer program's has beyond
- * the kernel's must be zero, or the call fails with E2BIG. A size smaller than
- * the first version's is EINVAL, a struct that cannot be read or written EFAULT.
+ * A struct begins with its size, as the program knows it. If the kernel's struct
+ * is longer, the rest of it counts as zero; if the program's is longer, the rest
+ * of it must be zero, or the call fails with E2BIG. A size below that of
+ * the first version is EINVAL, a struct that cannot be read or written EFAULT.
  *
  *
  * Brackets of CPU access
  * ----------------------
- * What the CPU does with the memory, by whatever mapping, belongs between
- * DMA_BUF_SYNC_START and DMA_BUF_SYNC_END with the same flags. Brackets may
- * overlap, of one process or of several, and of drivers. While one with
- * DMA_BUF_SYNC_WRITE is open the memory is the CPU's: devices must not write,
- * and what they write is lost. While none is open, or only such for reading,
- * devices may write, and whoever begins a bracket finds what they wrote. What
- * the CPU wrote, devices find when that bracket has ended. Each is to be ended
- * once; it is over, too, when the process that began it dies or calls exec().
+ * Whenever the CPU accesses the memory, through any mapping, the program must
+ * call DMA_BUF_SYNC_START before and DMA_BUF_SYNC_END after that, with the same
+ * flags. Such a bracket may overlap with others, of the same process, of other
+ * processes and of drivers. While one with DMA_BUF_SYNC_WRITE is open, the memory
+ * belongs to the CPU: devices must not write, and data that they write is lost.
+ * While none is open, or only brackets for reading, devices may write, and whoever
+ * begins a bracket then sees their data. Devices see what the CPU wrote when the
+ * bracket has ended. Each bracket must be ended once; it also ends when the process
+ * that began it dies or calls exec().
  *
  *
  * The udmabuf calls
  * -----------------
- * take page-aligned ranges of sealed memfds; holes in them are filled with
- * zeros. The page that a memfd ends in exists as a whole, so a range may go on
- * to its end. The dma-buf is opened read-write; read-only, and nobody can write
- * through it, if one of the memfds is opened read-only.
+ * They take page-aligned ranges of sealed memfds and fill holes in them with
+ * zeros. The last page of a memfd exists as a whole, so a range may reach to the
+ * end of that page. The dma-buf is opened read-write. But if one of the memfds is
+ * opened read-only, so is the dma-buf, and nobody can write through it.
  * UDMABUF_FLAGS_CLOEXEC sets close-on-exec; other flag bits are ignored.
  *
- * What the errors mean. A call that fails changes nothing, but that holes which
- * it has filled by then stay filled. All descriptors, their modes and seals, and
- * the memfds' sizes are looked at before the first is filled. What is found out
- * later is a lack of memory or of a free descriptor or file, a limit that is
- * reached by a huge page of which only a part is used, broken memory, a kill,
- * and a memfd that somebody changes meanwhile.
+ * A call that fails changes nothing, except that holes which it has filled before
+ * stay filled. It checks all descriptors, their modes and seals, and the sizes of
+ * the memfds before it fills the first hole. After that it can fail only if there is
+ * no memory, no free descriptor or no free file, if a huge page of which only a
+ * part is used exceeds a limit, if memory is broken, if the caller is killed, or if
+ * somebody changes a memfd meanwhile. The errors mean:
  *
  *	EINVAL	an offset or a size is not a multiple of the page size;
- *		the sizes sum to nothing, or to more than 2^32 - 1 pages;
- *		one range is empty, or reaches beyond the page that its
- *		memfd ends in;
+ *		the sizes add up to 0, or to more than 2^32 - 1 pages;
+ *		one range is empty, or reaches beyond the last page of its
+ *		memfd;
  *		a memfd is not sealed with F_SEAL_SHRINK, or is sealed with
  *		F_SEAL_WRITE or F_SEAL_FUTURE_WRITE;
  *		a list has more items than the list_limit module parameter
  *	EACCES	a memfd is not opened for reading
  *	EBADFD	a descriptor is not open, or is neither a memfd nor another
  *		file of shmem or hugetlbfs
- *	EDQUOT	the user would hold more memory of memfds pinned than
- *		the memfd_limit_mib module parameter allows, or all
- *		users together more than total_limit_mib
+ *	EDQUOT	the user's buffers would pin more memory of memfds than
+ *		the memfd_limit_mib module parameter allows, or those of
+ *		all users together more than total_limit_mib
  *	EFAULT	the request cannot be read
- *	EHWPOISON	the machine reported memory of it broken
+ *	EHWPOISON	the machine reported some of the memory broken
  *	EINTR	the caller is being killed
  *	EMFILE	the caller has no free descriptor
  *	ENFILE	the system has no free file
- *	ENOMEM	no memory for a hole or for the kernel's own records, no
- *		huge page left in the pool that fills the hole, or none that
- *		the caller's cgroup may have; holes are made faster than they
- *		are filled; or a page that is pinned more often than can be
- *		counted
+ *	ENOMEM	no memory for a hole or for the kernel's own records; no
+ *		huge page for a hole, in the pool or for the caller's cgroup;
+ *		somebody punches holes faster than they are filled; or a page
+ *		is pinned so often that its counter could overflow
  *	ENOTTY	no such call
  */
 #ifndef _UAPI_LINUX_DMABUFX_H
@@ -80,7 +80,7 @@
  * enum dmabufx_segment_type - where the memory of a segment comes from
  * @DMABUFX_MEMFD: a range of a memfd, sealed with F_SEAL_SHRINK
  * @DMABUFX_USER: a range of the caller's own addresses: anonymous memory,
- *	private or shared, shmem, hugetlb; what is mapped from other files only
+ *	private or shared, shmem, hugetlb; memory mapped from other files, only
  *	for a read-only buffer
  */
 enum dmabufx_segment_type {
@@ -89,12 +89,12 @@ enum dmabufx_segment_type {
 };
 
 /**
- * struct dmabufx_segment - a piece of memory
+ * struct dmabufx_segment - a range of memory
  * @fd: DMABUFX_MEMFD: the memfd; DMABUFX_USER: 0
  * @type: enum dmabufx_segment_type
- * @offset: DMABUFX_MEMFD: where in the memfd, bytes
- * @address: DMABUFX_USER: where in the caller's address space
- * @size: bytes; a segment of none is skipped
+ * @offset: DMABUFX_MEMFD: where in the memfd the range begins, bytes
+ * @address: DMABUFX_USER: where in the caller's address space the range begins
+ * @size: bytes; a segment of size 0 is skipped
  *
  * The layout is that of struct udmabuf_create_item.
  */
@@ -112,16 +112,16 @@ struct dmabufx_segment {
 #define DMABUFX_CREATE_CLOEXEC		0x1
 /*
  * Nobody can write through the dma-buf: its descriptor is opened read-only,
- * mappings cannot be made writable, devices can map it for reading only (EACCES
- * otherwise; in Linux 6.12 also for each importer that lets memory be moved,
- * since that is mapped for both directions when it attaches), and drivers that
- * want it mapped for the kernel, to read or to write, cannot.
- * Others may still write the memory itself, unless seals forbid it.
+ * mappings cannot be made writable, devices can map it only for reading (otherwise
+ * EACCES), and drivers cannot map it for the kernel, neither to read nor to write.
+ * In Linux 6.12, importers that let memory be moved also get EACCES: they map for
+ * both directions when they attach.
+ * Others may still write to the memory itself, unless seals forbid it.
  */
 #define DMABUFX_CREATE_READ_ONLY	0x2
 
 /**
- * struct dmabufx_create - what DMABUFX_IOC_CREATE takes
+ * struct dmabufx_create - arguments of DMABUFX_IOC_CREATE
  * @size: sizeof(struct dmabufx_create)
  * @flags: DMABUFX_CREATE_*
  * @segments: address of an array of struct dmabufx_segment
@@ -129,43 +129,43 @@ struct dmabufx_segment {
  * @segment_size: sizeof(struct dmabufx_segment)
  * @name: address of a name for the dma-buf, as DMA_BUF_SET_NAME takes it, or 0
  * @data_offset: returned on success: where in the buffer the first byte of the
- *	first segment lies
+ *	first segment is
  * @failed_segment: returned on failure: the index of the segment that is to
- *	blame, or @nr_segments where it is the request as a whole
+ *	blame, or @nr_segments if the request as a whole is
  * @reason: returned on failure: enum dmabufx_reason
  *
  * The buffer consists of whole pages. The first segment that is not empty may
- * start within a page, and the last one may end within one; the buffer then has
- * the rest of these pages, too. All other borders are page-aligned.
+ * start inside a page, and the last one may end inside one; the buffer then also
+ * has the rest of these pages. All other borders must be page-aligned.
  *
- * The page that a memfd ends in exists as a whole: a segment may go on to its
- * end. What is behind the memfd's end there is zeros, unless somebody wrote it
- * through a mapping. The last page below 2^63 is never taken.
+ * The last page of a memfd exists as a whole: a segment may reach to its end. The
+ * bytes after the memfd's end are zeros, unless somebody wrote there
+ * through a mapping. The last page below 2^63 is never accepted.
  *
- * Pages of a memfd stay in the buffer when holes are punched around them. A
- * hole that is punched into a large folio, or a cut through it, becomes zeros
- * in the buffer, too; memfd and buffer go on sharing that folio.
+ * When a hole is punched into the memfd, whole folios in the hole stay in the buffer.
+ * If only a part of a large folio is punched out or truncated, that part becomes
+ * zeros in the buffer, too; memfd and buffer continue to share that folio.
  *
- * Memory of the caller's own addresses stays that memory for as long as the
- * dma-buf lives, whatever the caller maps there later, forks or exits. Private
- * memory counts against RLIMIT_MEMLOCK for as long. Shared memory, which is that
- * of files (memfds, shared mappings), counts against limits of its own, whether
- * it is named by address or by descriptor: the module parameters
- * memfd_limit_mib, for each user, and total_limit_mib, for all users together.
- * Pages count each time that they are in a buffer; a large folio (a huge page)
- * of which a buffer has only a part counts as a whole beside that, once for each
- * user, since the buffer keeps all of it. None of the limits binds a caller with
+ * The buffer keeps the memory that is at the caller's addresses now, for as long as
+ * the dma-buf lives, even if the caller maps other memory there, forks or exits.
+ * For as long, private memory counts against RLIMIT_MEMLOCK. Shared memory, which
+ * belongs to files (memfds, shared mappings), counts against other limits, whether
+ * an address or a descriptor names it: the module parameters memfd_limit_mib, for
+ * each user, and total_limit_mib, for all users together.
+ * A page counts each time that it is in a buffer. A large folio (a huge page) of
+ * which a buffer has only a part also counts as a whole, once for each user, since
+ * the buffer keeps all of it. None of these limits applies to a caller with
  * CAP_IPC_LOCK.
  *
- * The call returns the dma-buf's descriptor, or fails and changes nothing but
- * @failed_segment and @reason, and holes of memfds that it has filled by then.
- * All memfds and addresses are looked at before the first hole is filled. What is
- * found out later is a lack of memory or of a free descriptor or file, a limit
- * that is reached by a huge page of which only a part is used, broken memory,
- * addresses that cannot be pinned, a kill, and memfds or mappings that somebody
- * changes meanwhile. Where there is no reason to give (the struct
- * cannot be read, has a size that the kernel does not know, or no descriptor
- * is free) they stay as they are or say DMABUFX_REASON_NONE.
+ * The call returns the dma-buf's descriptor. A call that fails changes only
+ * @failed_segment and @reason, and holes of memfds which it has filled before stay
+ * filled. It checks all memfds and addresses before it fills the first hole. After
+ * that it can fail only if there is no memory, no free descriptor or no free file, if
+ * a huge page of which only a part is used exceeds a limit, if memory is broken or
+ * cannot be pinned, if the caller is killed, or if somebody changes memfds or
+ * mappings meanwhile. If there is no reason to give (the struct cannot be read, its
+ * size is not known to the kernel, or no descriptor is free), @failed_segment and
+ * @reason stay as they are, or @reason is DMABUFX_REASON_NONE.
  */
 struct dmabufx_create {
 	__u32 size;
@@ -183,8 +183,8 @@ struct dmabufx_create {
  * enum dmabufx_reason - why DMABUFX_IOC_CREATE failed
  *
  * The request as a whole:
- * @DMABUFX_REASON_NONE: errno tells it all: EFAULT, EINVAL and E2BIG about the
- *	struct, as said above; EFAULT, the segments cannot be read; EMFILE,
+ * @DMABUFX_REASON_NONE: errno alone explains it: EFAULT, EINVAL and E2BIG about the
+ *	struct, as described above; EFAULT, the segments cannot be read; EMFILE,
  *	ENFILE; EINTR, the caller is being killed; ENOMEM, no memory for records
  * @DMABUFX_REASON_FLAGS: EINVAL, a flag that is not known
  * @DMABUFX_REASON_SEGMENT_SIZE: EINVAL, @segment_size is not known
@@ -192,47 +192,46 @@ struct dmabufx_create {
  * @DMABUFX_REASON_TOO_MANY: E2BIG, more segments than the list_limit module
  *	parameter
  * @DMABUFX_REASON_EMPTY: EINVAL, all segments are empty, or there is none
- * @DMABUFX_REASON_MEMLOCK: ENOMEM, the user would hold more than
- *	RLIMIT_MEMLOCK; EPERM, and that is 0
+ * @DMABUFX_REASON_MEMLOCK: ENOMEM, the user would exceed RLIMIT_MEMLOCK; EPERM,
+ *	the same, and RLIMIT_MEMLOCK is 0
  * @DMABUFX_REASON_MEMFD_LIMIT: EDQUOT, the user would hold more shared memory
- *	than the memfd_limit_mib module parameter
+ *	than the memfd_limit_mib module parameter allows
  * @DMABUFX_REASON_TOTAL_LIMIT: EDQUOT, all users together would hold more
- *	shared memory than the total_limit_mib module parameter
+ *	shared memory than the total_limit_mib module parameter allows
  *
  * A segment:
  * @DMABUFX_REASON_TYPE: EINVAL, its type is not known, or fd is not 0 where it
  *	has to be
  * @DMABUFX_REASON_UNALIGNED: EINVAL, it starts or ends inside a page where it
  *	must not
- * @DMABUFX_REASON_WRAPS: EINVAL, its offset and size go beyond 2^64
+ * @DMABUFX_REASON_WRAPS: EINVAL, its offset plus its size is beyond 2^64
  * @DMABUFX_REASON_TOO_LARGE: EFBIG, with it the buffer has more than 2^32 - 1
  *	pages
  * @DMABUFX_REASON_NOT_OPEN: EBADF, the descriptor is not open
  * @DMABUFX_REASON_NOT_MEMFD: EBADFD, the descriptor is neither a memfd nor
  *	another file of shmem or hugetlbfs
- * @DMABUFX_REASON_OPEN_MODE: EACCES, the memfd is not opened for reading, or
- *	for a buffer that is not read-only not for writing
- * @DMABUFX_REASON_BEYOND_END: ERANGE, it reaches beyond the page that the memfd
- *	ends in, or into the last page below 2^63
+ * @DMABUFX_REASON_OPEN_MODE: EACCES, the memfd is not opened for reading; or not
+ *	for writing, and the buffer is not read-only
+ * @DMABUFX_REASON_BEYOND_END: ERANGE, it reaches beyond the last page of the memfd,
+ *	or into the last page below 2^63
  * @DMABUFX_REASON_MAY_SHRINK: EPERM, the memfd lacks F_SEAL_SHRINK
  * @DMABUFX_REASON_WRITE_SEALED: EPERM, the memfd has F_SEAL_WRITE or
  *	F_SEAL_FUTURE_WRITE, which allow only a read-only buffer
- * @DMABUFX_REASON_NO_MEMORY: ENOMEM, for a hole, swapped-out memory or the
- *	kernel's records; no huge page is left in the pool, or for the caller's
- *	cgroup; or somebody makes holes faster than they are filled
- * @DMABUFX_REASON_PINNED_OFTEN: EMLINK, a page is pinned more often than can
- *	be counted
+ * @DMABUFX_REASON_NO_MEMORY: ENOMEM, no memory for a hole, for swapped-out pages or
+ *	for the kernel's records; no huge page in the pool or for the caller's
+ *	cgroup; or somebody punches holes faster than they are filled
+ * @DMABUFX_REASON_PINNED_OFTEN: EMLINK, a page is pinned so often that its counter
+ *	could overflow
  * @DMABUFX_REASON_NOT_USER: EFAULT, not an address of user space
  * @DMABUFX_REASON_UNMAPPED: EFAULT, nothing is mapped there
- * @DMABUFX_REASON_PROTECTED: EACCES, mapped without the permission to read, or
- *	for a buffer that is not read-only to write
- * @DMABUFX_REASON_DEVICE: EOPNOTSUPP, mapped from a device, another dma-buf
- *	included
- * @DMABUFX_REASON_FILE: EOPNOTSUPP, mapped from a file that is not in memory
- *	alone, which allows only a read-only buffer, or no buffer (DAX)
- * @DMABUFX_REASON_UNPINNABLE: EFAULT or what the kernel said: memory that
- *	cannot be pinned (secret memory for one)
- * @DMABUFX_REASON_POISONED: EHWPOISON, the machine reported it broken
+ * @DMABUFX_REASON_PROTECTED: EACCES, mapped without permission to read; or to
+ *	write, and the buffer is not read-only
+ * @DMABUFX_REASON_DEVICE: EOPNOTSUPP, mapped from a device or from a dma-buf
+ * @DMABUFX_REASON_FILE: EOPNOTSUPP, mapped from a file that is not only in memory,
+ *	which allows only a read-only buffer, or from a DAX file, which allows none
+ * @DMABUFX_REASON_UNPINNABLE: EFAULT or another error of the kernel: memory that
+ *	cannot be pinned (secret memory for example)
+ * @DMABUFX_REASON_POISONED: EHWPOISON, the machine reported some of it broken
  */
 enum dmabufx_reason {
 	DMABUFX_REASON_NONE		= 0,
@@ -267,29 +266,29 @@ enum dmabufx_reason {
 	DMABUFX_REASON_POISONED		= 34,
 };
 
-/* DMABUFX_IOC_CREATE takes segments of this kind, and this flag. */
+/* DMABUFX_IOC_CREATE accepts segments of this kind, or this flag. */
 #define DMABUFX_FEATURE_MEMFD		0x1	/* DMABUFX_MEMFD */
 #define DMABUFX_FEATURE_USER		0x2	/* DMABUFX_USER */
 #define DMABUFX_FEATURE_READ_ONLY	0x4	/* DMABUFX_CREATE_READ_ONLY */
 
 /**
- * struct dmabufx_query - what DMABUFX_IOC_QUERY tells
+ * struct dmabufx_query - answer of DMABUFX_IOC_QUERY
  * @size: sizeof(struct dmabufx_query)
  * @version: returned: the driver's version, major << 16 | minor
  * @features: returned: DMABUFX_FEATURE_*
- * @max_size: returned: the largest buffer, bytes; in no more than 134,217,727
- *	pieces of contiguous memory (half a TiB of single pages), or ENOMEM
+ * @max_size: returned: size of the largest buffer, bytes. Its memory may have at most
+ *	134,217,727 contiguous pieces (half a TiB of single pages), or it is ENOMEM
  * @max_segments: returned: most segments of a buffer
  * @reserved: 0
- * @memfd_limit: returned: what the buffers of the calling user may pin of
- *	memfds, bytes; all ones for a caller who is exempt
- * @memfd_pinned: returned: what they pin of memfds, bytes
+ * @memfd_limit: returned: how much memory of memfds the buffers of the calling user
+ *	may pin, bytes; all ones for a caller without limits
+ * @memfd_pinned: returned: how much memory of memfds they pin now, bytes
  * @user_limit: returned: RLIMIT_MEMLOCK of the calling process, bytes; all ones
- *	where there is none, or for a caller who is exempt
- * @user_locked: returned: what counts against it for the calling user, bytes,
- *	that of others than this driver (io_uring, perf, ...) included
+ *	if it is unlimited, or for a caller without limits
+ * @user_locked: returned: how much memory of the calling user counts against
+ *	RLIMIT_MEMLOCK, bytes, including what others (io_uring, perf, ...) locked
  *
- * The call returns 0, or fails as said above; EINVAL also if @reserved is not 0.
+ * The call returns 0, or fails as described above; EINVAL also if @reserved is not 0.
  */
 struct dmabufx_query {
 	__u32 size;
@@ -304,7 +303,7 @@ struct dmabufx_query {
 	__aligned_u64 user_locked;
 };
 
-/* What dmabufx_info.flags tells of a dma-buf. */
+/* Flags of struct dmabufx_info. */
 #define DMABUFX_INFO_READ_ONLY		0x1	/* nobody can write through it */
 #define DMABUFX_INFO_NO_MMAP		0x2	/* processes cannot map it */
 #define DMABUFX_INFO_MEMFD		0x4	/* has shared memory, of memfds */
@@ -312,23 +311,23 @@ struct dmabufx_query {
 #define DMABUFX_INFO_MODULE		0x10	/* made by another module */
 
 /**
- * struct dmabufx_info - what DMABUFX_IOC_INFO tells
+ * struct dmabufx_info - answer of DMABUFX_IOC_INFO
  * @size: sizeof(struct dmabufx_info)
  * @fd: a dma-buf that this driver made
  * @flags: returned: DMABUFX_INFO_*
- * @runs: returned: how many pieces of contiguous memory it consists of; 0 for a
- *	caller without CAP_SYS_ADMIN, who is not told which pages are neighbours
+ * @runs: returned: number of its runs, pieces of contiguous memory; 0 for a
+ *	caller without CAP_SYS_ADMIN, who must not learn which pages are neighbours
  * @bytes: returned: its size
- * @longest_run: returned: the longest of these pieces, bytes; 0 likewise
- * @smallest_folio: returned: of the folios that it lies in, bytes
- * @largest_folio: returned: likewise
+ * @longest_run: returned: size of the longest run, bytes; 0 for the same callers
+ * @smallest_folio: returned: size of the smallest folio of its memory, bytes
+ * @largest_folio: returned: size of the largest folio of its memory, bytes
  * @memfd_bytes: returned: how much of it is shared memory, of memfds, that a user
  *	is charged for, bytes; 0 if a module exported a file
  * @user_bytes: returned: how much of it is private memory of a process, bytes
  *
- * The call returns 0, or fails as said above; with EBADF for a descriptor that
- * is not open, EINVAL for one that is not a dma-buf of this driver, EINTR when the
- * caller is killed while the folios are looked at.
+ * The call returns 0, or fails as described above; with EBADF for a descriptor that
+ * is not open, EINVAL for one that is not a dma-buf of this driver, EINTR if the
+ * caller is killed while the call looks at the folios.
  */
 struct dmabufx_info {
 	__u32 size;
@@ -343,7 +342,7 @@ struct dmabufx_info {
 	__aligned_u64 user_bytes;
 };
 
-/* Structs carry their size, so the numbers do not: they never change. */
+/* The numbers do not contain the structs' sizes, so they never change. */
 #define DMABUFX_IOC_CREATE	_IO('u', 0x60)
 #define DMABUFX_IOC_QUERY	_IO('u', 0x61)
 #define DMABUFX_IOC_INFO	_IO('u', 0x62)

@@ -3,7 +3,7 @@
  * dmabufx_iter_append(): kernel iterators become runs.
  */
 #include <linux/mm.h>
-/* In 6.12 it does not include the former. */
+/* folio_queue.h of 6.12 does not include mm.h, but needs it. */
 #include <linux/folio_queue.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
@@ -31,7 +31,7 @@ static struct dmabufx_runs *new_table(struct kunit *test)
 	return runs;
 }
 
-/* Objects as they are, or ranges of contiguous memory. */
+/* Makes segments of whole slab objects, or of ranges of contiguous memory. */
 static size_t align_kvec(struct source *source)
 {
 	static const u8 from[] = { 0, 3, 9, 9, 20 }, to[] = { 3, 3, 15, 9, 47 };
@@ -53,7 +53,7 @@ static size_t align_kvec(struct source *source)
 	return size;
 }
 
-/* The same memory without what is odd about it: ranges of whole pages. */
+/* Replaces the odd ranges by ranges of whole pages in the same memory. */
 static size_t align(struct source *source)
 {
 	struct iov_iter *iter = &source->iter;
@@ -89,7 +89,7 @@ static size_t align(struct source *source)
 	return size;
 }
 
-/* Writes the pattern through the iterator, reads it by the runs. */
+/* Writes the pattern through the iterator and reads it through the runs. */
 static void runs_are_right(struct kunit *test)
 {
 	const struct source_kind *kind = test->param_value;
@@ -185,7 +185,7 @@ static void a_hole_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmabufx_iter_append(runs, &iter, size), -EFAULT);
 	expect_same_iter(test, &iter, &source->iter);
 
-	/* A folio that was taken out of the queue, and the queue's end. */
+	/* A folio that was removed from the queue, and the end of the queue. */
 	source = source_make(test, &folioq);
 	size = align(source);
 	iter = source->iter;
@@ -210,7 +210,7 @@ static void no_reference_is_taken(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(source->folios[0]), refs);
 }
 
-/* 64 MiB and a page behind them, named and not touched, are one run. */
+/* 64 MiB and one more page after them are one run. They are not accessed. */
 static void a_run_is_as_long_as_its_memory(struct kunit *test)
 {
 	struct page *meet = virt_to_page(kernel_memory(test, 1)) + 1;
@@ -281,7 +281,7 @@ static void remove_device_memory(void *data)
 	release_mem_region(pgmap->range.start, range_len(&pgmap->range));
 }
 
-/* The first frame behind all memory. */
+/* Returns the first frame after all memory. */
 static unsigned long end_of_memory(void)
 {
 	unsigned long end = 0;
@@ -293,8 +293,8 @@ static unsigned long end_of_memory(void)
 }
 
 /*
- * Pages of a device, such as device DAX has, right behind the memory of the
- * machine. There is nothing at their addresses: they are named, not touched.
+ * Makes device pages, like those of device DAX, at addresses right after the machine's
+ * memory. Nothing is there, so the pages must not be accessed.
  */
 static struct page *device_memory(struct kunit *test)
 {
@@ -344,7 +344,7 @@ static void memory_of_devices_is_refused(struct kunit *test)
 
 	bvec_is_refused(test, page, PAGE_SIZE);
 	bvec_is_refused(test, page + 1, SUBSECTION_SIZE - PAGE_SIZE);
-	/* What begins in the machine's memory and goes on behind it. */
+	/* Begins in the machine's memory and ends in the device's. */
 	bvec_is_refused(test, page - 1, 2 * PAGE_SIZE);
 
 	source = source_make(test, &xarray);

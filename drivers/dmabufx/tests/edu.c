@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * QEMU's device "edu" (its docs/specs/edu.rst), which reads and writes memory by
- * DMA: whatever the machine has between devices and memory is in its way, and
- * nothing in this kernel can know better. It has a memory of its own of one page,
- * which DMA fills and empties, and takes a tenth of a second for each transfer.
+ * DMA, through everything that the machine has between devices and memory. So its
+ * results do not depend on this kernel's translation of addresses. It has one page of
+ * memory of its own, which DMA fills and empties; each transfer takes 0.1 seconds.
  */
 #include <linux/dma-mapping.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
@@ -23,7 +23,7 @@
 #define EDU_OWN_MEMORY	0x40000
 #define EDU_SIZE	4096
 
-/* The first that was found: one is enough, and nobody takes it away. */
+/* The first device found: one is enough, and it is never unbound. */
 static struct {
 	struct mutex lock; /* one transfer at a time */
 	struct device *dev;
@@ -32,7 +32,7 @@ static struct {
 	dma_addr_t page_addr;
 } edu = { .lock = __MUTEX_INITIALIZER(edu.lock) };
 
-/* Moves @len bytes between the device's own memory and @addr. */
+/* Copies @len bytes between the device's own memory and @addr. */
 static int edu_transfer(dma_addr_t addr, size_t len, bool to_memory)
 {
 	u64 command;
@@ -48,13 +48,13 @@ static int edu_transfer(dma_addr_t addr, size_t len, bool to_memory)
 }
 
 /**
- * edu_copy - have the device read or write memory
- * @addr: the device's address of it
- * @data: what the device is to write, or room for what it read
- * @len: bytes, a page at most
- * @write: whether it writes
+ * edu_copy - make the device read or write memory
+ * @addr: the memory, as the device addresses it
+ * @data: the data to write, or room for the data to read
+ * @len: bytes, at most a page
+ * @write: whether the device writes
  *
- * Context: process, sleeps. edu_device() is there.
+ * Context: process, sleeps. edu_device() must not be NULL.
  * Return: 0, or -ETIMEDOUT.
  */
 int edu_copy(dma_addr_t addr, void *data, size_t len, bool write)
@@ -77,7 +77,7 @@ int edu_copy(dma_addr_t addr, void *data, size_t len, bool write)
 }
 
 /**
- * edu_device - the device that edu_copy() is about
+ * edu_device - get the device that edu_copy() uses
  *
  * Return: the device, which stays until edu_unregister(), or NULL.
  */
@@ -131,10 +131,10 @@ static struct pci_driver edu_driver = {
 };
 
 /**
- * edu_register - look for the device
+ * edu_register - find the device
  *
  * Context: process, once.
- * Return: 0, also where there is none, or a negative errno.
+ * Return: 0, also if there is none, or a negative errno.
  */
 int edu_register(void)
 {
@@ -142,7 +142,7 @@ int edu_register(void)
 }
 
 /**
- * edu_unregister - let go of the device
+ * edu_unregister - release the device
  *
  * Context: process, after edu_register(), when nobody uses it any more.
  */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The test importer: attaches to any dma-buf, maps it, judges the scatterlist
+ * The test importer: attaches to any dma-buf, maps it, checks the scatterlist
  * and moves data as a device, a driver or the kernel would. importer.h is its
- * interface. For tests only: whoever may open its node may make it do DMA.
+ * interface. For tests only: whoever can open its node can make it do DMA.
  *
- * The "device" has no hardware behind it, unless asked for (edu.c). It reads and
- * writes where its DMA addresses lead, bounce buffers included, so what it sees is
- * what a real device would see; only caches that are not coherent stay out of the
- * picture.
+ * The "device" has no hardware, unless the test asks for it (edu.c). Its DMA is a
+ * copy by the CPU at the memory behind the DMA addresses, bounce buffers included. So
+ * it sees the data that a real device would see, but effects of caches that are not
+ * coherent do not show.
  */
 #include <linux/bvec.h>
 #include <linux/dma-buf.h>
@@ -40,13 +40,13 @@ static_assert(DMABUFX_IMPORTER_FROM_DEVICE == DMA_FROM_DEVICE);
 /**
  * struct importer - one open of the node
  * @lock: serialises its ioctls
- * @pdev: what was registered for it
+ * @pdev: the platform device that was registered for it
  * @dev: its device, @pdev's or hardware
  * @limits: as set by the user, the DMA API's defaults until then
  * @attach: the attachment, or NULL
  * @sgt: the mapping, or NULL
  * @dir: direction of @sgt
- * @map: the kernel mapping, NULL address when there is none
+ * @map: the kernel mapping, NULL address if there is none
  */
 struct importer {
 	struct mutex lock; /* one ioctl at a time */
@@ -84,7 +84,7 @@ static int importer_set_limits(struct importer *imp, const void __user *arg)
 	return 0;
 }
 
-/* The limits are the hardware's own from here on: they stay as they are. */
+/* The limits are the hardware's own from here on, and cannot be set any more. */
 static int importer_use_hardware(struct importer *imp)
 {
 	if (imp->attach)
@@ -97,7 +97,7 @@ static int importer_use_hardware(struct importer *imp)
 	return 0;
 }
 
-/* The memory of a buffer under test never moves. */
+/* Never called: the memory of a buffer under test does not move. */
 static void ignore_move(struct dma_buf_attachment *attach)
 {
 }
@@ -174,7 +174,7 @@ static int importer_vmap(struct importer *imp)
 	return dma_buf_vmap_unlocked(imp->attach->dmabuf, &imp->map);
 }
 
-/* Would one entry of @prev_len + @len bytes, ending at @end, be legal? */
+/* Returns true if one entry of @len bytes at @start would be legal. */
 static bool could_merge(const struct importer *imp, u64 start, u64 len)
 {
 	u64 boundary = imp->limits.seg_boundary;
@@ -184,8 +184,8 @@ static bool could_merge(const struct importer *imp, u64 start, u64 len)
 }
 
 /*
- * The device's side: what every device relies on. Adjacent entries that fit
- * into one are not a fault here, since a bounce buffer places them as it likes.
+ * Check the entries as the device sees them, for what every device relies on. Adjacent
+ * entries that fit into one are no fault here: a bounce buffer may be anywhere.
  */
 static void judge_dma(const struct importer *imp,
 		      struct dmabufx_importer_map *out)
@@ -212,7 +212,7 @@ static void judge_dma(const struct importer *imp,
 		out->faults |= DMABUFX_SG_SUM;
 }
 
-/* The CPU's side, which some drivers turn into page lists of their own. */
+/* Check the entries as the CPU sees them; some drivers make page lists of them. */
 static void judge_pages(const struct importer *imp,
 			struct dmabufx_importer_map *out)
 {
@@ -238,7 +238,7 @@ static void judge_pages(const struct importer *imp,
 		out->faults |= DMABUFX_SG_SUM;
 }
 
-/* A kernel with DMABUF_DEBUG hides the pages: 6.x mangles them, 7.x drops. */
+/* A kernel with DMABUF_DEBUG hides the pages: 6.x mangles them, 7.x removes them. */
 static bool pages_are_visible(const struct importer *imp)
 {
 	return !IS_ENABLED(CONFIG_DMABUF_DEBUG) && imp->sgt->orig_nents;
@@ -300,7 +300,7 @@ static int importer_map_killed(struct importer *imp)
 	return call_killed(map_and_unmap, imp->attach);
 }
 
-/* Where the device's address leads, as a kernel address. */
+/* Returns the kernel address of the memory behind the device's address. */
 static void *device_to_kernel(struct device *dev, dma_addr_t addr)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
@@ -325,7 +325,7 @@ static void *entry_address(struct importer *imp, struct scatterlist *sg,
 	if (device)
 		return device_to_kernel(imp->dev, sg_dma_address(sg) + at);
 
-	/* As drivers do: page by page from the entry's first, then inside. */
+	/* Drivers do the same: go from the entry's first page to the right page. */
 	return page_address(sg_page(sg)) + sg->offset + at;
 }
 
@@ -361,7 +361,7 @@ static int copy_piece(struct importer *imp, struct scatterlist *sg, size_t at,
 			 copy->write);
 }
 
-/* Copies page by page: contiguous for the device need not be for the CPU. */
+/* Copies page by page: contiguous for the device need not mean so for the CPU. */
 static int copy_entry(struct importer *imp, struct scatterlist *sg, size_t at,
 		      size_t len, void __user *user,
 		      const struct dmabufx_importer_copy *copy)
@@ -416,8 +416,8 @@ static int copy_sg(struct importer *imp,
 }
 
 /*
- * Through the exception table, so that a mapping that cannot be written is the
- * caller's error and no oops.
+ * Writes with an entry in the exception table, so that a mapping that is not writable
+ * is an error for the caller and no oops.
  */
 static int write_nofault(void *to, const void *from, size_t len)
 {
@@ -533,7 +533,7 @@ static int importer_cpu_access(struct importer *imp, unsigned long arg,
 	return access.ret;
 }
 
-/* Past the core, which hides the table where it has DMABUF_DEBUG. */
+/* Bypasses the core, which hides the table with DMABUF_DEBUG. */
 static void raw_unmap(struct importer *imp, struct sg_table *sgt)
 {
 	imp->attach->dmabuf->ops->unmap_dma_buf(imp->attach, sgt,
@@ -607,7 +607,7 @@ static int importer_abuse(struct importer *imp, unsigned long how)
 	return !ret && how == DMABUFX_DETACH_MAPPED ? importer_detach(imp) : ret;
 }
 
-/* The protection that the core finds in the caller's page table. */
+/* Gets the protection that the core finds in the caller's page table. */
 static int find_protection(unsigned long addr, pgprot_t *prot)
 {
 	struct follow_pfnmap_args args = { .address = addr };
@@ -646,7 +646,7 @@ static void free_exported(void *page)
 	__free_page(page);
 }
 
-/* The owner of a dma-buf need not be linked to who makes it. */
+/* Calls dmabufx by symbol_get(): the owner of a dma-buf need not be linked to it. */
 static struct dma_buf *export_page(struct page *page)
 {
 	const struct dmabufx_export how = {
@@ -754,7 +754,7 @@ static struct platform_device *importer_device(void)
 	if (IS_ERR(pdev))
 		return pdev;
 
-	/* A device that was bound to a driver gets this from its bus. */
+	/* A device that is bound to a driver gets these masks from its bus. */
 	if (dma_coerce_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64))) {
 		platform_device_unregister(pdev);
 		return ERR_PTR(-EIO);
@@ -794,7 +794,7 @@ static int importer_release(struct inode *inode, struct file *file)
 {
 	struct importer *imp = file->private_data;
 
-	/* Each refuses when there is nothing to undo. */
+	/* Each of these does nothing if there is nothing to undo. */
 	importer_vunmap(imp);
 	importer_unmap(imp);
 	importer_detach(imp);
@@ -803,7 +803,7 @@ static int importer_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* No lock of ours: an ioctl holds it when it copies from where this maps. */
+/* Takes no lock: an ioctl that copies from this mapping holds the importer's lock. */
 static int importer_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	bool closes = vma->vm_pgoff & DMABUFX_IMPORTER_MMAP_CLOSES;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Calls made by who is being killed. A SIGKILL sent to who makes them would end others,
- * too, and he would not live to tell: so a thread of the kernel makes them, with the
- * signal pending.
+ * Calls a function in a task that is being killed. A real SIGKILL would kill the test's
+ * whole process, which could not report the result. So a kernel thread makes the call,
+ * with the signal pending.
  */
 #ifndef DMABUFX_TESTS_KILLED_H
 #define DMABUFX_TESTS_KILLED_H
@@ -33,7 +33,7 @@ static int killed_thread(void *data)
 	kthread_complete_and_exit(&killed->done, 0);
 }
 
-/* What @func returns to who is being killed, or an error where there is no thread. */
+/* Returns the result of @func in a killed task, or an error if there is no thread. */
 static inline int call_killed(int (*func)(void *data), void *data)
 {
 	struct killed killed = { .func = func, .data = data };

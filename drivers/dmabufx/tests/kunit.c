@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The module of the suites. It has copies of the files under test, which they
- * include, so that what is private to the module is in reach; it neither needs
- * dmabufx.ko nor minds it.
+ * The module of the suites. They include the files under test, so it has its own copies
+ * of them, and the suites can call their private functions. It does not need dmabufx.ko,
+ * and both can be loaded.
  */
 #include <linux/module.h>
 

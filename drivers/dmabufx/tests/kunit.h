@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * KUnit where the kernel has it. Distributions' kernels have not: for them, the
- * part of it that these suites use, by the same names. What the suites may
- * expect is the same too: a case runs in a thread of its own, an assertion that
- * fails ends it, actions run when it has ended, the one that was added last
- * first.
+ * Uses KUnit if the kernel has it. Distributions' kernels do not. For them this file
+ * provides the part of it that these suites use, under the same names and with the same
+ * guarantees: each case runs in a thread of its own, a failed assertion ends it, and
+ * after the case its actions run, in reverse order.
  *
- * There the cases run when the module is loaded, which never fails for them, and
- * /sys/kernel/debug/dmabufx-kunit/results has what came out, in KTAP.
+ * Here the cases run when the module is loaded; loading succeeds even if cases fail.
+ * The results, in KTAP, are in /sys/kernel/debug/dmabufx-kunit/results.
  */
 #ifndef DMABUFX_TESTS_KUNIT_H
 #define DMABUFX_TESTS_KUNIT_H
@@ -32,12 +31,12 @@ enum kunit_status {
 };
 
 /**
- * struct kunit - a case that runs
+ * struct kunit - a running case
  * @priv: for the suite
- * @param_value: what a generator of parameters gave
- * @status: so far
- * @failures: how many expectations were not met
- * @actions: what is to be done when it has ended
+ * @param_value: the parameter of this run
+ * @status: result so far
+ * @failures: number of failed expectations
+ * @actions: functions to call after the case
  */
 struct kunit {
 	void *priv;

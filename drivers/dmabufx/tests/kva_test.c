@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx_kva_pages(): the right pages for every address that has any, an error
- * for every other, and never a word in the log.
+ * dmabufx_kva_pages(): returns the right pages for every address that has memory, an
+ * error for every other, and never writes to the log.
  */
 #include "../kva.c"
 
@@ -11,7 +11,7 @@
 
 #include "tests.h"
 
-/* Of this module; not of one page. */
+/* Memory of this module, of more than one page. */
 static u8 module_data[3 * PAGE_SIZE];
 
 static void free_list(void *pages)
@@ -41,7 +41,7 @@ static void expect_refused(struct kunit *test, const void *addr, size_t len)
 	KUNIT_EXPECT_PTR_EQ(test, pages, NULL);
 }
 
-/* Do the pages hold what the addresses show? */
+/* Expects the pages to hold the data at the addresses. */
 static void expect_pages(struct kunit *test, const void *addr, size_t len)
 {
 	size_t offset = offset_in_page(addr), at, n;
@@ -57,7 +57,7 @@ static void expect_pages(struct kunit *test, const void *addr, size_t len)
 	}
 }
 
-/* Every beginning and end around the bounds of pages, in memory of 3 pages. */
+/* Tests all ranges that begin and end near page borders, in memory of 3 pages. */
 static void expect_ranges(struct kunit *test, u8 *memory)
 {
 	static const size_t at[] = {
@@ -112,7 +112,7 @@ static void free_exact(void *memory)
 	free_pages_exact(memory, 3 * PAGE_SIZE);
 }
 
-/* Pages side by side that are no compound page. */
+/* Consecutive pages that are no compound page. */
 static void pages_of_exact_memory(struct kunit *test)
 {
 	void *memory = alloc_pages_exact(3 * PAGE_SIZE, GFP_KERNEL);
@@ -126,7 +126,7 @@ static void pages_of_exact_memory(struct kunit *test)
 static void pages_of_vmalloc_memory(struct kunit *test)
 {
 	expect_ranges(test, vmalloc_memory(test, 3 * PAGE_SIZE));
-	/* Huge pages, where the kernel uses them. */
+	/* Mapped by huge pages, if the kernel uses them for vmalloc(). */
 	expect_pages(test, vmalloc_memory(test, 2 * PMD_SIZE), 2 * PMD_SIZE);
 }
 
@@ -202,7 +202,7 @@ static void the_own_stack_is_refused(struct kunit *test)
 	expect_refused(test, stack, THREAD_SIZE);
 }
 
-/* Those of all tasks, idle tasks excepted: the loader of this and init too. */
+/* Stacks of all tasks except idle tasks; those of init and of this loader included. */
 static void stacks_of_others_are_refused(struct kunit *test)
 {
 	struct task_struct *task;
@@ -226,7 +226,7 @@ static void stacks_of_others_are_refused(struct kunit *test)
 	}
 }
 
-/* Areas as large as a stack, aligned like one, are told from stacks. */
+/* Areas of the size and alignment of a stack must not be mistaken for one. */
 static void no_other_memory_is_taken_for_a_stack(struct kunit *test)
 {
 	unsigned int i;
@@ -272,7 +272,7 @@ static void addresses_beyond_memory_are_refused(struct kunit *test)
 	expect_refused(test, __va(1UL << 45), 1);
 	expect_refused(test, __va(1UL << 45), PAGE_SIZE);
 #ifdef CONFIG_X86
-	/* The PC's hole; the local APIC; and from memory into the hole. */
+	/* The PC's hole below 1 MiB; the local APIC; a range from memory into the hole. */
 	expect_refused(test, __va(0xa0000), PAGE_SIZE);
 	expect_refused(test, __va(0xfee00000), PAGE_SIZE);
 	expect_refused(test, __va(0x90000), 0x20000);
@@ -311,7 +311,7 @@ static void the_ends_of_a_slab_are_respected(struct kunit *test)
 	expect_refused(test, start - 1, 2);
 }
 
-/* The image's mapping goes on behind the image. */
+/* The image's mapping extends beyond the image. */
 static void the_end_of_the_image_is_respected(struct kunit *test)
 {
 	expect_refused(test, &init_task, SZ_256M);
@@ -320,7 +320,7 @@ static void the_end_of_the_image_is_respected(struct kunit *test)
 static void the_memory_of_a_device_is_refused(struct kunit *test)
 {
 #ifdef CONFIG_X86
-	/* Mapped only, never touched: the local APIC. */
+	/* The local APIC. Only mapped, never accessed. */
 	void __iomem *device = ioremap(0xfee00000, PAGE_SIZE);
 
 	KUNIT_ASSERT_NOT_NULL(test, (void *)(unsigned long)device);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx_extract_pages() and dmabufx_extract_mode(), of every kind of iterator,
+ * dmabufx_extract_pages() and dmabufx_extract_mode(), for every kind of iterator,
  * with every limit.
  */
 #include "../iter.c"
@@ -24,7 +24,7 @@ static void release(const struct iov_iter *iter, struct page **pages,
 		unpin_user_pages(pages, DIV_ROUND_UP(offset + size, PAGE_SIZE));
 }
 
-/* Judges a call's answer, drops what it took; its size. */
+/* Checks one call and its result, and drops what it took. Returns the size. */
 static size_t judge(struct kunit *test, struct iov_iter *iter,
 		    const struct source *source, struct page **pages,
 		    size_t maxsize, unsigned int maxpages, size_t pos)
@@ -122,7 +122,7 @@ static void kernel_pages_are_only_listed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(source->folios[0]), refs);
 }
 
-/* The last mapped page is given, the error comes when it is all that is left. */
+/* A call returns what is mapped before a hole. The next one, at the hole, fails. */
 static void what_is_not_mapped_is_an_error_only_alone(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, 4 * PAGE_SIZE, MAP_PRIVATE);
@@ -143,7 +143,7 @@ static void what_is_not_mapped_is_an_error_only_alone(struct kunit *test)
 	expect_same_iter(test, &iter, &before);
 }
 
-/* What is left is as much as what is used up: 6.12's iter_iov_len() says 0. */
+/* Exactly half is used up; there iter_iov_len() of 6.12 returns 0. */
 static void half_a_ubuf_is_not_its_end(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, 2 * PAGE_SIZE, MAP_PRIVATE);
@@ -169,7 +169,7 @@ static void bad_user_addresses_are_refused(struct kunit *test)
 						    &offset), -EFAULT);
 }
 
-/* Ranges that go beyond 2^64, or so far that their end is no address. */
+/* Ranges that reach beyond 2^64, or beyond the last address. */
 static void user_ranges_that_wrap_are_refused(struct kunit *test)
 {
 	static const struct {
@@ -221,7 +221,7 @@ static void kvecs_that_wrap_are_refused(struct kunit *test)
 	}
 }
 
-/* An array has its beginning behind its end only where somebody adds. */
+/* Offsets that overflow must not wrap around to the beginning of the array. */
 static void an_xarray_does_not_begin_again(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_xarray };
@@ -255,7 +255,7 @@ static void a_folioq_ends_before_any_offset(struct kunit *test)
 						    &offset), -EFAULT);
 }
 
-/* A bvec's numbers have 32 bits, their sum 33: nothing wraps. */
+/* A bvec has 32-bit numbers, but their sum needs 33 bits and must not wrap. */
 static void a_bvec_reaches_beyond_4g(struct kunit *test)
 {
 	struct page *first = virt_to_page(kernel_memory(test, 0));
@@ -264,7 +264,7 @@ static void a_bvec_reaches_beyond_4g(struct kunit *test)
 	struct bio_vec bvec;
 	size_t offset;
 
-	/* Named, not touched. */
+	/* These pages are not accessed. */
 	bvec_set_page(&bvec, first, UINT_MAX, UINT_MAX);
 	iov_iter_bvec(&iter, ITER_DEST, &bvec, 1, UINT_MAX);
 	KUNIT_ASSERT_EQ(test, dmabufx_extract_pages(&iter, pages, SIZE_MAX, 2,
@@ -277,7 +277,7 @@ static void a_bvec_reaches_beyond_4g(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, pages[0], first + 2UL * UINT_MAX / PAGE_SIZE);
 }
 
-/* A source may be read-only memory, a destination not. */
+/* A source may be read-only memory, a destination may not. */
 static void writing_needs_the_right_to(struct kunit *test)
 {
 	unsigned long addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
@@ -344,7 +344,7 @@ static void a_kvec_into_nowhere_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), PAGE_SIZE);
 }
 
-/* Iterators that say to have more than their segments have. */
+/* Iterators whose count is larger than their segments. */
 static void a_count_beyond_the_segments_is_refused(struct kunit *test)
 {
 	struct page **pages = page_list(test);

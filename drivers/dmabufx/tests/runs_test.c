@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The run table. It asks folios only for their frame numbers, so most of these
- * name memory without touching it.
+ * The run table. It uses only the frame numbers of folios, so most folios of these
+ * tests are never accessed.
  */
 #include "../runs.c"
 
@@ -31,7 +31,7 @@ static struct folio *new_folio(struct kunit *test)
 	return page_folio(virt_to_page(kernel_memory(test, ORDER)));
 }
 
-/* A page after @folio, as a folio of its own. */
+/* Returns a page after @folio, as a folio of its own. */
 static struct folio *folio_at(struct folio *folio, unsigned long nr)
 {
 	return (struct folio *)(&folio->page + nr);
@@ -54,7 +54,7 @@ static void contiguous_pages_are_one_run(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmabufx_run_pages(runs, runs->run), NR);
 }
 
-/* The reference to the second folio is not surplus: no run began there. */
+/* The second folio's reference is not surplus: the run had none to it before. */
 static void a_run_goes_on_into_the_next_folio(struct kunit *test)
 {
 	struct dmabufx_runs *runs = new_table(test);
@@ -71,7 +71,7 @@ static void a_run_goes_on_into_the_next_folio(struct kunit *test)
 
 static void other_pages_begin_a_run(struct kunit *test)
 {
-	/* Backwards, with a gap, and the same again. */
+	/* Backwards, after a gap, and the same page again. */
 	static const u8 first[] = { 5, 4, 6, 6, 8 };
 	struct dmabufx_runs *runs = new_table(test);
 	struct folio *folio = new_folio(test);
@@ -90,7 +90,7 @@ static void other_pages_begin_a_run(struct kunit *test)
 	}
 }
 
-/* Runs of 1, 2, 3... pages, which overlap each other in memory. */
+/* Appends runs of 1, 2, 3... pages, which overlap each other in memory. */
 static void fill_steps(struct kunit *test, struct dmabufx_runs *runs,
 		       struct folio *folio, unsigned int nr)
 {
@@ -132,7 +132,7 @@ static void a_finished_table_is_trimmed_and_measured(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, dmabufx_runs_reserve(runs, 1000), 0);
 	KUNIT_EXPECT_GE(test, runs->capacity, 1000);
 	fill_steps(test, runs, folio, 5);
-	/* The longest may be the last one or not. */
+	/* Here the longest run is not the last. */
 	KUNIT_ASSERT_EQ(test, dmabufx_runs_append(runs, folio, folio, 0, 1), 0);
 
 	dmabufx_runs_finish(runs);
@@ -151,7 +151,7 @@ static void room_grows_geometrically(struct kunit *test)
 	unsigned int i, capacity = 0, grown = 0;
 
 	for (i = 0; i < 4096; i++) {
-		/* Never contiguous. */
+		/* These pages are never contiguous. */
 		KUNIT_ASSERT_EQ(test, dmabufx_runs_append(runs, folio, folio,
 							  i % 2 * 2, 1), 0);
 		grown += runs->capacity != capacity;
@@ -191,7 +191,7 @@ static void room_for_too_many_is_refused(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, dmabufx_runs_find(runs, 2), &runs->run[1]);
 }
 
-/* What a walk saw. */
+/* Records a walk. */
 struct walk {
 	const struct dmabufx_runs *runs;
 	struct folio *last;

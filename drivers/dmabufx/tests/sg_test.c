@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx_extract_iter_to_sg(), of every kind of iterator, with every limit. The
- * cases called rfc_* are each about one bug of the function as it was posted as
- * netfs_extract_iter_to_sg() (David Howells, November 2022); what the kernel has
- * kept of them is said where it is.
+ * dmabufx_extract_iter_to_sg(), for every kind of iterator, with every limit. Each of
+ * the cases called rfc_* is about one bug of the function as it was posted, as
+ * netfs_extract_iter_to_sg() (David Howells, November 2022). Their comments describe
+ * that bug, and say if the kernel's extract_iter_to_sg() still has it.
  */
 #include <linux/dmabufx.h>
 #include <linux/mman.h>
@@ -13,7 +13,7 @@
 
 KUNIT_ARRAY_PARAM(kinds, all_kinds, source_kind_desc);
 
-/* Entries that every table has beside those under test, and their mark. */
+/* Number of guard entries after those under test, and their marks. */
 #define SPARE	4
 
 static struct page *spare_mark(unsigned int i)
@@ -26,7 +26,7 @@ static void free_table(void *sgt)
 	sg_free_table(sgt);
 }
 
-/* A table, chained where it is large, with nothing in use. */
+/* Returns a table without entries in use. Large ones are chained. */
 static struct sg_table *new_table(struct kunit *test, unsigned int nr)
 {
 	struct sg_table *sgt = zeroed(test, sizeof(*sgt));
@@ -38,7 +38,7 @@ static struct sg_table *new_table(struct kunit *test, unsigned int nr)
 	return sgt;
 }
 
-/* A table with room for @nr entries, and entries behind them to overrun. */
+/* Returns a table with room for @nr entries, followed by guard entries. */
 static struct sg_table *guarded_table(struct kunit *test, unsigned int nr)
 {
 	struct sg_table *sgt = new_table(test, nr + SPARE);
@@ -79,7 +79,7 @@ static void release(const struct iov_iter *iter, struct sg_table *sgt)
 	sgt->nents = 0;
 }
 
-/* Could the second entry have been part of the first? */
+/* Returns true if the second entry could have been part of the first. */
 static bool could_join(const struct iov_iter *iter, struct scatterlist *a,
 		       struct scatterlist *b)
 {
@@ -107,7 +107,7 @@ static void expect_entries(struct kunit *test, const struct iov_iter *iter,
 	KUNIT_EXPECT_EQ(test, at, size);
 }
 
-/* Judges a call's answer, drops what it took; its size. */
+/* Checks one call and its result, and drops what it took. Returns the size. */
 static size_t judge(struct kunit *test, struct iov_iter *iter,
 		    const struct source *source, struct sg_table *sgt,
 		    size_t maxsize, unsigned int max, size_t pos)
@@ -152,7 +152,7 @@ static void entries_are_right_with_every_limit(struct kunit *test)
 			walk(test, source, byte_limits[b], entry_limits[e]);
 }
 
-/* Only the limit ends an entry: what fits to it is taken along. */
+/* With one entry left, everything that can be merged into it is still taken. */
 static void the_last_entry_is_filled(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_kvec };
@@ -160,7 +160,7 @@ static void the_last_entry_is_filled(struct kunit *test)
 	struct sg_table *sgt = new_table(test, 1);
 	struct iov_iter iter = source->iter;
 
-	/* Ranges 1 to 3 of the list lie side by side. */
+	/* Ranges 1 to 3 of the list are contiguous. */
 	KUNIT_EXPECT_EQ(test, dmabufx_extract_iter_to_sg(&iter, SIZE_MAX, sgt, 1),
 			0x3004 - 0x27);
 }
@@ -242,7 +242,7 @@ static void a_failure_leaves_no_entry(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, sg_page(sgt->sgl), NULL);
 	expect_guard(test, sgt, 4);
 
-	/* What is good can be had by the right limit. */
+	/* With a limit before the bad part, the good part is returned. */
 	KUNIT_EXPECT_EQ(test, dmabufx_extract_iter_to_sg(&iter, PAGE_SIZE, sgt,
 							 4), PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, dmabufx_extract_iter_to_sg(&iter, PAGE_SIZE, sgt,
@@ -251,8 +251,8 @@ static void a_failure_leaves_no_entry(struct kunit *test)
 }
 
 /*
- * 3 GiB and 3 GiB behind them: of page frames, which nobody touches but around
- * the place where the two meet, and there is memory.
+ * 6 GiB in two halves, which are contiguous. There is memory where the halves meet, and
+ * only that is accessed.
  */
 static void an_entry_ends_before_its_length_does(struct kunit *test)
 {
@@ -289,7 +289,7 @@ static void two_empty_segments_are_passed_over(struct kunit *test)
 	struct iov_iter iter;
 	unsigned int i;
 
-	/* 7.3's iov_iter_extract_pages() takes them for the end. */
+	/* 7.3's iov_iter_extract_pages() takes two empty segments for the end. */
 	for (i = 0; i < 4; i++)
 		bvec_set_page(&bvec[i], source->pages[i], i == 3 ? 100 : 0, 0);
 	iov_iter_bvec(&iter, ITER_DEST, bvec, 4, 100);
@@ -298,7 +298,7 @@ static void two_empty_segments_are_passed_over(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, sg_page(sgt->sgl), source->pages[3]);
 }
 
-/* A loop over `npages < 0` added no entry. */
+/* Bug: a loop over `npages < 0` added no entry. */
 static void rfc_user_pages_become_entries(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, 2 * PAGE_SIZE, MAP_PRIVATE);
@@ -313,7 +313,7 @@ static void rfc_user_pages_become_entries(struct kunit *test)
 	release(&iter, sgt);
 }
 
-/* Each entry got the length of all that was left, not of its page. */
+/* Bug: each entry got the length of all that was left, not of its page. */
 static void rfc_an_entry_is_as_long_as_its_memory(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_iovec };
@@ -324,7 +324,7 @@ static void rfc_an_entry_is_as_long_as_its_memory(struct kunit *test)
 	judge(test, &iter, source, sgt, SIZE_MAX, 2 * MEMORY_PAGES, 0);
 }
 
-/* References do not keep the kernel from copying what the device writes to. */
+/* Bug: with references only, the kernel may copy pages that the device writes to. */
 static void rfc_user_pages_are_pinned(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, PAGE_SIZE, MAP_PRIVATE);
@@ -342,7 +342,7 @@ static void rfc_user_pages_are_pinned(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, is_pinned(page));
 }
 
-/* The page list was kept in the table, over entries that were in use. */
+/* Bug: the page list was kept in the table, over entries that were in use. */
 static void rfc_entries_in_use_stay(struct kunit *test)
 {
 	static const unsigned int limits[] = { 1, 2, 3, 2 * MEMORY_PAGES };
@@ -372,8 +372,8 @@ static void rfc_entries_in_use_stay(struct kunit *test)
 }
 
 /*
- * It dropped entries down to orig_nents, which may count those of earlier calls
- * or those that were allocated, and left the iterator moved. So does the kernel.
+ * Bug: it dropped entries down to orig_nents, which may count those of earlier calls
+ * or those that were allocated, and left the iterator advanced. The kernel still does.
  */
 static void rfc_a_failure_undoes_its_own_call(struct kunit *test)
 {
@@ -410,9 +410,9 @@ static void rfc_a_failure_undoes_its_own_call(struct kunit *test)
 }
 
 /*
- * It asked again and again for user memory that the iterator did not have. The
- * kernel returns 0, with everything dropped and the iterator at its end; and of
- * kernel iterators both take more than they have.
+ * Bug: it asked for ever for user memory that the iterator did not have. The kernel
+ * returns 0, with all pins dropped and the iterator at its end. From kernel iterators,
+ * both take more than they have.
  */
 static void rfc_a_limit_beyond_the_iterator_is_met(struct kunit *test)
 {
@@ -429,7 +429,7 @@ static void rfc_a_limit_beyond_the_iterator_is_met(struct kunit *test)
 	release(&iter, sgt);
 }
 
-/* Without room for an entry it added one, and had room for four billion. */
+/* Bug: with 0 entries allowed it added one, and then allowed four billion. */
 static void rfc_no_entries_are_no_entries(struct kunit *test)
 {
 	struct source *source = source_make(test, test->param_value);
@@ -445,7 +445,7 @@ static void rfc_no_entries_are_no_entries(struct kunit *test)
 	expect_guard(test, sgt, 2);
 }
 
-/* A segment counted as taken as a whole, however few entries there were. */
+/* Bug: a whole segment counted as taken, however few entries there were. */
 static void rfc_kvec_counts_what_is_listed(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_kvec_vmap };
@@ -456,7 +456,7 @@ static void rfc_kvec_counts_what_is_listed(struct kunit *test)
 	judge(test, &iter, source, sgt, SIZE_MAX, 1, 0);
 }
 
-/* From the second folio on, data came from where the first one began. */
+/* Bug: from the second folio on, data came from the offset of the first one. */
 static void rfc_xarray_start_advances(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_xarray_large };
@@ -467,14 +467,14 @@ static void rfc_xarray_start_advances(struct kunit *test)
 	judge(test, &iter, source, sgt, SIZE_MAX, 2 * MEMORY_PAGES, 0);
 }
 
-/* What came behind a hole was taken for what is in it. So does the kernel. */
+/* Bug: data after a hole was returned as the hole's data. The kernel still does that. */
 static void rfc_xarray_ends_at_a_hole(struct kunit *test)
 {
 	const struct source_kind kind = { "", make_xarray };
 	struct source *source = source_make(test, &kind);
 	struct sg_table *sgt = guarded_table(test, MEMORY_PAGES);
 	struct iov_iter iter = source->iter;
-	/* A shadow: what the page cache remembers of a page. */
+	/* The value entry is a shadow, which the page cache keeps of an evicted page. */
 	void *const holes[] = { NULL, xa_mk_value(5) };
 	unsigned int i;
 
@@ -495,7 +495,7 @@ static void rfc_xarray_ends_at_a_hole(struct kunit *test)
 	}
 }
 
-/* Entries named a folio's first page and an offset beyond it. So do they still. */
+/* Bug: entries had a folio's first page and an offset beyond it. The kernel's still do. */
 static void rfc_offsets_are_inside_the_page(struct kunit *test)
 {
 	static const struct source_kind large[] = {
@@ -516,7 +516,7 @@ static void rfc_offsets_are_inside_the_page(struct kunit *test)
 	}
 }
 
-/* Entry after entry of an array, where the table was chained out of two. */
+/* Bug: a table chained from two arrays was filled as if it were one array. */
 static void rfc_a_chained_table_is_followed(struct kunit *test)
 {
 	struct scatterlist *first = zeroed(test, 4 * sizeof(*first));
@@ -535,7 +535,7 @@ static void rfc_a_chained_table_is_followed(struct kunit *test)
 	release(&iter, &sgt);
 }
 
-/* It printed an error and a stack trace. So does the kernel. */
+/* Bug: it printed an error and a stack trace. The kernel still does. */
 static void rfc_other_kinds_are_refused_in_silence(struct kunit *test)
 {
 	struct sg_table *sgt = guarded_table(test, 2);

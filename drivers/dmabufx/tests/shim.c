@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What runs the suites where the kernel has no KUnit. See kunit.h.
+ * Runs the suites if the kernel has no KUnit. See kunit.h.
  *
- * The module's loader lends its address space to the cases: that is where their
- * user memory comes from.
+ * The cases use the address space of the process that loads the module, for their user
+ * memory.
  */
 #include <linux/completion.h>
 #include <linux/debugfs.h>
@@ -19,7 +19,7 @@
 #include "../compat.h"
 #include "kunit.h"
 
-/* Room for what is reported, with so many failures of each case. */
+/* Size of the report, and how many failures of a case it shows. */
 #define REPORT_SIZE	SZ_1M
 #define MAX_FAILURES	10
 
@@ -33,12 +33,12 @@ struct action {
 };
 
 /**
- * struct run - a case's thread
- * @test: what the case sees
+ * struct run - a case and its thread
+ * @test: the case's context
  * @suite: its suite
- * @func: the case
- * @mm: the loader's
- * @done: the thread has ended
+ * @func: its function
+ * @mm: address space of the process that loads the module
+ * @done: completed when the thread has ended
  */
 struct run {
 	struct kunit test;
@@ -75,7 +75,7 @@ static void __noreturn stop(struct kunit *test)
 /**
  * kunit_skip - end a case that cannot run here
  * @test: the case
- * @fmt: why not
+ * @fmt: the reason
  */
 void kunit_skip(struct kunit *test, const char *fmt, ...)
 {
@@ -91,15 +91,15 @@ void kunit_skip(struct kunit *test, const char *fmt, ...)
 }
 
 /**
- * kunit_fail - an expectation was not met
+ * kunit_fail - report a failed expectation
  * @test: the case
- * @fatal: end it
- * @file: where
- * @line: where
+ * @fatal: whether to end the case
+ * @file: where it failed
+ * @line: where it failed
  * @expected: the expectation's text
  * @left: value of its left side
- * @right: and of its right
- * @fmt: more to say
+ * @right: value of its right side
+ * @fmt: more text
  */
 void kunit_fail(struct kunit *test, bool fatal, const char *file, int line,
 		const char *expected, long long left, long long right,
@@ -122,12 +122,12 @@ out:
 }
 
 /**
- * kunit_add_action_or_reset - have something done when the case has ended
+ * kunit_add_action_or_reset - call a function after the case
  * @test: the case
- * @func: what
- * @data: with what
+ * @func: the function
+ * @data: its argument
  *
- * Return: 0, or -ENOMEM, and then it has been done.
+ * Return: 0, or -ENOMEM after calling the function at once.
  */
 int kunit_add_action_or_reset(struct kunit *test, void (*func)(void *),
 			      void *data)
@@ -152,10 +152,10 @@ static void do_action(struct action *action)
 }
 
 /**
- * kunit_release_action - do now what was to be done later
+ * kunit_release_action - call the function of an action now
  * @test: the case
- * @func: what
- * @data: with what
+ * @func: the function
+ * @data: its argument
  */
 void kunit_release_action(struct kunit *test, void (*func)(void *), void *data)
 {
@@ -183,7 +183,7 @@ static void unmap_user_area(void *data)
 }
 
 /**
- * kunit_vm_mmap - user memory for the time of a case
+ * kunit_vm_mmap - map user memory until the case has ended
  * @test: the case
  * @file: as for vm_mmap()
  * @addr: as for vm_mmap()
@@ -192,7 +192,7 @@ static void unmap_user_area(void *data)
  * @flag: as for vm_mmap()
  * @offset: as for vm_mmap()
  *
- * Return: the address, 0 without memory for the record, or as vm_mmap().
+ * Return: the address, 0 if there is no memory for the record, or as vm_mmap().
  */
 unsigned long kunit_vm_mmap(struct kunit *test, struct file *file,
 			    unsigned long addr, unsigned long len,
@@ -231,7 +231,7 @@ static int run_thread(void *data)
 	stop(&run->test);
 }
 
-/* Runs a case with one parameter, or none, and undoes what it did. */
+/* Runs a case with one parameter, or none, and then its actions. */
 static enum kunit_status run_once(const struct kunit_suite *suite,
 				  const struct kunit_case *c, const void *param)
 {

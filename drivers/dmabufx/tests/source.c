@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One maker for each kind of iterator, and one way to fill and to judge them
- * all. The pattern is written through the iterator by copy_to_iter(), which
- * knows nothing of the code under test, and read by the pages that were
- * extracted: whatever is misplaced shows.
+ * One function to make each kind of iterator, and common functions to fill and check
+ * them. copy_to_iter(), which does not use the code under test, writes a pattern through
+ * the iterator, and the checks read it through the extracted pages. The pattern depends
+ * on the position, so every misplaced byte shows.
  *
  * Ranges begin and end anywhere, some are empty, some cross pages. Kernel memory
- * is made of pages that do not lie side by side, or of folios of several sizes.
+ * consists of pages that are not contiguous, or of folios of several sizes.
  */
 #include <linux/bvec.h>
 #include <linux/cpumask.h>
@@ -86,16 +86,16 @@ const struct source_kind all_kinds[] = {
 	{ "folioq of large folios", make_folioq_large },
 };
 
-/* Depends on every bit of the position. */
+/* The value depends on every bit of the position. */
 static u8 pattern(size_t pos)
 {
 	return hash_64(pos, 8);
 }
 
 /**
- * source_kind_desc - a parameter's name
+ * source_kind_desc - get a parameter's name
  * @kind: the parameter
- * @desc: receives it
+ * @desc: returned: the name
  */
 void source_kind_desc(const struct source_kind *kind, char *desc)
 {
@@ -108,7 +108,7 @@ static void free_data(void *data)
 }
 
 /**
- * zeroed - memory for the time of a case
+ * zeroed - allocate memory until the case has ended
  * @test: the case
  * @size: bytes
  *
@@ -125,12 +125,12 @@ void *zeroed(struct kunit *test, size_t size)
 }
 
 /**
- * user_memory - user memory for the time of a case
+ * user_memory - map user memory until the case has ended
  * @test: the case
  * @size: bytes
  * @flags: MAP_PRIVATE or MAP_SHARED
  *
- * Return: the address; it can be read and written.
+ * Return: the address; it is readable and writable.
  */
 unsigned long user_memory(struct kunit *test, size_t size, unsigned long flags)
 {
@@ -148,9 +148,9 @@ static void free_compound(void *memory)
 }
 
 /**
- * kernel_memory - a compound page for the time of a case
+ * kernel_memory - allocate a compound page until the case has ended
  * @test: the case
- * @order: of how many pages
+ * @order: its order
  *
  * Return: its address.
  */
@@ -173,7 +173,7 @@ static void free_folios(void *data)
 		folio_put(source->folios[--source->nr_folios]);
 }
 
-/* Folios of these orders, in turn: @nr_pages pages in all. */
+/* Makes folios of these orders, in turn, of @nr_pages pages in all. */
 static void make_folios(struct kunit *test, struct source *source,
 			const u8 *orders, unsigned int nr_orders,
 			unsigned int nr_pages)
@@ -199,14 +199,14 @@ static void make_pages(struct kunit *test, struct source *source)
 	unsigned int i;
 
 	make_folios(test, source, orders, 1, MEMORY_PAGES);
-	/* What was allocated in a row may lie in a row. */
+	/* Pages allocated one after the other may be contiguous, so mix them. */
 	for (i = 0; i < MEMORY_PAGES / 2; i += 3) {
 		swap(source->pages[i], source->pages[i + MEMORY_PAGES / 2]);
 		swap(source->folios[i], source->folios[i + MEMORY_PAGES / 2]);
 	}
 }
 
-/* In an XARRAY, folios lie at multiples of their size. */
+/* The orders are such that folios have aligned positions, as an XARRAY needs. */
 static void make_large_folios(struct kunit *test, struct source *source)
 {
 	static const u8 orders[] = { 2, 0, 0, 1, 3, 4, 3, 0, 0, 1, 2 };
@@ -215,9 +215,9 @@ static void make_large_folios(struct kunit *test, struct source *source)
 }
 
 /**
- * make_ubuf - a range of private memory, not of whole pages
+ * make_ubuf - make a range of private memory, not of whole pages
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_ubuf(struct kunit *test, struct source *source)
 {
@@ -241,9 +241,9 @@ static void load_iovec(struct source *source)
 }
 
 /**
- * make_iovec - ranges of private memory
+ * make_iovec - make ranges of private memory
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_iovec(struct kunit *test, struct source *source)
 {
@@ -252,9 +252,9 @@ void make_iovec(struct kunit *test, struct source *source)
 }
 
 /**
- * make_iovec_shared - ranges of shared memory
+ * make_iovec_shared - make ranges of shared memory
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_iovec_shared(struct kunit *test, struct source *source)
 {
@@ -263,8 +263,8 @@ void make_iovec_shared(struct kunit *test, struct source *source)
 }
 
 /*
- * The ranges, cut where pages end: calls @add for each piece, with the page, where in
- * it, and how long; returns bytes.
+ * Cuts the ranges at page borders. Calls @add for each piece, with its page, its offset
+ * in it, and its length. Returns the number of bytes.
  */
 static size_t cut_ranges(struct source *source,
 			 void (*add)(struct source *source, unsigned int nr,
@@ -295,9 +295,9 @@ static void add_bvec(struct source *source, unsigned int nr, struct page *page,
 }
 
 /**
- * make_bvec - ranges of single pages, a bvec for each page
+ * make_bvec - make ranges of single pages, a bvec for each page
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_bvec(struct kunit *test, struct source *source)
 {
@@ -310,9 +310,9 @@ void make_bvec(struct kunit *test, struct source *source)
 }
 
 /**
- * make_bvec_compound - ranges of one compound page, a bvec for each
+ * make_bvec_compound - make ranges of one compound page, a bvec for each
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_bvec_compound(struct kunit *test, struct source *source)
 {
@@ -322,7 +322,7 @@ void make_bvec_compound(struct kunit *test, struct source *source)
 
 	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
 		len = ranges[i].to - ranges[i].from;
-		/* Every other one by its first page, and an offset beyond. */
+		/* Every other bvec has the first page, and an offset beyond it. */
 		if (i % 2)
 			bvec_set_page(&source->bvec[i], virt_to_page(memory),
 				      len, ranges[i].from);
@@ -349,9 +349,9 @@ static void load_kvec(struct source *source)
 }
 
 /**
- * make_kvec - ranges of memory in the direct map
+ * make_kvec - make ranges of memory in the direct map
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_kvec(struct kunit *test, struct source *source)
 {
@@ -365,9 +365,9 @@ static void unmap(void *memory)
 }
 
 /**
- * make_kvec_vmap - ranges of single pages in vmalloc space
+ * make_kvec_vmap - make ranges of single pages in vmalloc space
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_kvec_vmap(struct kunit *test, struct source *source)
 {
@@ -395,7 +395,7 @@ static int compare_pages(const void *a, const void *b)
 	return first < *(struct page **)b ? -1 : 1;
 }
 
-/* Objects of a page each. Those that are neighbours in memory are so here. */
+/* Makes slab objects of one page each, sorted so that neighbours in memory are adjacent. */
 static void make_objects(struct kunit *test, struct source *source)
 {
 	unsigned int i;
@@ -420,9 +420,9 @@ static void add_kvec(struct source *source, unsigned int nr, struct page *page,
 }
 
 /**
- * make_kvec_slab - ranges of slab objects, a segment for each object
+ * make_kvec_slab - make ranges of slab objects, a segment for each object
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_kvec_slab(struct kunit *test, struct source *source)
 {
@@ -455,15 +455,15 @@ static void load_xarray(struct kunit *test, struct source *source)
 				       source->folios[i], GFP_KERNEL);
 		KUNIT_ASSERT_EQ(test, xa_err(entry), 0);
 	}
-	/* From the middle of the first folio, where it is large. */
+	/* Starts in the middle of the first folio, if that is large. */
 	iov_iter_xarray(&source->iter, ITER_DEST, &source->xa,
 			PAGE_SIZE + 0x27, MEMORY_SIZE - PAGE_SIZE - 0x3a);
 }
 
 /**
- * make_xarray - a range of an array of single pages
+ * make_xarray - make a range of an array of single pages
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_xarray(struct kunit *test, struct source *source)
 {
@@ -472,9 +472,9 @@ void make_xarray(struct kunit *test, struct source *source)
 }
 
 /**
- * make_xarray_large - a range of an array of folios of several sizes
+ * make_xarray_large - make a range of an array of folios of several sizes
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_xarray_large(struct kunit *test, struct source *source)
 {
@@ -509,9 +509,9 @@ static void load_folioq(struct kunit *test, struct source *source)
 }
 
 /**
- * make_folioq - a range of a queue of single pages, in two segments
+ * make_folioq - make a range of a queue of single pages, in two segments
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_folioq(struct kunit *test, struct source *source)
 {
@@ -520,9 +520,9 @@ void make_folioq(struct kunit *test, struct source *source)
 }
 
 /**
- * make_folioq_large - a range of a queue of folios of several sizes
+ * make_folioq_large - make a range of a queue of folios of several sizes
  * @test: the case
- * @source: receives it
+ * @source: returned: the source
  */
 void make_folioq_large(struct kunit *test, struct source *source)
 {
@@ -533,7 +533,7 @@ void make_folioq_large(struct kunit *test, struct source *source)
 /**
  * fill_pattern - write the pattern through an iterator
  * @test: the case
- * @iter: the iterator; stays where it is
+ * @iter: the iterator; is not advanced
  */
 void fill_pattern(struct kunit *test, const struct iov_iter *iter)
 {
@@ -547,11 +547,11 @@ void fill_pattern(struct kunit *test, const struct iov_iter *iter)
 }
 
 /**
- * source_make - an iterator over memory with the pattern
+ * source_make - make an iterator over memory with the pattern
  * @test: the case
- * @kind: which
+ * @kind: the kind of iterator and memory
  *
- * Return: it; it goes with the case.
+ * Return: the source, which is freed after the case.
  */
 struct source *source_make(struct kunit *test, const struct source_kind *kind)
 {
@@ -564,12 +564,12 @@ struct source *source_make(struct kunit *test, const struct source_kind *kind)
 }
 
 /**
- * expect_pattern - judge memory that was extracted
+ * expect_pattern - check extracted memory
  * @test: the case
  * @page: its first page
- * @offset: where in there
- * @len: how much; is contiguous in the direct map
- * @pos: where in the iterator it belongs
+ * @offset: where in that page it begins
+ * @len: its length; it is contiguous in the direct map
+ * @pos: its position in the iterator
  */
 void expect_pattern(struct kunit *test, struct page *page, size_t offset,
 		    size_t len, size_t pos)
@@ -585,13 +585,13 @@ void expect_pattern(struct kunit *test, struct page *page, size_t offset,
 }
 
 /**
- * expect_position - judge how far an iterator was advanced
+ * expect_position - check how far an iterator was advanced
  * @test: the case
  * @iter: the iterator
- * @source: where it comes from
- * @pos: where it should be
+ * @source: the source that it came from
+ * @pos: the expected position
  *
- * Goes by its count and by what the kernel reads from there on.
+ * Checks its count and the data that the kernel reads from there on.
  */
 void expect_position(struct kunit *test, const struct iov_iter *iter,
 		     const struct source *source, size_t pos)
@@ -610,10 +610,10 @@ void expect_position(struct kunit *test, const struct iov_iter *iter,
 }
 
 /**
- * expect_same_iter - has an iterator stayed where it was?
+ * expect_same_iter - check that an iterator has not changed
  * @test: the case
- * @a: as it is
- * @b: as it was
+ * @a: the iterator now
+ * @b: the iterator before
  */
 void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 		      const struct iov_iter *b)
@@ -627,17 +627,17 @@ void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 }
 
 /**
- * is_pinned - does anybody hold a pin, and not only a reference?
- * @page: of memory that has few references
+ * is_pinned - is a page pinned, and not only referenced?
+ * @page: a page that has few references
  *
- * Return: whether.
+ * Return: true if it is pinned.
  */
 bool is_pinned(struct page *page)
 {
 	return folio_maybe_dma_pinned(page_folio(page));
 }
 
-/* What this machine has counted, with what each CPU still keeps to itself. */
+/* Returns the machine's count, including what each CPU has not yet added to it. */
 static long counted(enum node_stat_item item)
 {
 	long sum = atomic_long_read(&vm_node_stat[item]);
@@ -656,9 +656,8 @@ static long pins_now(void)
 }
 
 /*
- * All pins of this machine that were not dropped yet. Each CPU adds what it has
- * counted to the sum when it likes: what was seen in neither place is seen by
- * the next look.
+ * Returns how many pins exist on this machine. A CPU may move its count to the sum at
+ * any time, so that one look misses it in both places. So look until two looks agree.
  */
 static long pins(void)
 {
@@ -672,7 +671,7 @@ static long pins(void)
 }
 
 /**
- * pins_count - before a case
+ * pins_count - record the number of pins before a case
  * @test: the case
  *
  * Return: 0.
@@ -684,7 +683,7 @@ int pins_count(struct kunit *test)
 }
 
 /**
- * pins_compare - after a case: it dropped as many pins as it took
+ * pins_compare - expect as many pins after a case as before
  * @test: the case
  */
 void pins_compare(struct kunit *test)

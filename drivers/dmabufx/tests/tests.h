@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the suites share: iterators over memory with a pattern, and the judgment
- * of what was extracted from them.
+ * Shared by the suites: iterators over memory with a pattern, and checks of the memory
+ * that is extracted from them.
  */
 #ifndef DMABUFX_TESTS_TESTS_H
 #define DMABUFX_TESTS_TESTS_H
@@ -22,18 +22,18 @@ extern struct kunit_suite dmabufx_user_iter_suite;
 extern struct kunit_suite dmabufx_sg_suite;
 extern struct kunit_suite dmabufx_append_suite;
 
-/* The memory below an iterator, bytes; more than two folio queues' slots. */
+/* The memory of an iterator, bytes; more pages than one folio queue has slots. */
 #define MEMORY_PAGES	48
 #define MEMORY_SIZE	(MEMORY_PAGES * PAGE_SIZE)
 
 /**
- * struct source - an iterator and what is below it
+ * struct source - an iterator and its memory
  * @iter: the iterator, a destination; its bytes have the pattern
  * @size: bytes of @iter
- * @memory: its memory by kernel addresses where that is contiguous, or NULL
- * @addr: its memory by user addresses, or 0
- * @pages: its memory page by page, for kernel iterators
- * @folios: its folios
+ * @memory: kernel address of the memory if that is contiguous, or NULL
+ * @addr: user address of the memory, or 0
+ * @pages: pages of the memory, for kernel iterators
+ * @folios: folios of the memory
  * @nr_folios: how many
  * @iov: for IOVEC
  * @kvec: for KVEC
@@ -57,9 +57,9 @@ struct source {
 };
 
 /**
- * struct source_kind - a kind of iterator, and of memory below it
- * @name: for people
- * @make: fills in a &struct source, but for the pattern
+ * struct source_kind - a kind of iterator and of memory
+ * @name: for reports
+ * @make: fills in a &struct source, but does not write the pattern
  */
 struct source_kind {
 	const char *name;
@@ -99,14 +99,14 @@ void expect_same_iter(struct kunit *test, const struct iov_iter *a,
 		      const struct iov_iter *b);
 bool is_pinned(struct page *page);
 
-/* Limits that are tried, each with each; 0 is tried elsewhere. */
+/* Limits to try, in all combinations; 0 is tried elsewhere. */
 extern const size_t byte_limits[9];
 extern const unsigned int entry_limits[6];
 
-/* With small limits, more than this many calls show nothing new. */
+/* With small limits, stop after this many calls: more show nothing new. */
 #define MAX_CALLS	200
 
-/* As init and exit of a suite: pins before and after a case are as many. */
+/* init and exit of a suite: check that a case drops all pins it takes. */
 int pins_count(struct kunit *test);
 void pins_compare(struct kunit *test);
 

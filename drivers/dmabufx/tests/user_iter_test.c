@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabufx_extract_user_iter(): a user iterator becomes a pinned bvec. The cases
- * called rfc_* are each about one bug of the function as it was posted as
+ * dmabufx_extract_user_iter(): a user iterator becomes a pinned bvec. Each of the cases
+ * called rfc_* is about one bug of the function as it was posted, as
  * netfs_extract_user_iter() (David Howells, November 2022).
  */
 #include <linux/dmabufx.h>
@@ -60,7 +60,7 @@ static void bvecs_are_right_with_every_limit(struct kunit *test)
 	}
 }
 
-/* What the page tables say, by references: how many pieces of memory? */
+/* Counts the contiguous pieces of the memory, by looking up each page. */
 static unsigned int count_pieces(struct kunit *test, unsigned long addr,
 				 unsigned int nr)
 {
@@ -104,7 +104,7 @@ static void no_room_is_an_empty_iterator(struct kunit *test)
 	expect_same_iter(test, &iter, &source->iter);
 }
 
-/* Two pieces of one page are two pins, whatever happens to the entries. */
+/* Two pieces of one page have two pins, even if their entries are next to each other. */
 static void pieces_of_one_page_each_drop_their_pin(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, PAGE_SIZE, MAP_PRIVATE);
@@ -162,7 +162,7 @@ static void data_outlives_the_mapping(struct kunit *test)
 	dmabufx_release_user_iter(&new, true);
 }
 
-/* It broke out of its loop, and returned the entries it had: none is 0. */
+/* Bug: after an error it returned the entries it had, with no error if there were none. */
 static void rfc_a_failure_is_told(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, 4 * PAGE_SIZE, MAP_PRIVATE);
@@ -181,7 +181,7 @@ static void rfc_a_failure_is_told(struct kunit *test)
 	expect_same_iter(test, &iter, &before);
 	KUNIT_EXPECT_PTR_EQ(test, new.bvec, NULL);
 
-	/* Nor does what came before stay pinned: the suite counts. */
+	/* Pages before the bad address must not stay pinned: the suite counts pins. */
 	iov_iter_init(&iter, ITER_DEST, iov, 2, 2 * PAGE_SIZE);
 	before = iter;
 	KUNIT_EXPECT_EQ(test, dmabufx_extract_user_iter(&iter, SIZE_MAX, &new, 9),
@@ -190,7 +190,7 @@ static void rfc_a_failure_is_told(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, new.bvec, NULL);
 }
 
-/* It asked again and again for what an iterator at its end does not have. */
+/* Bug: at the end of the iterator it asked for ever for more. */
 static void rfc_a_limit_beyond_the_iterator_is_met(struct kunit *test)
 {
 	struct source *source = source_make(test, test->param_value);
@@ -204,7 +204,7 @@ static void rfc_a_limit_beyond_the_iterator_is_met(struct kunit *test)
 	dmabufx_release_user_iter(&new, false);
 }
 
-/* It allocated an entry for each page of the iterator before it took one. */
+/* Bug: it first allocated an entry for each page of the whole iterator. */
 static void rfc_the_array_is_for_what_is_taken(struct kunit *test)
 {
 	unsigned long addr = user_memory(test, PAGE_SIZE, MAP_PRIVATE);
@@ -217,7 +217,7 @@ static void rfc_the_array_is_for_what_is_taken(struct kunit *test)
 	dmabufx_release_user_iter(&new, false);
 }
 
-/* It printed a stack trace. */
+/* Bug: it printed a stack trace. */
 static void rfc_other_kinds_are_refused_in_silence(struct kunit *test)
 {
 	struct kvec kvec = { .iov_base = test, .iov_len = 1 };
