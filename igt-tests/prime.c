@@ -24,8 +24,8 @@
 
 #define SIZE KIB(256)
 
-/* Of this file alone: the driver must have a display. */
-#define TAG_DISPLAY (1u << 31)
+/* A tag of this file: the driver must have a display. */
+enum { TAG_DISPLAY = 1 << 30 };
 
 /**
  * struct driver - a driver that may import
