@@ -62,7 +62,8 @@ PROMISE(create, "UDMABUF_CREATE makes a dma-buf that shows a range of a memfd")
 	pattern_check(mem.map, 1, mem.id, 0, 2 * PAGE, "the memfd");
 }
 
-PROMISE(create_list, "UDMABUF_CREATE_LIST strings ranges together, in any order and repeated")
+PROMISE(create_list,
+	"UDMABUF_CREATE_LIST strings ranges together, in any order and repeated")
 {
 	struct memory one = memory_make_patterned(SHMEM_4K, SIZE);
 	struct memory two = memory_make_patterned(SHMEM_4K, SIZE);
@@ -80,7 +81,8 @@ PROMISE(create_list, "UDMABUF_CREATE_LIST strings ranges together, in any order 
 	check_pattern(map + 3 * PAGE, &two, 2 * PAGE, 2 * PAGE);
 }
 
-PROMISE(cloexec, "UDMABUF_FLAGS_CLOEXEC closes on exec; flags without a meaning are ignored")
+PROMISE(cloexec,
+	"UDMABUF_FLAGS_CLOEXEC closes on exec; flags without a meaning are ignored")
 {
 	struct udmabuf_create_item all = {
 		.memfd = sealed(F_SEAL_SHRINK),
@@ -107,7 +109,8 @@ static int open_again(int fd, int flags)
 	return must(open(path, flags | O_CLOEXEC));
 }
 
-PROMISE(open_mode, "a memfd opened read-only makes a read-only descriptor, write-only none")
+PROMISE(open_mode,
+	"a memfd opened read-only makes a read-only descriptor, write-only none")
 {
 	int memfd = sealed(F_SEAL_SHRINK);
 	int fd = create_all(open_again(memfd, O_RDONLY), SIZE);
@@ -121,7 +124,8 @@ PROMISE(open_mode, "a memfd opened read-only makes a read-only descriptor, write
 	must_fail(EACCES, try_create(device_open(), unreadable, 0));
 }
 
-PROMISE(exporter_name, "fdinfo names udmabuf as the exporter, by which compositors know such buffers")
+PROMISE(exporter_name,
+	"fdinfo names udmabuf as the exporter, by which compositors know such buffers")
 {
 	char name[32];
 
@@ -192,7 +196,8 @@ PROMISE(bad_pointers, "arguments outside the caller's memory are EFAULT")
 	must_fail(EFAULT, ioctl(device, UDMABUF_CREATE_LIST, list));
 }
 
-PROMISE(read_only_device, "a device opened for reading makes buffers, as libcamera and crosvm want")
+PROMISE(read_only_device,
+	"a device opened for reading makes buffers, as libcamera and crosvm want")
 {
 	struct udmabuf_create_item all = {
 		.memfd = sealed(F_SEAL_SHRINK),
@@ -343,7 +348,8 @@ PROMISE(large, "a buffer may have 128 MiB by default")
 	check_eq(lseek(create_all(memfd, MIB(128)), 0, SEEK_END), MIB(128));
 }
 
-PROMISE(write_seal_waits, "F_SEAL_WRITE is EBUSY while a buffer lives, and works when it is gone")
+PROMISE(write_seal_waits,
+	"F_SEAL_WRITE is EBUSY while a buffer lives, and works when it is gone")
 {
 	int memfd = sealed(F_SEAL_SHRINK), fd = create_all(memfd, SIZE);
 

@@ -80,6 +80,9 @@ static void require_machine(unsigned int tags)
 	if (tags & TAG_STALE)
 		igt_require_f(file_has("/proc/cmdline", "init_on_alloc=0"),
 			      "needs memory that nobody clears: init_on_alloc=0\n");
+	if (tags & TAG_KEXPORT)
+		igt_require_f(!access("/sys/kernel/debug/kexport", F_OK),
+			      "needs the sample module kexport\n");
 	if (tags & TAG_SWAP)
 		igt_require_f(file_has("/proc/swaps", "/"), "needs swap\n");
 }

@@ -31,8 +31,6 @@ static int open_kind(const char *kind)
 	char path[128];
 
 	snprintf(path, sizeof(path), FOLDER "%s", kind);
-	if (access(FOLDER, F_OK))
-		skip("needs the sample module kexport");
 	return must(open(path, O_RDWR | O_CLOEXEC));
 }
 
@@ -720,7 +718,7 @@ static void page_out(char *map, size_t size)
 }
 
 PROMISE(export_brings_back_what_is_swapped_out,
-	"tmpfs pages in swap come back for a kernel address and for a dma-buf")
+	"tmpfs pages in swap come back for a kernel address and for a dma-buf", TAG_SWAP)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	char *got = malloc(MIB(1));

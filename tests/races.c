@@ -23,7 +23,6 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_TAGS TAG_THREADS
@@ -58,17 +57,9 @@ struct runner {
 
 static atomic_bool race_is_over;
 
-static long now_us(void)
-{
-	struct timespec ts;
-
-	must(clock_gettime(CLOCK_MONOTONIC, &ts));
-	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
-}
-
 static long now_ms(void)
 {
-	return now_us() / 1000;
+	return seconds_now() * 1000;
 }
 
 static void *run(void *arg)
@@ -1014,11 +1005,11 @@ struct collapse {
 /* Refused when a pin came first. */
 static void collapse(struct collapse *c)
 {
-	long begun = now_us();
+	double begun = seconds_now();
 
 	if (!madvise(c->map, COLLAPSED, MADV_COLLAPSE)) {
 		c->done++;
-		c->us = now_us() - begun;
+		c->us = (seconds_now() - begun) * 1e6;
 	}
 }
 

@@ -157,6 +157,14 @@ int counters_settle(const struct counters *before, struct counters *now)
 	return differ;
 }
 
+double seconds_now(void)
+{
+	struct timespec ts;
+
+	must(clock_gettime(CLOCK_MONOTONIC, &ts));
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
 int open_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");

@@ -34,6 +34,9 @@ void counters_read(struct counters *now);
  */
 int counters_settle(const struct counters *before, struct counters *now);
 
+/* Seconds of a clock that nobody sets. */
+double seconds_now(void);
+
 /* File descriptors of this process. */
 int open_fds(void);
 

@@ -24,11 +24,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../examples/number.h"
 #include "../harness.h"
+#include "../watch.h"
 #include "cover.h"
 #include "program.h"
 #include "run.h"
@@ -102,14 +102,6 @@ const char *errno_name(int error)
 	const char *name = error ? strerrorname_np(error) : "success";
 
 	return name ? name : "an unknown error";
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
 /* There from the start: it is shmem, which is watched. */
@@ -344,9 +336,9 @@ static const char *look_at_worker(struct crew *crew, unsigned int i)
 	}
 	if (crew->nr[i] != workers[i]->nr) {
 		crew->nr[i] = workers[i]->nr;
-		crew->since[i] = now();
+		crew->since[i] = seconds_now();
 	}
-	if (now() - crew->since[i] < HANG_SECONDS)
+	if (seconds_now() - crew->since[i] < HANG_SECONDS)
 		return NULL;
 	print_file(crew->pid[i], "stack");
 	print_file(crew->pid[i], "status");
@@ -439,7 +431,7 @@ static const char *run_round(work work, unsigned long round)
 		w->calls = 0;
 		w->nr = 0;
 		w->nr_found = 0;
-		crew.since[i] = now();
+		crew.since[i] = seconds_now();
 		crew.pid[i] = must(fork());
 		if (!crew.pid[i]) {
 			worker_begin(w);
@@ -511,7 +503,7 @@ static void print_progress(double begun)
 {
 	static unsigned int last;
 	unsigned int places = cover_places(&known);
-	double seconds = now() - begun;
+	double seconds = seconds_now() - begun;
 
 	printf("%6.0f s: %lu calls, %.0f a second, %lu programs, coverage %u (+%u), corpus %u\n",
 	       seconds, total_calls, total_calls / seconds, total_programs,
@@ -533,7 +525,7 @@ static int conclude(void)
 
 static int mode_fuzz(void)
 {
-	double begun = now(), printed = begun;
+	double begun = seconds_now(), printed = begun;
 	unsigned long round = 0;
 	bool good;
 
@@ -543,11 +535,11 @@ static int mode_fuzz(void)
 	       nr_corpus);
 	good = round_of(work_corpus, 0, false);
 	print_progress(begun);
-	while (good && !interrupted && now() - begun < options_of.seconds) {
+	while (good && !interrupted && seconds_now() - begun < options_of.seconds) {
 		good = round_of(work_fuzz, round++, true);
-		if (now() - printed >= 10) {
+		if (seconds_now() - printed >= 10) {
 			print_progress(begun);
-			printed = now();
+			printed = seconds_now();
 		}
 	}
 	print_progress(begun);

@@ -31,7 +31,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../examples/number.h"
@@ -620,31 +619,23 @@ static bool sums_are_same(const struct sums *before, const struct sums *now)
 	return good;
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 static void progress(double begun)
 {
 	printf("%6.0f s: %lu buffers, %lu of them to another process, %lu MiB verified\n",
-	       now() - begun, shared->buffers, shared->sent,
+	       seconds_now() - begun, shared->buffers, shared->sent,
 	       shared->bytes >> 20);
 	fflush(stdout);
 }
 
 static void watch(pid_t *pids, double seconds, bool silent)
 {
-	double begun = now(), next = begun + PROGRESS_SECONDS;
+	double begun = seconds_now(), next = begun + PROGRESS_SECONDS;
 	unsigned int i;
 	int status;
 
-	while (!interrupted && !shared->failed && now() - begun < seconds) {
+	while (!interrupted && !shared->failed && seconds_now() - begun < seconds) {
 		usleep(100000);
-		if (!silent && now() >= next) {
+		if (!silent && seconds_now() >= next) {
 			progress(begun);
 			next += PROGRESS_SECONDS;
 		}
