@@ -107,7 +107,7 @@ PROMISE(create_struct_may_be_larger,
 	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
 }
 
-/* Whether the driver has said something since kernel_log_open(). */
+/* Tells whether the driver has logged something since kernel_log_open(). */
 static bool driver_logged(int log)
 {
 	char record[2048];

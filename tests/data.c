@@ -234,7 +234,7 @@ static void holes_appear(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make_holes(kind, size);
 	struct part part = { &mem, 0, mem.size };
-	/* A gigabyte is not looked at as a whole. */
+	/* It would take too long to look at each page of a gigabyte. */
 	const size_t step = mem.folio > MIB(2) ? MIB(4) : PAGE;
 	char *zeros = calloc(1, PAGE);
 	struct buffer buf;

@@ -133,7 +133,7 @@ struct access {
 	int end;
 };
 
-/* It fails if the access is not ended by @error, if that is not 0. */
+/* The process fails unless the access ends with @error, or succeeds where that is 0. */
 static struct access access_start(int dma_buf, __u64 direction, int error)
 {
 	struct dma_buf_sync sync = { DMA_BUF_SYNC_START | direction };

@@ -131,7 +131,7 @@ PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driv
 	check_eq(i.largest_folio, MIB(2));
 }
 
-/* Runs of pages that are neighbours in the machine's memory. */
+/* Counts the runs of pages that are neighbours in physical memory. */
 static unsigned int runs_by_frames(const struct memory *mem)
 {
 	unsigned int runs = 0;
@@ -149,7 +149,7 @@ static unsigned int runs_by_frames(const struct memory *mem)
 static void counts_runs(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	/* Where a segment ends and the next goes on in memory, no run does. */
+	/* The second goes on where the first ends: this border ends no run. */
 	const struct dmabufx_segment segments[] = {
 		segment(&mem, 0, PAGE), segment(&mem, PAGE, size - PAGE),
 	};

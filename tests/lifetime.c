@@ -163,7 +163,7 @@ PROMISE(unread_buffer_goes_with_its_socket,
 
 	must(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
 	send_fd(sockets[1], fd);
-	/* What follows is for those who count pins and dma-bufs. */
+	/* The harness counts pins and dma-bufs afterwards. */
 	must(close(fd));
 	must(close(sockets[0]));
 	must(close(sockets[1]));
@@ -178,7 +178,7 @@ static void hole_leaves_the_buffer(enum memory_kind kind)
 	check_eq(touch(map, false), 0);
 	memory_punch(&mem, 0, mem.size);
 	check_eq(mem.map[8], 0);
-	/* New memory, which is not the buffer's. */
+	/* This is new memory, not the buffer's. */
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
 	still_shows(fd, 1, mem.id);
 	pattern_check(map, 1, mem.id, 0, mem.size, "mmap");

@@ -635,7 +635,7 @@ PROMISE(limit_of_memfds_is_half_of_memory,
 	check_le(file_number(PARAMETER, ""), 2 * quarter + 2);
 	check_le(3 * quarter - 3, file_number(TOTAL, ""));
 	check_le(file_number(TOTAL, ""), 3 * quarter + 3);
-	/* It binds as it is: twice what the in-tree driver lets a buffer have fits. */
+	/* A user may pin twice what the in-tree driver lets a buffer have. */
 	run_as(ALICE, 0) {
 		check_eq(query(w.device).memfd_limit / MIB(1), file_number(PARAMETER, ""));
 		pin(&w, &holes, holes.size);

@@ -63,7 +63,7 @@ PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere"
 	must_fail(EFAULT, mremap(map, 0, SIZE, MREMAP_MAYMOVE));
 }
 
-/* Of single pages, and of huge pages where they can be mapped as such. */
+/* Runs it on a mapping of single pages, then on one that huge entries fit. */
 static void for_both_sizes(void (*run)(const struct memory *mem, char *map))
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, HUGETLB_2M };
@@ -390,7 +390,7 @@ static void poisoned_page_of(enum memory_kind kind)
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
 	int before, written, seen, after, fd = create(&mem, 0, MIB(2));
-	/* Where an entry could be huge. */
+	/* This place lets the kernel ask for a huge entry. */
 	char *map = map_at_aligned_place(fd, MIB(2), MIB(2), MAP_SHARED), data[3 * PAGE];
 	int process = process_memory();
 	__u64 size = mem.size;

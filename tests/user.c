@@ -214,7 +214,7 @@ PROMISE(user_hole_of_1g_becomes_memory, "the same for a private page of 1 GiB")
 	holes_become_memory(ANON_HUGETLB_1G);
 }
 
-/* Mapped to be written, and clean: a memfd's that was only read, or its own that may go. */
+/* The kernel takes it for clean: it was only read, or its owner said that it may go. */
 static struct memory clean_memory(enum memory_kind kind)
 {
 	struct memory mem;

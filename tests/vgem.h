@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A device of vgem's, which is at work on a dma-buf for as long as a test wants. */
+/* Has vgem work on a dma-buf for as long as a test wants. */
 #ifndef TESTS_VGEM_H
 #define TESTS_VGEM_H
 
