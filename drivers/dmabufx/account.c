@@ -450,6 +450,14 @@ static unsigned int run_parts(const struct dmabufx_runs *runs,
 	return nr;
 }
 
+/* The most common run of a large folio, which has no parts. */
+static bool run_is_a_folio(const struct dmabufx_runs *runs,
+			   const struct dmabufx_run *run)
+{
+	return !run->first &&
+	       dmabufx_run_pages(runs, run) == folio_nr_pages(run->folio);
+}
+
 static int charge_run_parts(struct dmabufx_charge *charge,
 			    const struct dmabufx_runs *runs,
 			    const struct dmabufx_run *run, u32 *reason)
@@ -466,6 +474,7 @@ static int charge_run_parts(struct dmabufx_charge *charge,
 			return ret;
 		}
 	}
+	charge->nr_parts += nr;
 	return 0;
 }
 
@@ -487,17 +496,20 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 			 u32 *reason)
 {
 	u32 end = runs->nr - (runs->nr && !complete);
+	const struct dmabufx_run *run;
 	int ret;
 
 	if (!charge->account || runs->nr_small == runs->nr_pages)
 		return 0;
 
 	for (; charge->nr_runs < end; charge->nr_runs++) {
-		ret = charge_run_parts(charge, runs, &runs->run[charge->nr_runs],
-				       reason);
+		cond_resched();
+		run = &runs->run[charge->nr_runs];
+		if (run_is_a_folio(runs, run))
+			continue;
+		ret = charge_run_parts(charge, runs, run, reason);
 		if (ret)
 			return ret;
-		cond_resched();
 	}
 	return 0;
 }
@@ -518,8 +530,9 @@ void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 	struct folio *parts[2];
 	unsigned int nr;
 
-	while (charge->nr_runs) {
+	while (charge->nr_parts) {
 		nr = run_parts(runs, &runs->run[--charge->nr_runs], parts);
+		charge->nr_parts -= nr;
 		while (nr)
 			part_remove(charge, parts[--nr]);
 		cond_resched();

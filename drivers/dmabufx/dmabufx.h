@@ -251,6 +251,7 @@ struct account;
  *	buffer has only a part: all buffers of a user are charged for them together
  * @nr_runs: for how many runs, from the table's first on, the partly used large
  *	folios are charged
+ * @nr_parts: how many these are; a folio counts once for each run
  */
 struct dmabufx_charge {
 	struct account *account;
@@ -260,6 +261,7 @@ struct dmabufx_charge {
 	unsigned long ahead[DMABUFX_KINDS];
 	unsigned long taken[DMABUFX_KINDS];
 	u32 nr_runs;
+	unsigned long nr_parts;
 };
 
 int dmabufx_charge(struct dmabufx_charge *charge, unsigned long private_pages,
