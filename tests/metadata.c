@@ -88,7 +88,8 @@ PROMISE(metadata_of_4k_pages,
 	needs_exact_records();
 	mem = memory_make(SHMEM_4K, SIZE);
 	runs = count_runs(&mem);
-	cost = cost_of_a_buffer(&mem, 32);
+	/* Few: each has 65,536 pages to pin. */
+	cost = cost_of_a_buffer(&mem, 8);
 	note("256 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
 	/* The slab rounds up to a power of two. */
