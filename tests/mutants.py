@@ -29,8 +29,9 @@ and where they are needed:
 build compiles the module once as it is, by the kernel's own build, in
 build/mutants/VERSION/as-it-is. For each mutation, only what is made of the changed
 source is compiled again, with the commands that the kernel's build left beside its
-objects, and linked with everything else to build/mutants/VERSION/NAME/*.ko. What the
-module imports and exports has to stay as it is: modpost is not asked again.
+objects, and linked with everything else to build/mutants/VERSION/NAME/*.ko. modpost is
+not asked again: what the module exports has to stay as it is, and so has what it imports,
+for kernels with CONFIG_MODVERSIONS.
 """
 import concurrent.futures
 import os
@@ -201,8 +202,13 @@ class Tree:
         steps = self.made_of(sources)
         for made in steps:
             self.make_again(made, tree)
+        if "dmabufx.ko" not in steps:
+            raise Problem(f"{mutation.name}: changes nothing that the module is made of")
         for made in steps:
             if made.endswith(".ko"):
+                more = imports(tree / DRIVER / made) - imports(self.top / DRIVER / made)
+                if more and self.has_versions():
+                    raise Problem(f"{mutation.name}: calls what {made} did not: {more}")
                 run(["strip", "--strip-debug", tree / DRIVER / made])
                 (tree / DRIVER / made).rename(dir_ / pathlib.Path(made).name)
         for path in sources:
@@ -210,13 +216,19 @@ class Tree:
         shutil.rmtree(tree)
         return mutation.name
 
+    def has_versions(self):
+        """Tells whether the kernel refuses symbols of which modpost wrote no version."""
+        config = (self.kernel / "include/config/auto.conf").read_text(encoding="utf-8")
+        return "CONFIG_MODVERSIONS=y\n" in config
+
     def is_made(self, dir_, sources):
         """Tells whether this was compiled of just these sources and of today's others."""
-        module = dir_ / "dmabufx.ko"
         try:
-            return (module.stat().st_mtime > (self.top / DRIVER / "dmabufx.ko").stat().st_mtime
-                    and all((dir_ / path.name).read_text(encoding="utf-8") == text
-                            for path, text in sources.items()))
+            newest = max((self.top / DRIVER / f"{module}.ko").stat().st_mtime
+                         for module in self.MODULES)
+            return ((dir_ / "dmabufx.ko").stat().st_mtime > newest and
+                    all((dir_ / path.name).read_text(encoding="utf-8") == text
+                        for path, text in sources.items()))
         except OSError:
             return False
 
@@ -244,6 +256,12 @@ def run(command, cwd=None):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         raise Problem(f"failed: {command}\n{done.stdout}")
+    return done.stdout
+
+
+def imports(module):
+    """Returns the names of what a module does not define itself."""
+    return set(run(["nm", "-u", "--format=just-symbols", module]).split())
 
 
 def build(version, names):

@@ -7,8 +7,10 @@
   results.py ktap FILE...       what KUnit reports of suites
   results.py igt RESULTS.JSON NAMES EXPECTED
                                 igt_runner's results; NAMES has all subtests to be run
-  results.py summary FOLDER     counts those of FOLDER/KERNEL-BOOT/output.log, and reports
-                                in console.log that belong to no test
+  results.py summary FOLDER [KERNEL-BOOT...]
+                                counts those of FOLDER/KERNEL-BOOT/output.log, and reports
+                                in console.log that belong to no test; each boot that is
+                                named must have results
 
 EXPECTED has what the in-tree udmabuf of a kernel is known to fail, and other tests that
 are none of dmabufx: "SERIES | TEST | FAILURE | why". FAILURE is a regular expression; a
@@ -214,12 +216,16 @@ def hung(folders):
     return len(re.findall(": the guest (?:hung before init|went away without a word)", text))
 
 
-def summary(top):
+def summary(top, *planned):
     folders = sorted(log.parent for log in pathlib.Path(top).glob("*/output.log"))
     lines = {"ok": [], "not ok": [], "skip": []}
+    silent = set(planned)
     for folder in folders:
         for result, line in results_of(folder):
             lines[result].append(line)
+            silent.discard(folder.name)
+    lines["not ok"] += [f"{name.replace('-', ' ', 1)}: not ok guest: has no results"
+                        for name in sorted(silent)]
     if hung(folders):
         print(f"Guests that hung or died without a word, and were booted once more: "
               f"{hung(folders)}")

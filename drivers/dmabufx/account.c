@@ -530,7 +530,7 @@ void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 	struct folio *parts[2];
 	unsigned int nr;
 
-	while (charge->nr_parts) {
+	while (charge->nr_parts && !WARN_ON_ONCE(!charge->nr_runs)) {
 		nr = run_parts(runs, &runs->run[--charge->nr_runs], parts);
 		charge->nr_parts -= nr;
 		while (nr)
