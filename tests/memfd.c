@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -124,6 +125,7 @@ PROMISE(memfd_last_page_of_all_is_refused,
 
 struct changing {
 	atomic_bool over;
+	atomic_int rounds;
 	int fd, memfd, other;
 };
 
@@ -136,6 +138,7 @@ static void *change_descriptor(void *arg)
 		must(dup2(c->memfd, c->fd));
 		must(close(c->fd));
 		must(dup2(c->memfd, c->fd));
+		atomic_fetch_add(&c->rounds, 1);
 	}
 	return NULL;
 }
@@ -157,6 +160,9 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 		items[i].memfd = i % 2 ? c.fd : mem.fd;
 	}
 	check_eq(pthread_create(&thread, NULL, change_descriptor, &c), 0);
+	/* However late a busy host lets the other thread begin. */
+	while (!atomic_load(&c.rounds))
+		sched_yield();
 	for (left = tries; left; left--) {
 		fd = try_create_list(device, items, 2 + left % 15, 0);
 		if (fd < 0)
