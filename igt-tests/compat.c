@@ -100,22 +100,13 @@ PROMISE(access_mode, "the descriptor is for reading and writing")
 	check_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
 }
 
-/* Another descriptor of the same file. */
-static int open_again(int fd, int flags)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return must(open(path, flags | O_CLOEXEC));
-}
-
 PROMISE(open_mode,
 	"a memfd opened read-only makes a read-only descriptor, write-only none")
 {
 	int memfd = sealed(F_SEAL_SHRINK);
-	int fd = create_all(open_again(memfd, O_RDONLY), SIZE);
+	int fd = create_all(file_reopen(memfd, O_RDONLY), SIZE);
 	struct udmabuf_create_item unreadable = {
-		.memfd = open_again(memfd, O_WRONLY),
+		.memfd = file_reopen(memfd, O_WRONLY),
 		.size = SIZE,
 	};
 
@@ -204,7 +195,7 @@ PROMISE(read_only_device,
 		.size = SIZE,
 	};
 
-	must(try_create(open_again(device_open(), O_RDONLY), all, UDMABUF_FLAGS_CLOEXEC));
+	must(try_create(file_reopen(device_open(), O_RDONLY), all, UDMABUF_FLAGS_CLOEXEC));
 }
 
 PROMISE(holes, "holes of a memfd become zeros that buffer and memfd share")

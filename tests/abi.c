@@ -130,15 +130,6 @@ PROMISE(abi_fd_is_read_write, "the dma-buf's access mode is O_RDWR")
 	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
 }
 
-/* The same memory by another open file. */
-static int reopened(int fd, int flags)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return must(open(path, flags | O_CLOEXEC));
-}
-
 /* Nobody can write through this one. */
 static void is_read_only(int fd, const struct memory *mem)
 {
@@ -162,7 +153,7 @@ PROMISE(abi_read_only_memfd_makes_a_read_only_buffer,
 	struct udmabuf_create_item last[] = { item(&mem, 0, PAGE), read_only };
 	int device = device_open();
 
-	read_only.memfd = reopened(mem.fd, O_RDONLY);
+	read_only.memfd = file_reopen(mem.fd, O_RDONLY);
 	first[0].memfd = read_only.memfd;
 	last[1].memfd = read_only.memfd;
 	is_read_only(must(try_create(device, read_only, 0)), &mem);
@@ -423,10 +414,8 @@ PROMISE(abi_refuses_secret_memory, "memory of memfd_secret() is EBADFD")
 PROMISE(abi_refuses_o_path, "an O_PATH fd, even of a memfd, is EBADFD")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem.fd);
-	refuses_fd(EBADFD, must(open(path, O_PATH)));
+	refuses_fd(EBADFD, file_reopen(mem.fd, O_PATH));
 }
 
 /* A file of this file system, mounted nowhere. */
@@ -459,7 +448,7 @@ PROMISE(abi_refuses_write_only_memfd,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses_fd(EACCES, reopened(mem.fd, O_WRONLY));
+	refuses_fd(EACCES, file_reopen(mem.fd, O_WRONLY));
 }
 
 PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
@@ -505,7 +494,7 @@ PROMISE(abi_refuses_write_sealed_memfd,
 	int fd = memfd_make(SHMEM_4K, PAGE, F_SEAL_SHRINK | F_SEAL_WRITE);
 
 	refuses_fd(EINVAL, fd);
-	refuses_fd(EINVAL, reopened(fd, O_RDONLY));
+	refuses_fd(EINVAL, file_reopen(fd, O_RDONLY));
 }
 
 PROMISE(abi_refuses_future_write_sealed_memfd,

@@ -579,6 +579,17 @@ void buffer_verify(struct buffer *buf, const struct way *way,
 	pass_run(&(struct pass){ buf, way, pass, false });
 }
 
+void writes_survive_reclaim(struct buffer *buf, const struct way *way,
+			    const struct memory *mem)
+{
+	buffer_write(buf, way, 1);
+	buffer_free(buf);
+	/* Reading leaves clean what is clean. */
+	pattern_check(mem->map, 1, mem->id, 0, mem->size, "the owner");
+	must(madvise(mem->map, mem->size, MADV_PAGEOUT));
+	pattern_check(mem->map, 1, mem->id, 0, mem->size, "the owner");
+}
+
 void buffer_carries(struct buffer *buf, const struct way * const *ways)
 {
 	const struct way * const *writer, * const *reader;

@@ -160,6 +160,13 @@ void buffer_write(struct buffer *buf, const struct way *way, unsigned int pass);
 void buffer_verify(struct buffer *buf, const struct way *way,
 		   unsigned int pass);
 
+/*
+ * Writes all of @mem, which @buf has been made of, through a way, and frees @buf: then
+ * the owner sees it, also after reclaim.
+ */
+void writes_survive_reclaim(struct buffer *buf, const struct way *way,
+			    const struct memory *mem);
+
 /* Each way writes in its turn, and all of them must see it. */
 void buffer_carries(struct buffer *buf, const struct way * const *ways);
 

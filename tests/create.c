@@ -469,15 +469,6 @@ PROMISE(create_refuses_impossible_sizes,
 	refuses_all(list, ARRAY_SIZE(list));
 }
 
-/* The same memory by another open file. */
-static int reopened(int fd, int flags)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return must(open(path, flags | O_CLOEXEC));
-}
-
 PROMISE(create_refuses_descriptors,
 	"each descriptor that cannot be taken has its errno and its reason")
 {
@@ -489,7 +480,7 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(EBADF, NOT_OPEN, 0, 1, of_fd(-1, PAGE)),
 		REFUSAL(EBADF, NOT_OPEN, 1, 2, user, of_fd(900, PAGE)),
 		REFUSAL(EBADF, NOT_OPEN, 2, 3, user, file,
-			of_fd(reopened(mem.fd, O_PATH), PAGE)),
+			of_fd(file_reopen(mem.fd, O_PATH), PAGE)),
 		REFUSAL(EBADFD, NOT_MEMFD, 0, 1,
 			of_fd(must(open("/", O_RDONLY)), PAGE)),
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, file,
@@ -497,9 +488,9 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, user,
 			of_fd(create(&mem, 0, PAGE), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 0, 1,
-			of_fd(reopened(mem.fd, O_RDONLY), PAGE)),
+			of_fd(file_reopen(mem.fd, O_RDONLY), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 1, 2, file,
-			of_fd(reopened(mem.fd, O_WRONLY), PAGE)),
+			of_fd(file_reopen(mem.fd, O_WRONLY), PAGE)),
 		REFUSAL(ERANGE, BEYOND_END, 1, 2, user,
 			segment(&mem, KIB(60), 2 * PAGE)),
 		REFUSAL(ERANGE, BEYOND_END, 0, 2,

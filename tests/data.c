@@ -320,12 +320,7 @@ static void survives_reclaim(const struct way *way)
 	struct buffer buf = buffer_make(&part, 1);
 
 	note("written by %s", way->name);
-	buffer_write(&buf, way, 1);
-	buffer_free(&buf);
-	/* Mapped for reading, which leaves clean what is clean. */
-	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
-	must(madvise(mem.map, mem.size, MADV_PAGEOUT));
-	pattern_check(mem.map, 1, mem.id, 0, mem.size, "the memfd");
+	writes_survive_reclaim(&buf, way, &mem);
 	memory_free(&mem);
 }
 

@@ -433,7 +433,6 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 	};
 	struct dmabufx_request request = {};
 	struct iovec iov;
-	char path[64];
 	int dmabuf;
 
 	if (is_udmabuf(fd))
@@ -465,8 +464,7 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 	told(&request, EFBIG, 1,
 	     "segment 1: with it the buffer is larger than the driver allows");
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", memfd);
-	reading = must(open(path, O_RDONLY | O_CLOEXEC));
+	reading = file_reopen(memfd, O_RDONLY);
 	bad(EACCES, dmabufx_create_memfd(fd, reading, 0, 0, &request));
 	told(&request, EACCES, 0,
 	     "segment 0: the memfd is not opened for reading and, as the buffer is not read-only, writing");

@@ -33,14 +33,6 @@ static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
 	};
 }
 
-static int reopened(int fd, int flags)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return must(open(path, flags | O_CLOEXEC));
-}
-
 /* What is looked at first. */
 
 struct bad_end {
@@ -75,7 +67,7 @@ static void refused_ends_fill_nothing(enum memory_kind kind)
 		{ EBADFD, DMABUFX_REASON_NOT_MEMFD,
 		  { .fd = must(eventfd(0, EFD_CLOEXEC)), .size = PAGE } },
 		{ EACCES, DMABUFX_REASON_OPEN_MODE,
-		  { .fd = writing.fd = reopened(holes.fd, O_WRONLY), .size = PAGE } },
+		  { .fd = writing.fd = file_reopen(holes.fd, O_WRONLY), .size = PAGE } },
 		{ EPERM, DMABUFX_REASON_MAY_SHRINK, segment(&shrinks, 0, PAGE) },
 		{ EPERM, DMABUFX_REASON_WRITE_SEALED, segment(&sealed, 0, PAGE) },
 		{ ERANGE, DMABUFX_REASON_BEYOND_END, segment(&holes, holes.size, PAGE) },
@@ -215,7 +207,7 @@ PROMISE(memfd_holes_are_filled_for_readers,
 	"holes of hugetlb are filled for who may only read, sealed against writing or not")
 {
 	struct memory mem = unmapped(HUGETLB_2M, MIB(4), F_SEAL_SHRINK | F_SEAL_GROW);
-	struct dmabufx_segment seg = { .fd = reopened(mem.fd, O_RDONLY), .size = MIB(2) };
+	struct dmabufx_segment seg = { .fd = file_reopen(mem.fd, O_RDONLY), .size = MIB(2) };
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 	int device = device_open();
 

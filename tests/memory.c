@@ -140,6 +140,14 @@ int memfd_make_secret(size_t size)
 	return fd;
 }
 
+int file_reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return must(open(path, flags | O_CLOEXEC));
+}
+
 static void map_memfd(struct memory *mem)
 {
 	mem->fd = memfd_make(mem->kind, mem->size, F_SEAL_SHRINK);

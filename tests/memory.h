@@ -70,6 +70,9 @@ int memfd_make(enum memory_kind kind, size_t size, unsigned int seals);
 /* What memfd_secret() makes; the test is skipped where the kernel has it not. */
 int memfd_make_secret(size_t size);
 
+/* Opens the file of @fd once more, with these flags and O_CLOEXEC. */
+int file_reopen(int fd, int flags);
+
 /* What is mapped at @map, as memory of its own: it has no memfd. */
 struct memory memory_at(void *map, size_t size);
 

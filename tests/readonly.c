@@ -278,10 +278,8 @@ PROMISE(readonly_needs_a_memfd_that_is_read,
 	struct dmabufx_segment seg;
 	struct dmabufx_create req;
 	int device = device_open();
-	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem.fd);
-	by_path.fd = must(open(path, O_RDONLY | O_CLOEXEC));
+	by_path.fd = file_reopen(mem.fd, O_RDONLY);
 	nobody_writes(&by_path, 0, MIB(1));
 	/* For a writable buffer it is not; the old call makes none then. */
 	seg = segment(&by_path, 0, MIB(1));
@@ -291,7 +289,7 @@ PROMISE(readonly_needs_a_memfd_that_is_read,
 	check_eq(must(fcntl(must(try_create(device, old, 0)), F_GETFL)) & O_ACCMODE,
 		 O_RDONLY);
 
-	by_path.fd = must(open(path, O_WRONLY | O_CLOEXEC));
+	by_path.fd = file_reopen(mem.fd, O_WRONLY);
 	seg = segment(&by_path, 0, MIB(1));
 	req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 	refused(EACCES, DMABUFX_REASON_OPEN_MODE, 0, device, &req);

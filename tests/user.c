@@ -238,11 +238,7 @@ static void survives_reclaim(enum memory_kind kind, const struct way *way)
 	struct buffer buf = buffer_make_from(&part, 1);
 
 	note("%s, written by %s", memory_name(kind), way->name);
-	buffer_write(&buf, way, 1);
-	buffer_free(&buf);
-	pattern_check(user.map, 1, user.id, 0, user.size, "the owner");
-	must(madvise(user.map, user.size, MADV_PAGEOUT));
-	pattern_check(user.map, 1, user.id, 0, user.size, "the owner");
+	writes_survive_reclaim(&buf, way, &user);
 	memory_free(&mem);
 }
 
