@@ -17,8 +17,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/dma-buf.h>
 
 #include "../examples/number.h"
 #include "../uapi/linux/dmabufx.h"
@@ -126,6 +129,123 @@ static void measure_mmap(const struct subject *subject, int fd)
 	settle();
 }
 
+/*
+ * Maps the buffer in @nr windows side by side, of a page each, or as a whole. Neighbours
+ * are no neighbours in the buffer, so that each window stays an area of its own.
+ */
+static char *map_windows(const struct subject *subject, int fd, unsigned int nr)
+{
+	size_t page = sysconf(_SC_PAGESIZE), pages = subject->size / page;
+	char *addr;
+
+	if (nr == 1)
+		return map_aligned(subject->size, fd);
+	addr = map_aligned(nr * page, -1);
+	for (unsigned int i = 0; addr != MAP_FAILED && i < nr; i++)
+		if (mmap(addr + i * page, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 fd, (pages - 1 - i % pages) * page) == MAP_FAILED)
+			err(EXIT_FAILURE, "mmap of a window");
+	return addr;
+}
+
+static uint64_t time_fork(void)
+{
+	uint64_t start = now(), cost;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		err(EXIT_FAILURE, "fork");
+	if (!pid)
+		_exit(0);
+	cost = now() - start;
+	waitpid(pid, NULL, 0);
+	return cost;
+}
+
+static uint64_t time_mprotect(char *addr, size_t size)
+{
+	uint64_t start = now();
+
+	if (mprotect(addr, size, PROT_READ) || mprotect(addr, size, PROT_READ | PROT_WRITE))
+		err(EXIT_FAILURE, "mprotect");
+	return now() - start;
+}
+
+static void measure_windows(const struct subject *subject, int fd, unsigned int nr)
+{
+	size_t page = sysconf(_SC_PAGESIZE), size = nr == 1 ? subject->size : nr * page;
+	char *addr = map_windows(subject, fd, nr);
+
+	if (addr == MAP_FAILED)
+		err(EXIT_FAILURE, "mmap of %s", subject->who);
+	time_touch(addr, size);
+	result(subject, nr == 1 ? "fork" : "fork-1000", time_fork());
+	settle();
+	time_touch(addr, size);
+	result(subject, nr == 1 ? "mprotect" : "mprotect-1000", time_mprotect(addr, size));
+	munmap(addr, size);
+	settle();
+}
+
+static void measure_untouched(const struct subject *subject, int fd)
+{
+	uint64_t start = now();
+	char *addr = mmap(NULL, subject->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (addr == MAP_FAILED)
+		err(EXIT_FAILURE, "mmap of %s", subject->who);
+	munmap(addr, subject->size);
+	result(subject, "mmap", now() - start);
+}
+
+static void synchronise(int fd)
+{
+	struct dma_buf_sync sync = { DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
+
+	if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync))
+		err(EXIT_FAILURE, "DMA_BUF_IOCTL_SYNC");
+	sync.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW;
+	if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync))
+		err(EXIT_FAILURE, "DMA_BUF_IOCTL_SYNC");
+}
+
+static void hold(const struct subject *subject, int fd, unsigned int count)
+{
+	struct dmabufx_bench_hold hold = { .fd = fd, .count = count };
+
+	if (ioctl(kernel, DMABUFX_BENCH_HOLD, &hold))
+		err(EXIT_FAILURE, "%s: attach and map", subject->who);
+	if (!count)
+		result(subject, "attach", hold.attach);
+}
+
+/* The first bracket is not measured: udmabuf maps the buffer for itself then. */
+static void measure_sync(const struct subject *subject, int fd, const char *operation)
+{
+	uint64_t start;
+
+	synchronise(fd);
+	start = now();
+	synchronise(fd);
+	result(subject, operation, now() - start);
+}
+
+/* What programs do for each frame and each window. */
+static void measure_frames(const struct subject *subject, int fd)
+{
+	measure_sync(subject, fd, "sync");
+	if (kernel >= 0) {
+		hold(subject, fd, 1);
+		measure_sync(subject, fd, "sync-1");
+		hold(subject, fd, 16);
+		measure_sync(subject, fd, "sync-16");
+		hold(subject, fd, 0);
+	}
+	measure_untouched(subject, fd);
+	measure_windows(subject, fd, 1);
+	measure_windows(subject, fd, 1000);
+}
+
 /* An exporter: udmabuf or dmabufx */
 
 static int create_of_user(int device, const struct subject *subject)
@@ -198,28 +318,40 @@ static void measure_vmap(const struct subject *subject, int dmabuf)
 	settle();
 }
 
-/* Makes two buffers, so that "release" is measured with one that was never vmapped. */
-static void measure_exporter(int device, const struct subject *subject)
+static int must_create(int device, const struct subject *subject)
 {
-	uint64_t start = now();
 	int dmabuf = create(device, subject);
-	uint64_t cost = now() - start;
 
 	if (dmabuf < 0)
 		err(EXIT_FAILURE, "%s: create", subject->who);
-	result(subject, "create", cost);
+	return dmabuf;
+}
+
+/*
+ * Makes three buffers: "release" is measured with one that was never vmapped, and that
+ * udmabuf has not mapped for itself, as SYNC makes it do.
+ */
+static void measure_exporter(int device, const struct subject *subject)
+{
+	uint64_t start = now();
+	int dmabuf = must_create(device, subject);
+
+	result(subject, "create", now() - start);
 	settle();
 	if (kernel >= 0)
 		measure_map(subject, dmabuf);
 	measure_mmap(subject, dmabuf);
 	result(subject, "release", time_close(dmabuf));
 	settle();
+
+	dmabuf = must_create(device, subject);
+	measure_frames(subject, dmabuf);
+	close(dmabuf);
+	settle();
 	if (kernel < 0)
 		return;
 
-	dmabuf = create(device, subject);
-	if (dmabuf < 0)
-		err(EXIT_FAILURE, "%s: create", subject->who);
+	dmabuf = must_create(device, subject);
 	settle();
 	measure_vmap(subject, dmabuf);
 	result(subject, "release-vmapped", time_close(dmabuf));

@@ -33,6 +33,14 @@
 #include "../../drivers/dmabufx/compat.h"
 #include "dmabufx-bench.h"
 
+#define MAX_HELD	16
+
+/* A mapping that is kept. */
+struct held {
+	struct dma_buf_attachment *attach;
+	struct sg_table *sgt;
+};
+
 /**
  * struct bench - one open of the node
  * @lock: serialises its ioctls
@@ -41,6 +49,8 @@
  * @nr_folios: how many, 0 without a floor
  * @pages: array of all pages of the floor
  * @nr_pages: how many
+ * @held: mappings of one dma-buf, of which the file has a reference
+ * @nr_held: how many
  */
 struct bench {
 	struct mutex lock; /* one ioctl at a time */
@@ -49,6 +59,8 @@ struct bench {
 	long nr_folios;
 	struct page **pages;
 	unsigned long nr_pages;
+	struct held held[MAX_HELD];
+	unsigned int nr_held;
 };
 
 /* A dma-buf in the hands of an importer */
@@ -104,6 +116,76 @@ out:
 	dma_buf_put(dmabuf);
 	if (!ret && copy_to_user(arg, &map, sizeof(map)))
 		ret = -EFAULT;
+	return ret;
+}
+
+static void held_drop(struct bench *bench)
+{
+	while (bench->nr_held) {
+		struct held *held = &bench->held[--bench->nr_held];
+		struct dma_buf *dmabuf = held->attach->dmabuf;
+
+		dma_buf_unmap_attachment_unlocked(held->attach, held->sgt,
+						  DMA_BIDIRECTIONAL);
+		dma_buf_detach(dmabuf, held->attach);
+		dma_buf_put(dmabuf);
+	}
+}
+
+static int held_add(struct bench *bench, struct dma_buf *dmabuf)
+{
+	struct held *held = &bench->held[bench->nr_held];
+
+	held->attach = dma_buf_attach(dmabuf, &bench->pdev->dev);
+	if (IS_ERR(held->attach))
+		return PTR_ERR(held->attach);
+	held->sgt = dma_buf_map_attachment_unlocked(held->attach,
+						    DMA_BIDIRECTIONAL);
+	if (IS_ERR(held->sgt)) {
+		dma_buf_detach(dmabuf, held->attach);
+		return PTR_ERR(held->sgt);
+	}
+	get_dma_buf(dmabuf);
+	bench->nr_held++;
+	return 0;
+}
+
+static int time_attach(struct bench *bench, struct dma_buf *dmabuf, u64 *cost)
+{
+	struct dma_buf_attachment *attach;
+	u64 start = ktime_get_ns();
+
+	attach = dma_buf_attach(dmabuf, &bench->pdev->dev);
+	if (IS_ERR(attach))
+		return PTR_ERR(attach);
+	dma_buf_detach(dmabuf, attach);
+	*cost = ktime_get_ns() - start;
+	return 0;
+}
+
+static int bench_hold(struct bench *bench, void __user *arg)
+{
+	struct dmabufx_bench_hold hold;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	if (copy_from_user(&hold, arg, sizeof(hold)))
+		return -EFAULT;
+	held_drop(bench);
+	if (hold.count > MAX_HELD)
+		return -EINVAL;
+	dmabuf = dma_buf_get(hold.fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	ret = time_attach(bench, dmabuf, &hold.attach);
+	while (!ret && bench->nr_held < hold.count)
+		ret = held_add(bench, dmabuf);
+	dma_buf_put(dmabuf);
+	if (!ret && copy_to_user(arg, &hold, sizeof(hold)))
+		ret = -EFAULT;
+	if (ret)
+		held_drop(bench);
 	return ret;
 }
 
@@ -597,6 +679,8 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return bench_export();
 	case DMABUFX_BENCH_PIN:
 		return bench_pin(argp);
+	case DMABUFX_BENCH_HOLD:
+		return bench_hold(bench, argp);
 	default:
 		return -ENOTTY;
 	}
@@ -645,6 +729,7 @@ static int bench_release(struct inode *inode, struct file *file)
 {
 	struct bench *bench = file->private_data;
 
+	held_drop(bench);
 	floor_free(bench);
 	platform_device_unregister(bench->pdev);
 	kfree(bench);

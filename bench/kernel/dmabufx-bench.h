@@ -90,6 +90,20 @@ struct dmabufx_bench_pin {
 	__u64 unpin;
 };
 
+/**
+ * struct dmabufx_bench_hold - keep a dma-buf mapped for devices
+ * @fd: in: the dma-buf
+ * @count: in: how many attachments, at most 16; 0 ends those that are held
+ * @attach: out: the first attach and detach, without a mapping
+ *
+ * Each is attached and mapped until the next such call or close.
+ */
+struct dmabufx_bench_hold {
+	__s32 fd;
+	__u32 count;
+	__u64 attach;
+};
+
 #define DMABUFX_BENCH_MAP	_IOWR('X', 0x90, struct dmabufx_bench_map)
 #define DMABUFX_BENCH_VMAP	_IOWR('X', 0x91, struct dmabufx_bench_vmap)
 #define DMABUFX_BENCH_FLOOR	_IOWR('X', 0x92, struct dmabufx_bench_floor)
@@ -98,5 +112,6 @@ struct dmabufx_bench_pin {
 #define DMABUFX_BENCH_EXPORT	_IO('X', 0x94)
 
 #define DMABUFX_BENCH_PIN	_IOWR('X', 0x95, struct dmabufx_bench_pin)
+#define DMABUFX_BENCH_HOLD	_IOWR('X', 0x96, struct dmabufx_bench_hold)
 
 #endif /* DMABUFX_BENCH_H */
