@@ -9,7 +9,8 @@
  * Mapping and unmapping synchronise. In between, begin_cpu_access and
  * end_cpu_access synchronise every mapped attachment. Both are needed wherever a
  * device does not see the same memory as the CPU: with caches that are not coherent,
- * and with bounce buffers (swiotlb), which confidential guests always use.
+ * and with bounce buffers (swiotlb), which confidential guests always use. Elsewhere
+ * nothing is synchronised, and brackets do not take buf->lock.
  *
  * Every synchronisation covers the whole buffer and overwrites one side's data, so
  * the source must be the side with the newer data. The rule: while a bracket for
@@ -43,17 +44,21 @@
  * @dev: the importer's device
  * @sgt: its scatterlist; empty until the first mapping, after that only changed
  *	with the dma-buf's reservation lock held
+ * @single: @sgt's entry if it has only one
  * @shows_copy: whether the importer gets a copy of @sgt; constant
  * @shown: that copy; otherwise empty
  * @dir: direction of the mapping, DMA_NONE while it is not mapped
+ * @needs_sync: whether it is mapped, and the device may not see the same memory
  */
 struct dmabufx_attachment {
 	struct list_head node;
 	struct device *dev;
 	struct sg_table sgt;
+	struct scatterlist single;
 	bool shows_copy;
 	struct sg_table shown;
 	enum dma_data_direction dir;
+	bool needs_sync;
 };
 
 /* Returns the buffer's attachments. The caller holds the buffer's lock. */
@@ -61,17 +66,6 @@ static struct list_head *attachments(struct dmabufx_buf *buf)
 {
 	lockdep_assert_held(&buf->lock);
 	return &buf->attachments;
-}
-
-/*
- * Returns false if no device is attached. Checked without the lock, so that a bracket
- * of a buffer without devices takes no lock. Without the barriers, a task that ends a
- * bracket could see no device while a device that attaches misses its last writes.
- */
-static bool has_devices(const struct dmabufx_buf *buf)
-{
-	smp_mb(); /* pairs with dmabufx_attach() */
-	return !list_empty(&buf->attachments);
 }
 
 /*
@@ -103,7 +97,6 @@ int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 	mutex_lock(&buf->lock);
 	list_add_tail(&a->node, attachments(buf));
 	mutex_unlock(&buf->lock);
-	smp_mb(); /* pairs with has_devices() */
 
 	trace_dmabufx_attach(buf, a->dev);
 	return 0;
@@ -256,14 +249,33 @@ static void show_table(struct dmabufx_attachment *a)
 
 static void attachment_free_table(struct dmabufx_attachment *a)
 {
-	sg_free_table(&a->shown);
-	sg_free_table(&a->sgt);
+	if (a->shows_copy)
+		sg_free_table(&a->shown);
+	if (a->sgt.sgl != &a->single)
+		sg_free_table(&a->sgt);
+	a->sgt.sgl = NULL;
+}
+
+static int attachment_alloc_table(struct dmabufx_attachment *a, unsigned int nr)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+	int ret = a->shows_copy ? sg_alloc_table(&a->shown, nr, gfp) : 0;
+
+	if (ret)
+		return ret;
+	if (nr > 1)
+		return sg_alloc_table(&a->sgt, nr, gfp);
+
+	sg_init_table(&a->single, 1);
+	a->sgt.sgl = &a->single;
+	a->sgt.nents = 1;
+	a->sgt.orig_nents = 1;
+	return 0;
 }
 
 static int attachment_build_table(struct dmabufx_attachment *a,
 				  const struct dmabufx_runs *runs)
 {
-	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 	unsigned int nr = runs->nr;
 	struct segment_limits limits;
 	bool cut;
@@ -284,14 +296,10 @@ static int attachment_build_table(struct dmabufx_attachment *a,
 	if (nr > INT_MAX)
 		return -EFBIG;
 
-	ret = sg_alloc_table(&a->sgt, nr, gfp);
-	if (ret)
-		return ret;
-
-	ret = cut ? fill_segments(runs, &limits, a->sgt.sgl, &nr) :
-		    fill_runs(runs, a->sgt.sgl);
-	if (!ret && a->shows_copy)
-		ret = sg_alloc_table(&a->shown, nr, gfp);
+	ret = attachment_alloc_table(a, nr);
+	if (!ret)
+		ret = cut ? fill_segments(runs, &limits, a->sgt.sgl, &nr) :
+			    fill_runs(runs, a->sgt.sgl);
 	if (ret)
 		attachment_free_table(a);
 	return ret;
@@ -317,7 +325,12 @@ static int attachment_map(struct dmabufx_attachment *a,
 	if (a->dir != DMA_NONE)
 		return -EBUSY;
 
+	dmabufx_writers_sync_add(&buf->writers);
 	ret = dma_map_sgtable(a->dev, &a->sgt, dir, MAP_ATTRS);
+	/* Asked now: the first bounce buffer changes the answer, dma_set_mask() may, too. */
+	a->needs_sync = !ret && dma_dev_need_sync(a->dev);
+	if (!a->needs_sync)
+		dmabufx_writers_sync_remove(&buf->writers);
 	if (ret)
 		return ret;
 
@@ -329,12 +342,15 @@ static int attachment_map(struct dmabufx_attachment *a,
 static void attachment_unmap(struct dmabufx_attachment *a,
 			     struct dmabufx_buf *buf)
 {
-	bool cpu_writes = dmabufx_writers_any(&buf->writers);
+	bool copy = a->needs_sync && !dmabufx_writers_any(&buf->writers);
 
 	lockdep_assert_held(&buf->lock);
 	dma_unmap_sgtable(a->dev, &a->sgt, a->dir,
-			  cpu_writes ? DMA_ATTR_SKIP_CPU_SYNC : 0);
+			  copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC);
 	a->dir = DMA_NONE;
+	if (a->needs_sync)
+		dmabufx_writers_sync_remove(&buf->writers);
+	a->needs_sync = false;
 }
 
 struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
@@ -402,7 +418,7 @@ static void sync_for_cpu(struct dmabufx_buf *buf)
 	struct dmabufx_attachment *a;
 
 	list_for_each_entry(a, attachments(buf), node) {
-		if (a->dir != DMA_NONE)
+		if (a->needs_sync)
 			dma_sync_sgtable_for_cpu(a->dev, &a->sgt, a->dir);
 	}
 }
@@ -416,7 +432,7 @@ static void sync_for_device(struct dmabufx_buf *buf, enum dma_data_direction dir
 	struct dmabufx_attachment *a;
 
 	list_for_each_entry(a, attachments(buf), node) {
-		if (a->dir != DMA_NONE)
+		if (a->needs_sync)
 			dma_sync_sgtable_for_device(a->dev, &a->sgt,
 						    a->dir == DMA_BIDIRECTIONAL ?
 						    dir : a->dir);
@@ -428,9 +444,9 @@ static bool is_for_writing(enum dma_data_direction dir)
 	return dir == DMA_BIDIRECTIONAL || dir == DMA_TO_DEVICE;
 }
 
-/* Devices may have the buffer mapped. Returns -EAGAIN if a spare record is needed. */
-static int begin_with_devices(struct dmabufx_buf *buf, bool write,
-			      struct dmabufx_writer **spare)
+/* Returns -EAGAIN if a spare record is needed. */
+static int begin_and_sync(struct dmabufx_buf *buf, bool write,
+			  struct dmabufx_writer **spare)
 {
 	bool cpu_writes;
 	int ret = mutex_lock_killable(&buf->lock);
@@ -440,7 +456,7 @@ static int begin_with_devices(struct dmabufx_buf *buf, bool write,
 
 	cpu_writes = dmabufx_writers_any(&buf->writers);
 	if (write)
-		ret = dmabufx_writers_begin(&buf->writers, spare);
+		ret = dmabufx_writers_begin(&buf->writers, true, spare);
 	if (!ret && !cpu_writes)
 		sync_for_cpu(buf);
 	mutex_unlock(&buf->lock);
@@ -450,18 +466,13 @@ static int begin_with_devices(struct dmabufx_buf *buf, bool write,
 static int try_to_begin(struct dmabufx_buf *buf, bool write,
 			struct dmabufx_writer **spare)
 {
-	int ret = 0;
+	int ret = -EBUSY;
 
-	if (!has_devices(buf)) {
-		if (write)
-			ret = dmabufx_writers_begin(&buf->writers, spare);
-		/* A device that attached meanwhile may have written already. */
-		if (ret || !has_devices(buf))
-			return ret;
-		if (write)
-			dmabufx_writers_end(&buf->writers);
-	}
-	return begin_with_devices(buf, write, spare);
+	if (write)
+		ret = dmabufx_writers_begin(&buf->writers, false, spare);
+	else if (!dmabufx_writers_must_sync(&buf->writers))
+		ret = 0;
+	return ret == -EBUSY ? begin_and_sync(buf, write, spare) : ret;
 }
 
 /* Allocates a record without holding a lock, since an allocation may take long. */
@@ -520,7 +531,7 @@ int dmabufx_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dir)
 	struct dmabufx_buf *buf = dmabuf->priv;
 	bool write = is_for_writing(dir);
 
-	if (has_devices(buf)) {
+	if (dmabufx_writers_must_sync(&buf->writers)) {
 		/* Atomic for others: a begin in between would overwrite the CPU's data. */
 		mutex_lock(&buf->lock);
 		if (write)

@@ -324,11 +324,14 @@ struct dmabufx_writer {
 /**
  * struct dmabufx_writers - all writers of a buffer
  * @lock: protects all members
+ * @nr_syncing: how many mappings have to be synchronised with the brackets, or are being
+ *	made. Changed under the buffer's lock, too
  * @list: every &struct dmabufx_writer
  * @first: a record that needs no allocation, always in @list
  */
 struct dmabufx_writers {
 	spinlock_t lock; /* all members */
+	unsigned int nr_syncing;
 	struct list_head list;
 	struct dmabufx_writer first;
 };
@@ -338,7 +341,10 @@ void dmabufx_writers_free(struct dmabufx_writers *writers);
 bool dmabufx_writers_any(struct dmabufx_writers *writers);
 bool dmabufx_writers_has(struct dmabufx_writers *writers,
 			 const struct mm_struct *mm);
-int dmabufx_writers_begin(struct dmabufx_writers *writers,
+bool dmabufx_writers_must_sync(const struct dmabufx_writers *writers);
+void dmabufx_writers_sync_add(struct dmabufx_writers *writers);
+void dmabufx_writers_sync_remove(struct dmabufx_writers *writers);
+int dmabufx_writers_begin(struct dmabufx_writers *writers, bool may_sync,
 			  struct dmabufx_writer **spare);
 void dmabufx_writers_end(struct dmabufx_writers *writers);
 void dmabufx_writers_end_all(struct dmabufx_writers *writers,

@@ -18,6 +18,10 @@
  * now. The record of a dead process is freed when the next bracket begins, at the
  * latest with the buffer.
  *
+ * Most buffers have no mapping that has to be synchronised: then a bracket does not take
+ * buf->lock. So that no bracket and no mapping misses the other, this file counts those
+ * mappings, too, and looks at the count and records a bracket in one step.
+ *
  * Locking: writers->lock nests inside buf->lock.
  */
 #include <linux/sched/mm.h>
@@ -130,6 +134,51 @@ bool dmabufx_writers_has(struct dmabufx_writers *writers,
 	return has;
 }
 
+/**
+ * dmabufx_writers_must_sync - does any mapping have to be synchronised?
+ * @writers: the buffer's
+ *
+ * Without the barriers, a task that ends a bracket could see no mapping while one that
+ * begins misses its last writes, or a task that begins a bracket could miss what the end of a
+ * mapping has copied into the memory.
+ *
+ * Context: Any. Takes no lock.
+ * Return: true if one has to, or is being made.
+ */
+bool dmabufx_writers_must_sync(const struct dmabufx_writers *writers)
+{
+	smp_mb(); /* pairs with dmabufx_writers_sync_add() */
+	return smp_load_acquire(&writers->nr_syncing);
+}
+
+/**
+ * dmabufx_writers_sync_add - count a mapping that may have to be synchronised
+ * @writers: the buffer's
+ *
+ * Context: Process context, with the buffer's lock held, before the mapping copies anything.
+ */
+void dmabufx_writers_sync_add(struct dmabufx_writers *writers)
+{
+	spin_lock(&writers->lock);
+	WRITE_ONCE(writers->nr_syncing, writers->nr_syncing + 1);
+	spin_unlock(&writers->lock);
+	smp_mb(); /* pairs with dmabufx_writers_must_sync() */
+}
+
+/**
+ * dmabufx_writers_sync_remove - a mapping needs no synchronisation, or not any more
+ * @writers: the buffer's
+ *
+ * Context: Process context, with the buffer's lock held, after the mapping has copied
+ * everything.
+ */
+void dmabufx_writers_sync_remove(struct dmabufx_writers *writers)
+{
+	spin_lock(&writers->lock);
+	smp_store_release(&writers->nr_syncing, writers->nr_syncing - 1);
+	spin_unlock(&writers->lock);
+}
+
 /* Count one more bracket of @mm in @w, which is its record or a free one. */
 static void writer_begin(struct dmabufx_writers *writers,
 			 struct dmabufx_writer *w, struct mm_struct *mm)
@@ -148,30 +197,36 @@ static void writer_begin(struct dmabufx_writers *writers,
 /**
  * dmabufx_writers_begin - begin a bracket of the calling process
  * @writers: the buffer's
+ * @may_sync: whether the caller holds the buffer's lock, and synchronises
  * @spare: a record from kzalloc(), or NULL; NULL afterwards if it was used
  *
  * The first process uses the embedded record. Only others need an allocated one.
  *
  * Context: Process context.
- * Return: 0; or -EAGAIN if a spare record is needed, with nothing changed.
+ * Return: 0; -EAGAIN if a spare record is needed; -EBUSY if a mapping has to be
+ * synchronised and the caller may not. Nothing has changed after an error.
  */
-int dmabufx_writers_begin(struct dmabufx_writers *writers,
+int dmabufx_writers_begin(struct dmabufx_writers *writers, bool may_sync,
 			  struct dmabufx_writer **spare)
 {
 	struct mm_struct *mm = current->mm;
 	struct dmabufx_writer *w;
 
-	spin_lock(&writers->lock);
+	guard(spinlock)(&writers->lock);
+	if (writers->nr_syncing && !may_sync)
+		return -EBUSY;
+
 	writers_any(writers);
 	w = writer_of(writers, mm);
 	if (!w)
 		w = writers->first.brackets ? *spare : &writers->first;
-	if (w)
-		writer_begin(writers, w, mm);
-	if (w && w == *spare)
+	if (!w)
+		return -EAGAIN;
+
+	writer_begin(writers, w, mm);
+	if (w == *spare)
 		*spare = NULL;
-	spin_unlock(&writers->lock);
-	return w ? 0 : -EAGAIN;
+	return 0;
 }
 
 /* Choose the bracket to end: the caller's own, or a dead process's, or any other. */
