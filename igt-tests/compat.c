@@ -51,7 +51,7 @@ static void check_pattern(const char *found, const struct memory *mem, __u64 off
 PROMISE(create, "UDMABUF_CREATE makes a dma-buf that shows a range of a memfd")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 2 * PAGE, 4 * PAGE);
+	int fd = create_range(&mem, 2 * PAGE, 4 * PAGE);
 	char *map = map_dma_buf(fd, 0, 4 * PAGE);
 
 	check_eq(lseek(fd, 0, SEEK_END), 4 * PAGE);
@@ -68,9 +68,9 @@ PROMISE(create_list,
 	struct memory one = memory_make_patterned(SHMEM_4K, SIZE);
 	struct memory two = memory_make_patterned(SHMEM_4K, SIZE);
 	struct udmabuf_create_item items[] = {
-		item(&two, 3 * PAGE, 2 * PAGE),
-		item(&one, PAGE, PAGE),
-		item(&two, 2 * PAGE, 2 * PAGE),
+		list_item(&two, 3 * PAGE, 2 * PAGE),
+		list_item(&one, PAGE, PAGE),
+		list_item(&two, 2 * PAGE, 2 * PAGE),
 	};
 	int fd = must(try_create_list(device_open(), items, 3, UDMABUF_FLAGS_CLOEXEC));
 	char *map = map_dma_buf(fd, 0, 5 * PAGE);
@@ -201,7 +201,7 @@ PROMISE(read_only_device,
 PROMISE(holes, "holes of a memfd become zeros that buffer and memfd share")
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	size_t i;
 
 	for (i = 0; i < SIZE; i++)
@@ -213,7 +213,7 @@ PROMISE(holes, "holes of a memfd become zeros that buffer and memfd share")
 PROMISE(outlives_memfd, "a buffer keeps its memory when memfd and device are closed")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map;
 
 	memory_free(&mem);
@@ -225,7 +225,7 @@ PROMISE(outlives_memfd, "a buffer keeps its memory when memfd and device are clo
 PROMISE(mmap_range, "a part of a buffer can be mapped, and nothing beyond its end")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	check_pattern(map_dma_buf(fd, 3 * PAGE, 2 * PAGE), &mem, 3 * PAGE, 2 * PAGE);
 	must_fail(EINVAL, mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, fd, SIZE - PAGE));
@@ -314,7 +314,7 @@ PROMISE(vmap_hugetlb, "the kernel's mapping of huge pages shows the data")
 	int importer = importer_open();
 	static char data[PAGE];
 
-	importer_attach(importer, create(&mem, 0, mem.size));
+	importer_attach(importer, create_range(&mem, 0, mem.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_read(importer, DMABUFX_VIA_VMAP, offset, data, PAGE);
 	pattern_check(data, 1, mem.id, offset, PAGE, "vmap");

@@ -228,7 +228,7 @@ PROMISE(framebuffer_size,
 	struct display display = display_open();
 	/* 300 pages. */
 	struct memory mem = memory_make(SHMEM_4K, PITCH * HEIGHT);
-	uint32_t handle = import(display.card, create(&mem, 0, mem.size)), framebuffer;
+	uint32_t handle = import(display.card, create_range(&mem, 0, mem.size)), framebuffer;
 
 	check_eq(mem.size, PITCH * HEIGHT);
 	must(add_framebuffer(display.card, handle, 0, &framebuffer));

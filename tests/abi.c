@@ -31,7 +31,7 @@ PROMISE(abi_opens_read_only,
 {
 	int device = must(open(settings.device, O_RDONLY | O_CLOEXEC));
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = must(try_create(device, item(&mem, 0, mem.size), 0));
+	int fd = must(try_create(device, list_item(&mem, 0, mem.size), 0));
 
 	check_eq(lseek(fd, 0, SEEK_END), mem.size);
 }
@@ -56,7 +56,7 @@ PROMISE(abi_create_gives_a_dma_buf,
 		.parts = &part,
 		.nr_parts = 1,
 		.size = part.size,
-		.fd = create(&mem, part.offset, part.size),
+		.fd = create_range(&mem, part.offset, part.size),
 		.importer = -1,
 	};
 
@@ -87,7 +87,7 @@ PROMISE(abi_cloexec_is_what_was_asked,
 	"the fd is closed on exec if UDMABUF_FLAGS_CLOEXEC says so, and only then")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	struct udmabuf_create_item all = list_item(&mem, 0, mem.size);
 	int device = device_open();
 
 	check(closes_on_exec(must(try_create(device, all,
@@ -102,7 +102,7 @@ PROMISE(abi_unknown_flags_are_ignored,
 	"flag bits without a meaning, and an item's padding, change nothing")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	struct udmabuf_create_item all = list_item(&mem, 0, mem.size);
 	int device = device_open();
 
 	all.__pad = 0xdeadbeef;
@@ -114,7 +114,7 @@ PROMISE(abi_seek_end_gives_the_size,
 	"lseek(SEEK_END) on the dma-buf gives its size, as Mesa asks for it")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = create(&mem, PAGE, KIB(12));
+	int fd = create_range(&mem, PAGE, KIB(12));
 
 	check_eq(lseek(fd, 0, SEEK_END), KIB(12));
 	check_eq(lseek(fd, 0, SEEK_SET), 0);
@@ -125,7 +125,7 @@ PROMISE(abi_seek_end_gives_the_size,
 PROMISE(abi_fd_is_read_write, "the dma-buf's access mode is O_RDWR")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
 }
@@ -148,9 +148,9 @@ PROMISE(abi_read_only_memfd_makes_a_read_only_buffer,
 	"who may only read a memfd, or one of several, gets a buffer that nobody can write")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item read_only = item(&mem, 0, PAGE);
-	struct udmabuf_create_item first[] = { read_only, item(&mem, PAGE, PAGE) };
-	struct udmabuf_create_item last[] = { item(&mem, 0, PAGE), read_only };
+	struct udmabuf_create_item read_only = list_item(&mem, 0, PAGE);
+	struct udmabuf_create_item first[] = { read_only, list_item(&mem, PAGE, PAGE) };
+	struct udmabuf_create_item last[] = { list_item(&mem, 0, PAGE), read_only };
 	int device = device_open();
 
 	read_only.memfd = file_reopen(mem.fd, O_RDONLY);
@@ -170,7 +170,7 @@ PROMISE(abi_fdinfo_names_udmabuf,
 	FILE *info;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
-		 create(&mem, 0, mem.size));
+		 create_range(&mem, 0, mem.size));
 	info = fopen(path, "re");
 	check(info);
 	while (fgets(line, sizeof(line), info))
@@ -191,7 +191,7 @@ PROMISE(abi_list_may_be_long,
 	if (kernel_looks_closely())
 		skip("this kernel takes minutes for so many items");
 	for (i = 0; i < LIST_LIMIT; i++)
-		items[i] = item(&mem, i % 16 * PAGE, PAGE);
+		items[i] = list_item(&mem, i % 16 * PAGE, PAGE);
 	fd = must(try_create_list(device, items, LIST_LIMIT, 0));
 	check_eq(lseek(fd, 0, SEEK_END), LIST_LIMIT * PAGE);
 }
@@ -201,7 +201,7 @@ PROMISE(abi_list_limit_is_a_parameter,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[3] = {
-		item(&mem, 0, PAGE), item(&mem, 0, PAGE), item(&mem, 0, PAGE),
+		list_item(&mem, 0, PAGE), list_item(&mem, 0, PAGE), list_item(&mem, 0, PAGE),
 	};
 	int device = device_open();
 	char path[128];
@@ -234,7 +234,7 @@ PROMISE(abi_serves_32_bit_programs,
 
 	list = memset(one, 0, sizeof(*one));
 	list->count = 1;
-	list->list[0] = item(&mem, 0, mem.size);
+	list->list[0] = list_item(&mem, 0, mem.size);
 	check_le(0, ioctl_32(device, UDMABUF_CREATE_LIST, list));
 }
 #endif
@@ -266,7 +266,7 @@ static void refuses(int error, struct udmabuf_create_item bad)
 	struct refused refused = {
 		.device = device_open(),
 		.error = error,
-		.good = item(&mem, 0, mem.size),
+		.good = list_item(&mem, 0, mem.size),
 		.bad = bad,
 	};
 
@@ -282,23 +282,23 @@ PROMISE(abi_refuses_misaligned_offset, "an offset inside a page is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 512, PAGE));
-	refuses(EINVAL, item(&mem, PAGE - 1, PAGE));
+	refuses(EINVAL, list_item(&mem, 512, PAGE));
+	refuses(EINVAL, list_item(&mem, PAGE - 1, PAGE));
 }
 
 PROMISE(abi_refuses_misaligned_size, "a size that is no multiple of a page is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 0, PAGE + 512));
-	refuses(EINVAL, item(&mem, 0, 1));
+	refuses(EINVAL, list_item(&mem, 0, PAGE + 512));
+	refuses(EINVAL, list_item(&mem, 0, 1));
 }
 
 PROMISE(abi_refuses_size_0, "an empty range is EINVAL, alone and behind a good one")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 0, 0));
+	refuses(EINVAL, list_item(&mem, 0, 0));
 }
 
 static void call_without_items(void *device)
@@ -317,8 +317,8 @@ PROMISE(abi_refuses_range_beyond_the_end, "a range that leaves the memfd is EINV
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, mem.size, PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size, PAGE));
 }
 
 PROMISE(abi_refuses_hugetlb_range_beyond_the_end,
@@ -326,8 +326,8 @@ PROMISE(abi_refuses_hugetlb_range_beyond_the_end,
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
 
-	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, mem.size, MIB(2)));
+	refuses(EINVAL, list_item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size, MIB(2)));
 }
 
 PROMISE(abi_refuses_offset_near_2_to_63,
@@ -335,9 +335,9 @@ PROMISE(abi_refuses_offset_near_2_to_63,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, PAGE));
-	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, 1ull << 63, PAGE));
+	refuses(EINVAL, list_item(&mem, (1ull << 63) - PAGE, PAGE));
+	refuses(EINVAL, list_item(&mem, (1ull << 63) - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, 1ull << 63, PAGE));
 }
 
 PROMISE(abi_refuses_range_that_wraps,
@@ -345,11 +345,11 @@ PROMISE(abi_refuses_range_that_wraps,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, -PAGE, PAGE));
-	refuses(EINVAL, item(&mem, -PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, PAGE, -PAGE));
-	refuses(EINVAL, item(&mem, 0, -PAGE));
-	refuses(EINVAL, item(&mem, 0, 1ull << 63));
+	refuses(EINVAL, list_item(&mem, -PAGE, PAGE));
+	refuses(EINVAL, list_item(&mem, -PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, PAGE, -PAGE));
+	refuses(EINVAL, list_item(&mem, 0, -PAGE));
+	refuses(EINVAL, list_item(&mem, 0, 1ull << 63));
 }
 
 PROMISE(abi_refuses_sizes_that_wrap_together,
@@ -357,8 +357,8 @@ PROMISE(abi_refuses_sizes_that_wrap_together,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[] = {
-		item(&mem, 0, 1ull << 63), item(&mem, 0, 1ull << 63),
-		item(&mem, 0, PAGE),
+		list_item(&mem, 0, 1ull << 63), list_item(&mem, 0, 1ull << 63),
+		list_item(&mem, 0, PAGE),
 	};
 	int device = device_open();
 
@@ -398,7 +398,7 @@ PROMISE(abi_refuses_dma_buf, "a dma-buf of its own making is EBADFD")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses_fd(EBADFD, create(&mem, 0, mem.size));
+	refuses_fd(EBADFD, create_range(&mem, 0, mem.size));
 }
 
 PROMISE(abi_refuses_device_itself, "the device's own fd is EBADFD")
@@ -455,7 +455,7 @@ PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
 	"a memfd that ends inside of a page is taken to the page's end, as KWin wants, not beyond")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, KIB(68));
+	struct udmabuf_create_item all = list_item(&mem, 0, KIB(68));
 	char *map, *zeros = calloc(1, PAGE);
 	int device = device_open();
 
@@ -523,7 +523,7 @@ PROMISE(abi_alignment_is_judged_first,
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[] = {
 		{ .memfd = -1, .size = PAGE },
-		item(&mem, 0, PAGE + 1),
+		list_item(&mem, 0, PAGE + 1),
 	};
 	int device = device_open();
 
@@ -569,7 +569,7 @@ static void call_bad_pointers(void *arg)
 	list->flags = 0;
 	list->count = 3;
 	for (i = 0; i < 2; i++)
-		list->list[i] = item(bad->mem, 0, PAGE);
+		list->list[i] = list_item(bad->mem, 0, PAGE);
 	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, list));
 }
 

@@ -498,7 +498,7 @@ static struct scene scene_of(int fd, int nr, __u32 direction)
 static struct scene scene_make(int nr, __u32 direction)
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	struct scene s = scene_of(create(&mem, 0, PAGE), nr, direction);
+	struct scene s = scene_of(create_range(&mem, 0, PAGE), nr, direction);
 
 	/* A mapping that is not ours: whether actors have one matters. */
 	must(munmap(s.map, PAGE));

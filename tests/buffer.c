@@ -86,7 +86,7 @@ int importer_that_leaves(__u64 pages)
 	check(items);
 	/* Backwards, so that they stay apart. */
 	for (i = 0; i < nr; i++, size -= MIB(2))
-		items[i] = item(&mem, i % 2 ? 0 : MIB(2), size < MIB(2) ? size : MIB(2));
+		items[i] = list_item(&mem, i % 2 ? 0 : MIB(2), size < MIB(2) ? size : MIB(2));
 	fd = must(try_create_list(device, items, nr, UDMABUF_FLAGS_CLOEXEC));
 	importer_attach(importer, fd);
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
@@ -97,8 +97,8 @@ int importer_that_leaves(__u64 pages)
 	return importer;
 }
 
-struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
-				__u64 size)
+struct udmabuf_create_item list_item(const struct memory *mem, __u64 offset,
+				     __u64 size)
 {
 	return (struct udmabuf_create_item){
 		.memfd = mem->fd,
@@ -107,10 +107,10 @@ struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
 	};
 }
 
-int create(const struct memory *mem, __u64 offset, __u64 size)
+int create_range(const struct memory *mem, __u64 offset, __u64 size)
 {
 	int device = device_open();
-	int fd = must(try_create(device, item(mem, offset, size),
+	int fd = must(try_create(device, list_item(mem, offset, size),
 				 UDMABUF_FLAGS_CLOEXEC));
 
 	close(device);
@@ -131,7 +131,7 @@ struct buffer buffer_make(struct part *parts, unsigned int nr_parts)
 	for (i = 0; i < nr_parts; i++) {
 		parts[i].start = buf.size;
 		buf.size += parts[i].size;
-		items[i] = item(parts[i].mem, parts[i].offset, parts[i].size);
+		items[i] = list_item(parts[i].mem, parts[i].offset, parts[i].size);
 	}
 	buf.fd = must(try_create_list(device, items, nr_parts,
 				      UDMABUF_FLAGS_CLOEXEC));
@@ -227,7 +227,7 @@ void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
 		     failed_segment);
 }
 
-struct dmabufx_query query(int device)
+struct dmabufx_query device_query(int device)
 {
 	struct dmabufx_query query = { .size = sizeof(query) };
 

@@ -51,11 +51,11 @@ int try_create_list(int device, const struct udmabuf_create_item *items,
 		    __u32 count, __u32 flags);
 
 /* One range of one memfd, which must succeed: a close-on-exec dma-buf. */
-int create(const struct memory *mem, __u64 offset, __u64 size);
+int create_range(const struct memory *mem, __u64 offset, __u64 size);
 
 /* The same memfd range, as an item of a list. */
-struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
-				__u64 size);
+struct udmabuf_create_item list_item(const struct memory *mem, __u64 offset,
+				     __u64 size);
 
 struct buffer buffer_make(struct part *parts, unsigned int nr_parts);
 
@@ -84,7 +84,7 @@ void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
 		int device, struct dmabufx_create *request);
 
 /* DMABUFX_IOC_QUERY, which must succeed. */
-struct dmabufx_query query(int device);
+struct dmabufx_query device_query(int device);
 
 /* A request that must succeed: a close-on-exec dma-buf. */
 int create_of(const struct dmabufx_segment *segments, __u32 nr_segments);

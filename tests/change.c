@@ -24,7 +24,7 @@
 #include "watch.h"
 
 /* What a buffer shows of the range by mmap, a device and the kernel. */
-static void shown(int fd, const struct memory *mem, __u64 offset, __u64 size)
+static void all_ways_show(int fd, const struct memory *mem, __u64 offset, __u64 size)
 {
 	char *map = map_dma_buf(fd, offset, size), *data = malloc(size);
 	int importer = importer_open();
@@ -170,7 +170,7 @@ static int error_of_udmabuf(const struct memory *mem)
 	int device = device_open(), error = EHWPOISON;
 
 	if (mem->fd >= 0) {
-		int fd = try_create(device, item(mem, 0, mem->size), 0);
+		int fd = try_create(device, list_item(mem, 0, mem->size), 0);
 
 		error = fd < 0 ? errno : 0;
 		if (fd >= 0)
@@ -276,7 +276,7 @@ static void broken_is_mapped_no_more(enum memory_kind kind)
 	errors[3] = error_of_vmap(used);
 	errors[4] = error_of_map(fresh);
 	/* What is well stays so. */
-	shown(fine, &other, 0, MIB(4));
+	all_ways_show(fine, &other, 0, MIB(4));
 
 	/* Judged when all is well again, for those who come after us. */
 	must(close(fresh));
@@ -472,7 +472,7 @@ PROMISE(change_movable_memory_can_be_taken_out,
 	note("%zu pages were in the block", n);
 	check(out);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
-		shown(fds[i], &mem[i], 0, mem[i].size);
+		all_ways_show(fds[i], &mem[i], 0, mem[i].size);
 	check_le(1, n);
 }
 
@@ -528,7 +528,7 @@ PROMISE(change_cma_areas_stay_free,
 	snprintf(path, sizeof(path), "%s/free", areas.gl_pathv[0]);
 	check(file_write(path, number));
 	for (i = 0; i < 8; i++)
-		shown(fds[i], &mem[i], 0, mem[i].size);
+		all_ways_show(fds[i], &mem[i], 0, mem[i].size);
 	globfree(&areas);
 }
 
@@ -697,7 +697,7 @@ PROMISE(change_full_cgroup_is_enomem,
 	"a create beyond its memory cgroup's limit is ENOMEM, and hurts nobody else")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	int child, fd = create(&mem, 0, KIB(64));
+	int child, fd = create_range(&mem, 0, KIB(64));
 
 	group_make();
 	group_set("memory.max", "6M");
@@ -709,8 +709,8 @@ PROMISE(change_full_cgroup_is_enomem,
 		_exit(0);
 	}
 	join_child(child);
-	shown(fd, &mem, 0, KIB(64));
-	shown(create(&mem, 0, KIB(64)), &mem, 0, KIB(64));
+	all_ways_show(fd, &mem, 0, KIB(64));
+	all_ways_show(create_range(&mem, 0, KIB(64)), &mem, 0, KIB(64));
 	group_remove();
 }
 

@@ -33,7 +33,7 @@ static void device_works(int importer, int fd, struct memory *mem,
 static void abused(unsigned long how, const char *report)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open(), pass;
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open(), pass;
 
 	expect_report(report);
 	/* The kernel says so once; what is safe is done every time. */
@@ -69,7 +69,7 @@ PROMISE(hostile_importer_spoils_pages,
 	"what happens to the pages in an importer's scatterlist does not matter (DMABUF_DEBUG)")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open(), pass;
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open(), pass;
 
 	importer_attach(importer, fd);
 	for (pass = 1; pass < 4; pass++) {

@@ -39,7 +39,7 @@ PROMISE(importers_bracket_access,
 	"a driver may begin and end CPU access before and while it has a mapping")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
-	int fd = create(&mem, PAGE, MIB(1));
+	int fd = create_range(&mem, PAGE, MIB(1));
 	int importer = importer_open();
 	int mapped, dir;
 
@@ -188,7 +188,7 @@ PROMISE(sync_from_threads_leaks_nothing,
 	check(items);
 	/* One page all the time: nothing can be merged, so a table is large. */
 	for (i = 0; i < ITEMS; i++)
-		items[i] = item(&mem, 0, PAGE);
+		items[i] = list_item(&mem, 0, PAGE);
 	growth = crowd_run(&crowd, buffers, closely ? 1 : MOST_TRIES);
 	note("%d buffers leave %ld KiB of memory behind", buffers,
 	     growth / 1024);
@@ -211,7 +211,7 @@ PROMISE(sync_while_devices_come_and_go,
 	"SYNC from two threads while importers map and unmap ends well", TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(256));
-	int fd = create(&mem, 0, mem.size), i;
+	int fd = create_range(&mem, 0, mem.size), i;
 	pthread_t threads[2];
 
 	for (i = 0; i < 2; i++)
@@ -230,7 +230,7 @@ PROMISE(sync_while_devices_come_and_go,
 /* Two processes, so that one has no record of its own in the buffer; one dies. */
 static void write_and_die(void *arg)
 {
-	int fd = create(arg, 0, PAGE), pid;
+	int fd = create_range(arg, 0, PAGE), pid;
 
 	sync_start(fd, DMA_BUF_SYNC_WRITE);
 	pid = must(fork());
@@ -254,7 +254,7 @@ PROMISE(sync_of_the_dead_leaves_nothing,
 
 static void end_what_nobody_began(void *arg)
 {
-	int fd = create(arg, 0, PAGE), pid, i;
+	int fd = create_range(arg, 0, PAGE), pid, i;
 
 	for (i = 0; i < 3; i++)
 		sync_end(fd, DMA_BUF_SYNC_RW);

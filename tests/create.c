@@ -91,7 +91,7 @@ PROMISE(create_struct_may_be_larger,
 
 	for (byte = first; byte < PAGE; byte += byte < first + 16 ? 1 : 509) {
 		req.create.size = byte + 1;
-		must(close(must(try_request(device, &req.create))));
+		must_close(try_request(device, &req.create));
 		req.bytes[byte] = 1;
 		before = req;
 		must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
@@ -134,7 +134,7 @@ PROMISE(create_flags_are_known_or_refused,
 	for (bit = 1; bit; bit <<= 1) {
 		req = request(&seg, 1, bit);
 		if (bit & known)
-			must(close(must(try_request(device, &req))));
+			must_close(try_request(device, &req));
 		else
 			refused(EINVAL, DMABUFX_REASON_FLAGS, 1, device, &req);
 	}
@@ -247,14 +247,14 @@ PROMISE(create_says_who_exports,
 	"the new call's buffers are dmabufx's by name, the old calls' udmabuf's")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	struct udmabuf_create_item all = item(&mem, 0, PAGE);
+	struct udmabuf_create_item all = list_item(&mem, 0, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
 	char exporter[64];
 
 	fdinfo_line(create_of(&seg, 1), "exp_name:\t", exporter,
 		    sizeof(exporter));
 	check(!strcmp(exporter, "dmabufx"));
-	fdinfo_line(create(&mem, 0, PAGE), "exp_name:\t", exporter,
+	fdinfo_line(create_range(&mem, 0, PAGE), "exp_name:\t", exporter,
 		    sizeof(exporter));
 	check(!strcmp(exporter, "udmabuf"));
 	fdinfo_line(must(try_create_list(device_open(), &all, 1, 0)),
@@ -486,7 +486,7 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, file,
 			of_fd(must(eventfd(0, 0)), PAGE)),
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, user,
-			of_fd(create(&mem, 0, PAGE), PAGE)),
+			of_fd(create_range(&mem, 0, PAGE), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 0, 1,
 			of_fd(file_reopen(mem.fd, O_RDONLY), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 1, 2, file,
@@ -549,7 +549,7 @@ PROMISE(create_refuses_too_many_segments,
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 1u << 31, device, &req);
 
 	check(file_write(limit, "2"));
-	check_eq(query(device).max_segments, 2);
+	check_eq(device_query(device).max_segments, 2);
 	req.nr_segments = 3;
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 3, device, &req);
 	check(file_write(limit, "262144"));
@@ -877,7 +877,7 @@ static void pinned_too_often(const struct memory *mem)
 	while (tries--)
 		must(close(fds[tries]));
 	/* And then it can be pinned again. */
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	free(segments);
 }
 

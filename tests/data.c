@@ -277,7 +277,7 @@ PROMISE(unreserved_hugetlb_holes_become_memory,
 {
 	struct memory mem = { .fd = memfd_make(HUGETLB_2M, MIB(4), F_SEAL_SHRINK) };
 
-	close(create(&mem, MIB(2), MIB(2)));
+	close(create_range(&mem, MIB(2), MIB(2)));
 	check_eq(memory_populated(&mem), MIB(2));
 }
 
@@ -305,7 +305,7 @@ PROMISE(stale_memory_is_cleared,
 	mem.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	must(fallocate(mem.fd, 0, 0, mem.size));
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
-	fd = create(&mem, 0, mem.size);
+	fd = create_range(&mem, 0, mem.size);
 	map = must(mmap(NULL, mem.size, PROT_READ, MAP_SHARED, fd, 0));
 	for (offset = 0; offset < mem.size; offset += PAGE)
 		if (memcmp(map + offset, zeros, PAGE))

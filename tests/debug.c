@@ -103,7 +103,7 @@ PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 
 	must(prctl(PR_SET_NAME, "maker"));
-	line_says(create(&mem, 0, MIB(2)), "",
+	line_says(create_range(&mem, 0, MIB(2)), "",
 		  "exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags=",
 		  "maker");
 	line_says(must(try_request(device_open(), &req)), "",
@@ -115,8 +115,8 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	struct udmabuf_create_item items[] = {
-		item(&mem, MIB(3), MIB(1)),
-		item(&mem, PAGE, PAGE),
+		list_item(&mem, MIB(3), MIB(1)),
+		list_item(&mem, PAGE, PAGE),
 	};
 	int dmabuf = must(try_create_list(device_open(), items, 2, 0));
 	unsigned long start, pages, pfn, order, i = 0;
@@ -145,7 +145,7 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
-	int kept = create(&mem, 0, MIB(1)), dmabuf = create(&mem, 0, PAGE);
+	int kept = create_range(&mem, 0, MIB(1)), dmabuf = create_range(&mem, 0, PAGE);
 	char line[512], other[32];
 	struct stat stat;
 	FILE *file;
@@ -174,9 +174,9 @@ PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one l
 
 	/* Backwards, so that no two pages are neighbours. */
 	for (i = 0; i < 500; i++)
-		items[i] = item(&mem, (998 - 2 * i) * PAGE, PAGE);
+		items[i] = list_item(&mem, (998 - 2 * i) * PAGE, PAGE);
 	for (i = 0; i < 200; i++)
-		many[i] = create(&mem, 0, PAGE);
+		many[i] = create_range(&mem, 0, PAGE);
 	dmabuf = must(try_create_list(device_open(), items, 500, 0));
 	must(fstat(dmabuf, &stat));
 
@@ -231,7 +231,7 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 	pthread_create(&threads[2], NULL, reads, (void *)"/sys/kernel/debug/dma_buf/bufinfo");
 	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
-			fds[j] = create(&mem, 0, MIB(1));
+			fds[j] = create_range(&mem, 0, MIB(1));
 		for (j = 0; j < 8; j++)
 			must(close(fds[j]));
 	}

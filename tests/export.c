@@ -222,7 +222,7 @@ static struct kexport_get memory_of_ours(const struct memory *mem)
 static __u64 user_pinned(void)
 {
 	int device = device_open();
-	struct dmabufx_query q = query(device);
+	struct dmabufx_query q = device_query(device);
 
 	must(close(device));
 	return q.user_locked + q.memfd_pinned;
@@ -302,7 +302,7 @@ PROMISE(export_outlives_the_descriptor,
 
 static void get_and_close(void *kind)
 {
-	must(close(must(try_get(kind, (struct kexport_get) { .size = KIB(256) }))));
+	must_close(try_get(kind, (struct kexport_get) { .size = KIB(256) }));
 }
 
 static void get_too_much(void *kind)
@@ -684,7 +684,7 @@ PROMISE(export_takes_a_file_of_any_size,
 
 	must(get.file);
 	must(ftruncate(get.file, INT64_MAX));
-	must(close(must(try_get("file", get))));
+	must_close(try_get("file", get));
 	must(try_peek(get.file, 0, got, 8));
 	get.offset = 1ULL << 63;
 	must_fail(EINVAL, try_get("file", get));

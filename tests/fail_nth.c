@@ -48,7 +48,7 @@ struct state {
 
 static void state_read(struct state *s)
 {
-	s->query = query(s->device);
+	s->query = device_query(s->device);
 	/* The lowest free number tells of descriptors that nobody closed. */
 	s->free_fd = must(dup(s->device));
 	must(close(s->free_fd));
@@ -409,7 +409,7 @@ static int call_create(void *arg)
 	const struct source *s = arg;
 	const struct part *part = &s->parts[0];
 
-	return try_create(s->device, item(part->mem, part->offset, part->size),
+	return try_create(s->device, list_item(part->mem, part->offset, part->size),
 			  0);
 }
 
@@ -420,8 +420,8 @@ static int call_create_list(void *arg)
 	unsigned int i;
 
 	for (i = 0; i < s->nr_parts; i++)
-		items[i] = item(s->parts[i].mem, s->parts[i].offset,
-				s->parts[i].size);
+		items[i] = list_item(s->parts[i].mem, s->parts[i].offset,
+				     s->parts[i].size);
 	return try_create_list(s->device, items, s->nr_parts, 0);
 }
 
@@ -971,7 +971,7 @@ PROMISE(fail_mmap_of_1g_pages, "mmap and faults of a 1 GiB page survive every fa
 	char *place = map_at_aligned_place(-1, GIB(1), GIB(1),
 					   MAP_PRIVATE | MAP_ANONYMOUS |
 					   MAP_NORESERVE);
-	int fd = create(&mem, 0, GIB(1)), fail_nth = fail_nth_open();
+	int fd = create_range(&mem, 0, GIB(1)), fail_nth = fail_nth_open();
 	bool happened = true;
 	unsigned int n;
 
@@ -1012,7 +1012,7 @@ static int call_info(void *arg)
 PROMISE(fail_query_and_info, "QUERY and INFO are EFAULT when a copy fails, and harmless")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct asked asked = { device_open(), create(&mem, 0, KIB(64)) };
+	struct asked asked = { device_open(), create_range(&mem, 0, KIB(64)) };
 
 	sweep(&(struct operation){
 		.what = "DMABUFX_IOC_QUERY",
@@ -1477,7 +1477,7 @@ static void load_works(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	close(create(&mem, 0, mem.size));
+	close(create_range(&mem, 0, mem.size));
 	memory_free(&mem);
 	must(module_try_unload());
 }

@@ -39,7 +39,7 @@ static int small_buffer(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 
-	return create(&mem, 0, mem.size);
+	return create_range(&mem, 0, mem.size);
 }
 
 PROMISE(fence_poll_waits,
@@ -224,7 +224,7 @@ PROMISE(swiotlb_data_waits_for_fence,
 	"what a device writes until its fence is what the CPU gets", TAG_BOUNCED)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open();
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open();
 	struct fence fence = import_fence(small_buffer(), fd, DMA_BUF_SYNC_WRITE);
 	static __u64 data[SIZE / 8];
 	struct access access;

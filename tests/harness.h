@@ -146,9 +146,6 @@ void join_child(int pid);
 /* Kills a child made by fork(). False if a minute later it has not ended. */
 bool child_dies(int pid);
 
-/* A must() may stand in another one, which has a variable of the same name. */
-#pragma GCC diagnostic ignored "-Wshadow"
-
 #define fail(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 
 #define check(condition)						\
@@ -179,6 +176,14 @@ bool child_dies(int pid);
 			fail("%s: %s", #call, errno_name(errno));	\
 		ret_;							\
 	})
+
+/* Closes the descriptor that a call returns, which must not return -1. */
+#define must_close(call)						\
+	do {								\
+		int fd_ = must(call);					\
+									\
+		must(close(fd_));					\
+	} while (0)
 
 /* A call that must return -1 and set errno to this error. */
 #define must_fail(error, call)						\

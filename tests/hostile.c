@@ -241,7 +241,7 @@ PROMISE(hostile_udmabuf_create_list,
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct list good = {
 		.head.count = 2,
-		.items = { item(&mem, 0, SIZE), item(&mem, 0, SIZE) },
+		.items = { list_item(&mem, 0, SIZE), list_item(&mem, 0, SIZE) },
 	};
 
 	device = device_open();
@@ -284,7 +284,7 @@ PROMISE(hostile_query_and_info,
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct dmabufx_query query = { .size = sizeof(query) };
 	struct dmabufx_info info = {
-		.size = sizeof(info), .fd = create(&mem, 0, SIZE),
+		.size = sizeof(info), .fd = create_range(&mem, 0, SIZE),
 	};
 
 	device = device_open();
@@ -358,7 +358,7 @@ PROMISE(hostile_calls_of_a_dma_buf,
 	"mmap, lseek and SYNC of a dma-buf with everything at any border")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), whence;
+	int fd = create_range(&mem, 0, SIZE), whence;
 	size_t i, j;
 
 	for (i = 0; i < ARRAY_SIZE(borders); i++) {
@@ -488,7 +488,7 @@ static int open_program(void)
 static int open_dma_buf(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	memory_free(&mem);
 	return fd;

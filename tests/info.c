@@ -27,7 +27,7 @@ static struct dmabufx_info info(int fd)
 
 PROMISE(query_tells_the_parameters, "version, features and limits are those of the module")
 {
-	struct dmabufx_query q = query(device_open());
+	struct dmabufx_query q = device_query(device_open());
 
 	check_eq(q.version, 0x1);
 	check_eq(q.features, 0x7);
@@ -49,12 +49,12 @@ PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with 
 		segment(&mem, 0, MIB(1)),
 	};
 	int device = device_open();
-	struct dmabufx_query before = query(device), during, after;
+	struct dmabufx_query before = device_query(device), during, after;
 	int fd = create_of(segments, 3);
 
-	during = query(device);
+	during = device_query(device);
 	must(close(fd));
-	after = query(device);
+	after = device_query(device);
 	check_eq(during.memfd_pinned - before.memfd_pinned, MIB(3));
 	check_eq(after.memfd_pinned, before.memfd_pinned);
 	/* Root's memory is counted in its process, not against a limit. */
@@ -123,7 +123,7 @@ PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are tho
 PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driver's")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	struct dmabufx_info i = info(create(&mem, PAGE, MIB(1)));
+	struct dmabufx_info i = info(create_range(&mem, PAGE, MIB(1)));
 
 	check_eq(i.flags, DMABUFX_INFO_MEMFD);
 	check_eq(i.runs, 1);
@@ -211,7 +211,7 @@ PROMISE(info_keeps_the_layout_to_itself,
 	"which pages are neighbours in memory is told to an administrator alone")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	int device = device_open(), fd = create(&mem, 0, MIB(2));
+	int device = device_open(), fd = create_range(&mem, 0, MIB(2));
 
 	check_eq(info(fd).runs, 1);
 	check_eq(info(fd).longest_run, MIB(2));
@@ -229,7 +229,7 @@ PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refuse
 	i.fd = mem.fd;
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
 	udmabuf = must(open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
-	i.fd = must(try_create(udmabuf, item(&mem, 0, MIB(1)), 0));
+	i.fd = must(try_create(udmabuf, list_item(&mem, 0, MIB(1)), 0));
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
 	i.size = 8;
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));

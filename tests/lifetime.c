@@ -47,7 +47,7 @@ static void still_shows(int fd, unsigned int pass, unsigned int id)
 static int orphan(unsigned int pass, unsigned int *id)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	pattern_fill(mem.map, pass, mem.id, 0, SIZE);
 	*id = mem.id;
@@ -172,7 +172,7 @@ PROMISE(unread_buffer_goes_with_its_socket,
 static void hole_leaves_the_buffer(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	char *map = map_dma_buf(fd, 0, mem.size);
 
 	check_eq(touch(map, false), 0);
@@ -201,7 +201,7 @@ static void hole_in_a_folio_is_shared(enum memory_kind kind)
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	const size_t hole = mem.folio / 2, size = PAGE;
 	char *zeros = calloc(1, PAGE), *map;
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	check(zeros);
 	memory_punch(&mem, hole, size);
@@ -230,7 +230,7 @@ PROMISE(punched_hole_in_a_folio_is_zeros,
 static void write_seal_is_busy(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
-	int fd = create(&mem, PAGE, KIB(64));
+	int fd = create_range(&mem, PAGE, KIB(64));
 
 	memory_unmap(&mem);
 	must_fail(EBUSY, fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
@@ -285,7 +285,7 @@ static bool seal_against_create(struct seal_race *race, int device,
 	pthread_create(&thread, NULL, seal, race);
 	pthread_barrier_wait(&race->start);
 	spin(2000);
-	fd = try_create(device, item(&mem, 0, mem.size), 0);
+	fd = try_create(device, list_item(&mem, 0, mem.size), 0);
 	if (fd < 0)
 		check_eq(errno, EINVAL);
 	pthread_join(thread, NULL);
@@ -314,7 +314,7 @@ static void create_without_fds(void *arg)
 {
 	struct memory *mem = arg;
 	int device = device_open();
-	struct udmabuf_create_item all = item(mem, 0, mem->size);
+	struct udmabuf_create_item all = list_item(mem, 0, mem->size);
 	struct rlimit before, none;
 
 	/* Descriptors up to the device's are open. */
@@ -346,7 +346,7 @@ PROMISE(no_file_left_is_enfile,
 	"when the system has no file left a create is ENFILE, and nothing stays pinned")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	struct udmabuf_create_item all = item(&mem, 0, SIZE);
+	struct udmabuf_create_item all = list_item(&mem, 0, SIZE);
 	const char *most = "/proc/sys/fs/file-max";
 	int device = device_open(), one, list, errors[2];
 	char before[32];
@@ -385,7 +385,7 @@ PROMISE(signals_during_create,
 	must(setitimer(ITIMER_REAL, &rain, NULL));
 	for (i = 0; i < 40; i++) {
 		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
-		int fd = try_create(device, item(&mem, 0, mem.size), 0);
+		int fd = try_create(device, list_item(&mem, 0, mem.size), 0);
 
 		if (fd < 0)
 			check_eq(errno, EINTR);
@@ -404,7 +404,7 @@ static void create_for_ever(void)
 	for (;;) {
 		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
 
-		must(close(must(try_create(device, item(&mem, 0, mem.size), 0))));
+		must_close(try_create(device, list_item(&mem, 0, mem.size), 0));
 		memory_free(&mem);
 	}
 }
@@ -437,7 +437,7 @@ PROMISE(threads_create_and_close,
 		if (children[i])
 			continue;
 		for (round = 0; round < 100; round++) {
-			int fd = create(&mem, (i + round) * PAGE, MIB(1));
+			int fd = create_range(&mem, (i + round) * PAGE, MIB(1));
 			char *map = map_dma_buf(fd, 0, MIB(1));
 
 			map[round * PAGE] = round;
@@ -477,7 +477,7 @@ PROMISE(guessed_fd_may_be_closed,
 	must(close(closer.fd));
 	pthread_create(&thread, NULL, close_for_ever, &closer);
 	while (rounds--) {
-		check_eq(try_create(device, item(&mem, 0, mem.size), 0),
+		check_eq(try_create(device, list_item(&mem, 0, mem.size), 0),
 			 closer.fd);
 		closed += close(closer.fd) < 0;
 	}
@@ -504,7 +504,7 @@ static void rounds_leave_nothing(void (*round)(void *arg))
 
 	/* Every second page, so that tables need memory. */
 	for (i = 0; i < 127; i++)
-		cycle.items[i] = item(&cycle.mem, 2 * i * PAGE, PAGE);
+		cycle.items[i] = list_item(&cycle.mem, 2 * i * PAGE, PAGE);
 	cycle.fd = must(try_create_list(cycle.device, cycle.items, 127, 0));
 	leaves_nothing(round, &cycle, 1000);
 }
@@ -513,7 +513,7 @@ static void create_and_close(void *arg)
 {
 	struct cycle *cycle = arg;
 
-	must(close(must(try_create_list(cycle->device, cycle->items, 127, 0))));
+	must_close(try_create_list(cycle->device, cycle->items, 127, 0));
 }
 
 static void map_and_unmap(void *arg)
@@ -578,7 +578,7 @@ PROMISE(module_stays_while_it_is_used,
 		skip("needs --module");
 	device = device_open();
 	must_fail(EWOULDBLOCK, module_try_unload());
-	fd = create(&mem, 0, SIZE);
+	fd = create_range(&mem, 0, SIZE);
 	must(close(device));
 	must_fail(EWOULDBLOCK, module_try_unload());
 
@@ -594,7 +594,7 @@ PROMISE(module_stays_while_it_is_used,
 	must(module_try_unload());
 	check(access(settings.device, F_OK));
 	module_load();
-	close(create(&mem, 0, SIZE));
+	close(create_range(&mem, 0, SIZE));
 }
 
 PROMISE(module_stays_while_a_stranger_exports,

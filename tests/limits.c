@@ -103,7 +103,7 @@ static bool is_other(unsigned int uid, size_t memlock)
 
 /* What follows is done by @uid with @memlock; its failure is the test's. */
 #define run_as(uid, memlock) \
-	for (bool other = is_other(uid, memlock); other; _exit(0))
+	for (; is_other(uid, memlock); _exit(0))
 
 static int try_pin(const struct world *w, const struct memory *mem, size_t size)
 {
@@ -181,7 +181,7 @@ PROMISE(limit_memlock_counts_user_memory,
 		/* The same memory counts again. */
 		second = pin(&w, &w.own, MIB(2));
 		check_eq(pinned_kib(), 4096);
-		check_eq(query(w.device).user_locked, MIB(4));
+		check_eq(device_query(w.device).user_locked, MIB(4));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, 1);
 
 		must(close(first));
@@ -207,7 +207,7 @@ PROMISE(limit_memlock_counts_whole_pages,
 
 	run_as(ALICE, 2 * PAGE) {
 		req = request(&across, 1, 0);
-		must(close(must(try_request(w.device, &req))));
+		must_close(try_request(w.device, &req));
 		req = request(thrice, 3, 0);
 		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 3, w.device, &req);
 	}
@@ -297,7 +297,7 @@ PROMISE(limit_cap_ipc_lock_is_exempt,
 
 	/* Who has it not is limited by what others of the user have taken. */
 	run_as(ALICE, MIB(8)) {
-		check_eq(query(w.device).user_locked, MIB(8));
+		check_eq(device_query(w.device).user_locked, MIB(8));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
 	}
 	let_go(child);
@@ -350,8 +350,8 @@ PROMISE(limit_failed_creates_charge_nothing,
 		for (i = 0; i < 100; i++)
 			call_that_fails(&f);
 		check_eq(pinned_kib(), 0);
-		check_eq(query(f.w.device).user_locked, 0);
-		check_eq(query(f.w.device).memfd_pinned, 0);
+		check_eq(device_query(f.w.device).user_locked, 0);
+		check_eq(device_query(f.w.device).memfd_pinned, 0);
 		pin(&f.w, &f.w.own, KIB(64));
 	}
 }
@@ -391,7 +391,7 @@ PROMISE(limit_is_uncharged_once,
 				must(close(fd));
 		}
 		check_eq(pinned_kib(), 0);
-		check_eq(query(w.device).user_locked, 0);
+		check_eq(device_query(w.device).user_locked, 0);
 		pin(&w, &w.own, MIB(1));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
 	}
@@ -422,7 +422,7 @@ PROMISE(limit_outlives_the_process,
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + PAGE);
 	must(close(fd));
 	run_as(ALICE, MIB(4)) {
-		check_eq(query(w.device).user_locked, 0);
+		check_eq(device_query(w.device).user_locked, 0);
 		pin(&w, &w.own, MIB(4));
 	}
 }
@@ -497,8 +497,8 @@ static void with_limit(const char *mib, void (*run)(struct world *w))
 
 static void by_all_calls(struct world *w)
 {
-	struct udmabuf_create_item two = item(&w->memfd, 0, MIB(2));
-	struct udmabuf_create_item one = item(&w->memfd, 0, MIB(1));
+	struct udmabuf_create_item two = list_item(&w->memfd, 0, MIB(2));
+	struct udmabuf_create_item one = list_item(&w->memfd, 0, MIB(1));
 	struct dmabufx_segment twice[] = {
 		segment(&w->memfd, 0, KIB(512)), segment(&w->memfd, 0, KIB(516)),
 	};
@@ -508,11 +508,11 @@ static void by_all_calls(struct world *w)
 	run_as(ALICE, MIB(4)) {
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(4) + PAGE);
 		must_fail(EDQUOT, try_create(w->device,
-					     item(&w->memfd, 0, MIB(4) + PAGE),
+					     list_item(&w->memfd, 0, MIB(4) + PAGE),
 					     0));
 		fd = pin(w, &w->memfd, MIB(3));
-		check_eq(query(w->device).memfd_limit, MIB(4));
-		check_eq(query(w->device).memfd_pinned, MIB(3));
+		check_eq(device_query(w->device).memfd_limit, MIB(4));
+		check_eq(device_query(w->device).memfd_pinned, MIB(3));
 		must_fail(EDQUOT, try_create(w->device, two, 0));
 		must_fail(EDQUOT, try_create_list(w->device, &two, 1, 0));
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(2));
@@ -525,12 +525,12 @@ static void by_all_calls(struct world *w)
 		run_as(ALICE, 0)
 			must_fail(EDQUOT, try_create(w->device, one, 0));
 		must(close(fd));
-		check_eq(query(w->device).memfd_pinned, MIB(1));
+		check_eq(device_query(w->device).memfd_pinned, MIB(1));
 		must(try_create_list(w->device, &two, 1, 0));
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(1) + PAGE);
 	}
 	run_as(ALICE, 0)
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 PROMISE(limit_of_memfds_binds_all_calls,
@@ -574,10 +574,10 @@ static void both_limits(struct world *w)
 	run_as(ALICE, MIB(2)) {
 		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2, w->device, &req);
 		check_eq(pinned_kib(), 0);
-		check_eq(query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).user_locked, 0);
 		pin(w, &w->own, MIB(2));
 		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 2, w->device, &req);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		pin(w, &w->memfd, MIB(1));
 	}
 }
@@ -592,7 +592,7 @@ static void pins_all(struct world *w)
 {
 	run_as(ALICE, 0) {
 		pin(w, &w->memfd, MIB(8));
-		must(try_create(w->device, item(&w->memfd, 0, MIB(8)), 0));
+		must(try_create(w->device, list_item(&w->memfd, 0, MIB(8)), 0));
 	}
 }
 
@@ -601,7 +601,7 @@ static void pins_nothing(struct world *w)
 	run_as(ALICE, 0) {
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, 1);
 		must_fail(EDQUOT, try_create(w->device,
-					     item(&w->memfd, 0, PAGE), 0));
+					     list_item(&w->memfd, 0, PAGE), 0));
 	}
 }
 
@@ -637,7 +637,7 @@ PROMISE(limit_of_memfds_is_half_of_memory,
 	check_le(file_number(TOTAL, ""), 3 * quarter + 3);
 	/* A user may pin twice what the in-tree driver lets a buffer have. */
 	run_as(ALICE, 0) {
-		check_eq(query(w.device).memfd_limit / MIB(1), file_number(PARAMETER, ""));
+		check_eq(device_query(w.device).memfd_limit / MIB(1), file_number(PARAMETER, ""));
 		pin(&w, &holes, holes.size);
 	}
 }
@@ -688,8 +688,8 @@ static void by_many_users(struct world *w)
 		/* Or a record of what BOB has would end with the refusal. */
 		pin(w, &w->memfd, PAGE);
 		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, MIB(3));
-		must_fail(EDQUOT, try_create(w->device, item(&w->memfd, 0, MIB(4)), 0));
-		check_eq(query(w->device).memfd_pinned, PAGE);
+		must_fail(EDQUOT, try_create(w->device, list_item(&w->memfd, 0, MIB(4)), 0));
+		check_eq(device_query(w->device).memfd_pinned, PAGE);
 	}
 	bob = holder(w, BOB, 0, NOTHING, &w->memfd, MIB(3));
 	run_as(BOB + 1, 0)
@@ -742,9 +742,9 @@ static void hold_folios(const struct world *w, const struct memory *mem, int err
 	second = must(try_request(w->device, &others));
 	must(close(first));
 	refused(error, reason, 5, w->device, &five);
-	must(close(must(try_request(w->device, &four))));
+	must_close(try_request(w->device, &four));
 	must(close(second));
-	must(close(must(try_request(w->device, &four))));
+	must_close(try_request(w->device, &four));
 }
 
 static void hold_memfds(struct world *w)
@@ -753,7 +753,7 @@ static void hold_memfds(struct world *w)
 
 	run_as(ALICE, 0) {
 		hold_folios(w, mem, EDQUOT, DMABUFX_REASON_MEMFD_LIMIT);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 }
 
@@ -785,13 +785,13 @@ static void hold_own_folios(enum memory_kind kind)
 
 	become(ALICE, MIB(9));
 	hold_folios(&w, &mem, ENOMEM, DMABUFX_REASON_MEMLOCK);
-	check_eq(query(w.device).user_locked, 0);
+	check_eq(device_query(w.device).user_locked, 0);
 	fd = must(try_request(w.device, &four));
 	memory_free(&mem);
-	check_eq(query(w.device).user_locked, MIB(8) + 4 * PAGE);
+	check_eq(device_query(w.device).user_locked, MIB(8) + 4 * PAGE);
 	check_eq(pinned_kib(), 4 * PAGE / 1024);
 	must(close(fd));
-	check_eq(query(w.device).user_locked, 0);
+	check_eq(device_query(w.device).user_locked, 0);
 }
 
 PROMISE(limit_counts_whole_folios_of_own_memory,
@@ -819,7 +819,7 @@ static void parts_of_a_gigabyte(struct world *w)
 		struct dmabufx_create req = request(&seg, 1, 0);
 
 		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 1, w->device, &req);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 }
 
@@ -837,11 +837,11 @@ PROMISE(limit_counts_a_gigabyte_for_its_page,
 		struct dmabufx_create req = request(&seg, 1, 0);
 		int first = must(try_request(w.device, &req));
 
-		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + PAGE);
 		must(try_request(w.device, &req));
-		check_eq(query(w.device).memfd_pinned, GIB(1) + 2 * PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + 2 * PAGE);
 		must(close(first));
-		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + PAGE);
 	}
 	check(file_write(PARAMETER, "default"));
 }
@@ -852,13 +852,13 @@ static void counts(struct world *w, struct dmabufx_create *first, __u64 one,
 {
 	int fd = must(try_request(w->device, first)), fd2;
 
-	check_eq(query(w->device).memfd_pinned, one);
+	check_eq(device_query(w->device).memfd_pinned, one);
 	fd2 = must(try_request(w->device, second));
-	check_eq(query(w->device).memfd_pinned, both);
+	check_eq(device_query(w->device).memfd_pinned, both);
 	must(close(fd));
-	check_eq(query(w->device).memfd_pinned, other);
+	check_eq(device_query(w->device).memfd_pinned, other);
 	must(close(fd2));
-	check_eq(query(w->device).memfd_pinned, 0);
+	check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 static void scattered_in_folios(struct world *w)
@@ -925,17 +925,17 @@ static void shared_by_address(struct world *w)
 	run_as(ALICE, 0) {
 		int fd = pin(w, &user, MIB(4));
 
-		check_eq(query(w->device).memfd_pinned, MIB(4));
-		check_eq(query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, MIB(4));
+		check_eq(device_query(w->device).user_locked, 0);
 		check_eq(pinned_kib(), 0);
 		is_over(EDQUOT, MEMFD_LIMIT, w, &user, PAGE);
 		must(close(fd));
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 	run_as(ALICE, MIB(1)) {
 		must(try_request(w->device, &req));
-		check_eq(query(w->device).memfd_pinned, MIB(2));
-		check_eq(query(w->device).user_locked, MIB(1));
+		check_eq(device_query(w->device).memfd_pinned, MIB(2));
+		check_eq(device_query(w->device).user_locked, MIB(1));
 		check_eq(pinned_kib(), 1024);
 	}
 }
@@ -988,8 +988,8 @@ static void kinds_that_change(struct world *w)
 		atomic_store(&c.end, true);
 		pthread_join(thread, NULL);
 		note("%d of %d made", made, tries);
-		check_eq(query(w->device).user_locked, 0);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		check_eq(pinned_kib(), 0);
 	}
 }
@@ -1103,8 +1103,8 @@ static void races(const struct world *w, struct race how)
 	     atomic_load(&race->refused), atomic_load(&race->most));
 	check_le(atomic_load(&race->most), 2);
 	run_as(ALICE, 2 * how.size) {
-		check_eq(query(w->device).user_locked, 0);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		pin(w, how.mem, 2 * how.size);
 	}
 }
@@ -1128,7 +1128,7 @@ static void races_for_folios(struct world *w)
 		become(ALICE, 0);
 		for (k = 0; k < rounds; k++) {
 			fd = must(try_request(w->device, &req));
-			check_le(FOLIOS * MIB(2), query(w->device).memfd_pinned);
+			check_le(FOLIOS * MIB(2), device_query(w->device).memfd_pinned);
 			must(close(fd));
 		}
 		_exit(0);
@@ -1136,7 +1136,7 @@ static void races_for_folios(struct world *w)
 	for (i = 0; i < RACERS; i++)
 		join_child(children[i]);
 	run_as(ALICE, 0)
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 PROMISE(limit_holds_when_processes_share_folios,

@@ -108,7 +108,7 @@ PROMISE(memfd_last_page_of_all_is_refused,
 		.memfd = mem.fd, .offset = last, .size = PAGE }, 0));
 	check_eq(memory_populated(&mem), 0);
 	seg.size = PAGE;
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), PAGE);
 	must(close(mem.fd));
 }
@@ -148,7 +148,7 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 	pthread_t thread;
 
 	for (i = 0; i < 16; i++) {
-		items[i] = item(&mem, i * PAGE, PAGE);
+		items[i] = list_item(&mem, i * PAGE, PAGE);
 		items[i].memfd = i % 2 ? c.fd : mem.fd;
 	}
 	check_eq(pthread_create(&thread, NULL, change_descriptor, &c), 0);
@@ -173,9 +173,9 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 
 static void fill_and_free(struct memory *mem)
 {
-	must(close(create(mem, MIB(2), MIB(2))));
+	must(close(create_range(mem, MIB(2), MIB(2))));
 	check_eq(memory_populated(mem), MIB(2));
-	must(close(create(mem, 0, mem->size)));
+	must(close(create_range(mem, 0, mem->size)));
 	check_eq(memory_populated(mem), mem->size);
 	memory_free(mem);
 }
@@ -187,7 +187,7 @@ PROMISE(memfd_holes_keep_the_pools_count,
 	struct memory mem = memory_make_holes(HUGETLB_2M, MIB(8));
 
 	check_eq(file_number(RESERVED, ""), before + 4);
-	must(close(create(&mem, MIB(2), MIB(2))));
+	must(close(create_range(&mem, MIB(2), MIB(2))));
 	check_eq(file_number(RESERVED, ""), before + 3);
 	fill_and_free(&mem);
 	check_eq(file_number(RESERVED, ""), before);
@@ -211,11 +211,11 @@ PROMISE(memfd_holes_are_filled_for_readers,
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 	int device = device_open();
 
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), MIB(2));
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 	seg.size = MIB(4);
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), MIB(4));
 	must(close(seg.fd));
 	must(close(mem.fd));
@@ -259,7 +259,7 @@ static int fill_despite_signals(size_t size)
 	int fd;
 
 	check_eq(pthread_create(&thread, NULL, signal_each_page, &s), 0);
-	fd = create(&s.mem, 0, size);
+	fd = create_range(&s.mem, 0, size);
 	pthread_join(thread, NULL);
 	check_eq(memory_populated(&s.mem), size);
 	must(close(fd));
@@ -319,7 +319,7 @@ PROMISE(memfd_fillers_of_holes_may_meet,
 	check_eq(pthread_create(&toucher, NULL, touch_pages, &f), 0);
 	check_eq(pthread_create(&puncher, NULL, punch_pages, &f), 0);
 	for (i = 0; i < repeats(300); i++) {
-		fd = try_create(device, item(&f.mem, 0, f.mem.size), 0);
+		fd = try_create(device, list_item(&f.mem, 0, f.mem.size), 0);
 		/* Holes may come faster than they are filled: no reason to go on for ever. */
 		if (fd < 0) {
 			check_eq(errno, ENOMEM);
@@ -334,7 +334,7 @@ PROMISE(memfd_fillers_of_holes_may_meet,
 	pthread_join(puncher, NULL);
 	note("%d were made, %d gave up", made, gave_up);
 	/* When nobody punches any more, nobody gives up. */
-	must(close(create(&f.mem, 0, f.mem.size)));
+	must(close(create_range(&f.mem, 0, f.mem.size)));
 	memory_free(&f.mem);
 	check_eq(file_number(RESERVED, ""), before);
 }
@@ -350,7 +350,7 @@ static void *fill_by_create(void *arg)
 {
 	struct filling *f = arg;
 
-	must(close(create(&f->mem, 0, f->mem.size)));
+	must(close(create_range(&f->mem, 0, f->mem.size)));
 	atomic_store(&f->done, true);
 	return NULL;
 }
@@ -444,11 +444,11 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	struct memory first = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
 	struct memory other = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
 	const struct udmabuf_create_item items[] = {
-		item(&first, 0, MIB(1)), item(&other, 0, MIB(1)),
+		list_item(&first, 0, MIB(1)), list_item(&other, 0, MIB(1)),
 	};
 	struct holder *holder = lock_held(&other);
 	int device = device_open(), child;
-	const __u64 before = query(device).memfd_pinned;
+	const __u64 before = device_query(device).memfd_pinned;
 	bool died;
 
 	child = must(fork());
@@ -461,7 +461,7 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	died = child_dies(child);
 	lock_let_go(holder);
 	check(died);
-	check_eq(query(device).memfd_pinned, before);
+	check_eq(device_query(device).memfd_pinned, before);
 	must(close(device));
 	must(close(first.fd));
 	must(close(other.fd));
@@ -490,7 +490,7 @@ static bool is_sealed_midway(enum memory_kind kind, size_t size)
 	pthread_t thread;
 
 	check_eq(pthread_create(&thread, NULL, seal_midway, &s), 0);
-	fd = try_create(device, item(&s.mem, 0, size), 0);
+	fd = try_create(device, list_item(&s.mem, 0, size), 0);
 	if (fd < 0)
 		check_eq(errno, EINVAL);
 	pthread_join(thread, NULL);

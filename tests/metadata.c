@@ -25,7 +25,7 @@ static long cost_of_a_buffer(const struct memory *mem, int buffers)
 	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < buffers; i++)
-		fds[i] = create(mem, 0, SIZE);
+		fds[i] = create_range(mem, 0, SIZE);
 	cost = (kernel_memory() - before) / buffers;
 	for (i = 0; i < buffers; i++)
 		close(fds[i]);
@@ -68,7 +68,7 @@ static unsigned int count_runs(const struct memory *mem)
 {
 	struct dmabufx_importer_map map;
 	int importer = importer_open();
-	int fd = create(mem, 0, SIZE);
+	int fd = create_range(mem, 0, SIZE);
 
 	importer_limits(importer, ~0ull, ~0ull, ~0u);
 	importer_attach(importer, fd);
@@ -115,10 +115,10 @@ PROMISE(metadata_of_pieces,
 	needs_exact_records();
 	check(items);
 	mem = memory_make(SHMEM_4K, BATCH * PAGE);
-	items[0] = item(&mem, 0, mem.size);
+	items[0] = list_item(&mem, 0, mem.size);
 	/* No page follows itself, so these are not merged. */
 	for (i = 1; i < PIECES; i++)
-		items[i] = item(&mem, mem.size - PAGE, PAGE);
+		items[i] = list_item(&mem, mem.size - PAGE, PAGE);
 	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < BUFFERS; i++)

@@ -28,7 +28,7 @@ static void shows(const char *map, const struct memory *mem, __u64 offset,
 PROMISE(mmap_private_is_refused, "a private mapping is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE, fd, 0));
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
@@ -39,7 +39,7 @@ PROMISE(mmap_beyond_the_end_is_refused,
 	"offsets and lengths that leave the buffer are EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE / 2);
+	int fd = create_range(&mem, 0, SIZE / 2);
 	const int prot = PROT_READ, flags = MAP_SHARED;
 
 	must_fail(EINVAL, mmap(NULL, SIZE / 2 + 1, prot, flags, fd, 0));
@@ -55,7 +55,7 @@ PROMISE(mmap_beyond_the_end_is_refused,
 PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE / 2);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE / 2);
 
 	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, 0));
 	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, MREMAP_MAYMOVE));
@@ -73,7 +73,7 @@ static void for_both_sizes(void (*run)(const struct memory *mem, char *map))
 		struct memory mem = memory_make_patterned(kinds[i], MIB(8));
 
 		note("%s", memory_name(kinds[i]));
-		run(&mem, map_at_aligned_place(create(&mem, 0, mem.size), mem.size, MIB(2),
+		run(&mem, map_at_aligned_place(create_range(&mem, 0, mem.size), mem.size, MIB(2),
 					       MAP_SHARED));
 	}
 }
@@ -108,7 +108,7 @@ PROMISE(remap_file_pages_stays_inside,
 	"remap_file_pages() cannot bring pages from beyond the end")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE / 2), 0, SIZE / 2);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE / 2), 0, SIZE / 2);
 	size_t beyond = SIZE / 2 / PAGE;
 
 	/* The kernel may have unmapped the page before it was refused. */
@@ -122,7 +122,7 @@ static void windows(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(4));
 	__u64 first = PAGE, size = MIB(4) - 3 * PAGE, offset;
-	int fd = create(&mem, first, size);
+	int fd = create_range(&mem, first, size);
 
 	for (offset = 0; offset < size; offset += KIB(404)) {
 		size_t len = size - offset < KIB(40) ? size - offset : KIB(40);
@@ -145,7 +145,7 @@ PROMISE(mmap_windows_show_their_pages,
 PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 {
 	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(4));
-	char *map = map_dma_buf(create(&mem, PAGE, MIB(3)), 0, MIB(3));
+	char *map = map_dma_buf(create_range(&mem, PAGE, MIB(3)), 0, MIB(3));
 	__u64 offset;
 
 	for (offset = MIB(3); offset; offset -= PAGE)
@@ -219,7 +219,7 @@ PROMISE(tracked_writes_are_taken,
 PROMISE(read_then_write, "a page first read, then written, takes the write")
 {
 	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(2));
-	char *map = map_dma_buf(create(&mem, 0, MIB(2)), 0, MIB(2));
+	char *map = map_dma_buf(create_range(&mem, 0, MIB(2)), 0, MIB(2));
 	__u64 offset;
 
 	shows(map, &mem, 0, MIB(2));
@@ -257,7 +257,7 @@ PROMISE(mapping_is_marked,
 {
 	static const char * const flags[] = { " pf ", " de ", " dd ", " sh " };
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	FILE *smaps = fopen("/proc/self/smaps", "re");
 	bool found = false;
 	char line[512];
@@ -283,7 +283,7 @@ PROMISE(mlock_and_advice_do_no_harm,
 	"mlock, MADV_DONTNEED and MADV_WILLNEED leave the data as it is")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 
 	shows(map, &mem, 0, SIZE);
 	mlock(map, SIZE);
@@ -305,7 +305,9 @@ PROMISE(debuggers_see_mappings,
 	struct memory one = memory_make_patterned(SHMEM_4K, MIB(1));
 	struct memory two = memory_make_patterned(HUGETLB_2M, MIB(2));
 	struct udmabuf_create_item list[] = {
-		item(&one, PAGE, PAGE), item(&two, MIB(1), 2 * PAGE), item(&one, 0, PAGE),
+		list_item(&one, PAGE, PAGE),
+		list_item(&two, MIB(1), 2 * PAGE),
+		list_item(&one, 0, PAGE),
 	};
 	char *map = map_dma_buf(must(try_create_list(device_open(), list, 3, 0)), 0,
 				4 * PAGE);
@@ -337,7 +339,7 @@ PROMISE(debuggers_see_mappings,
 PROMISE(debuggers_peek_and_poke, "ptrace() reads and writes the words of a mapping")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	__u64 word;
 	int child = must(fork()), status = 0;
 
@@ -362,7 +364,7 @@ PROMISE(debuggers_obey_protection,
 	"a debugger writes through no mapping that is read-only, and reads any")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), process = process_memory();
+	int fd = create_range(&mem, 0, SIZE), process = process_memory();
 	char *map = must(mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0));
 	__u64 word = 1;
 
@@ -378,7 +380,7 @@ PROMISE(mmap_by_an_importer_may_fail_late,
 	"an importer may close the area that it was given without asking whether it can be")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open();
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open();
 
 	must_fail(ECANCELED, mmap(NULL, SIZE, PROT_READ, MAP_SHARED, importer,
 				  (fd | DMABUFX_IMPORTER_MMAP_CLOSES) * PAGE));
@@ -389,7 +391,7 @@ static void poisoned_page_of(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
-	int before, written, seen, after, fd = create(&mem, 0, MIB(2));
+	int before, written, seen, after, fd = create_range(&mem, 0, MIB(2));
 	/* This place lets the kernel ask for a huge entry. */
 	char *map = map_at_aligned_place(fd, MIB(2), MIB(2), MAP_SHARED), data[3 * PAGE];
 	int process = process_memory();

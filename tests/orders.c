@@ -55,7 +55,7 @@ PROMISE(order_of_huge_pages_is_a_pmd,
 	"a huge page that lies right is mapped by one fault")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -69,7 +69,7 @@ PROMISE(order_follows_the_offset,
 	"a map that begins inside a huge page still maps the others whole")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, 0, mem.size), MIB(1), MIB(6));
+	char *map = library_map(create_range(&mem, 0, mem.size), MIB(1), MIB(6));
 
 	needs_thp();
 	mark_pages(mem.map, mem.size, 2);
@@ -83,7 +83,7 @@ PROMISE(order_of_misplaced_memory_is_a_pte,
 	"where address and memory differ, a fault fills one page table")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, PAGE, MIB(6)), 0, MIB(6));
+	char *map = library_map(create_range(&mem, PAGE, MIB(6)), 0, MIB(6));
 
 	mark_pages(mem.map, mem.size, 3);
 	trace_faults();
@@ -98,7 +98,7 @@ PROMISE(order_ends_with_the_memory,
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	struct memory other = memory_make(SHMEM_4K, PAGE);
 	struct udmabuf_create_item list[] = {
-		item(&huge, 0, MIB(2) - PAGE), item(&other, 0, PAGE),
+		list_item(&huge, 0, MIB(2) - PAGE), list_item(&other, 0, PAGE),
 	};
 	char *map = library_map(must(try_create_list(device_open(), list, 2, 0)), 0, MIB(2));
 
@@ -115,7 +115,7 @@ PROMISE(order_ends_with_the_area,
 	"a huge page whose last page was unmapped is not mapped as a whole")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	mark_pages(mem.map, mem.size, 5);
 	must(munmap(map + MIB(2) - PAGE, PAGE));
@@ -136,8 +136,8 @@ PROMISE(order_of_small_pages_is_a_pte,
 
 	/* No page follows itself: no two MiB are contiguous, even where all of memory is. */
 	for (i = 0; i < 4; i++) {
-		list[2 * i] = item(&mem, i * MIB(2), MIB(1));
-		list[2 * i + 1] = item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
+		list[2 * i] = list_item(&mem, i * MIB(2), MIB(1));
+		list[2 * i + 1] = list_item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
 	}
 	map = map_at_aligned_place(must(try_create_list(device_open(), list, 8, 0)),
 				   mem.size, MIB(2), MAP_SHARED);
@@ -157,7 +157,7 @@ PROMISE(order_of_small_pages_is_a_pte,
 PROMISE(order_of_1g_pages_is_a_pud, "a page of 1 GiB is mapped by one fault")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -275,7 +275,7 @@ static void moves_as_a_whole(const struct memory *mem, char *map)
 static void survives_walks(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	split_and_move(&mem, library_map(fd, 0, mem.size));
 	moves_as_a_whole(&mem, library_map(fd, 0, mem.size));
@@ -301,7 +301,7 @@ PROMISE(order_pud_may_be_moved_in_part,
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	struct udmabuf_create_item twice[] = {
-		item(&mem, 0, GIB(1)), item(&mem, 0, GIB(1)),
+		list_item(&mem, 0, GIB(1)), list_item(&mem, 0, GIB(1)),
 	};
 	int fd = must(try_create_list(device_open(), twice, 2, 0));
 	char *map = library_map(fd, 0, GIB(2));
@@ -335,7 +335,7 @@ PROMISE(order_pud_may_be_protected,
 	"a map of a 1 GiB page that was made inaccessible is mapped again when it is accessed")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -356,7 +356,7 @@ PROMISE(order_pud_may_be_protected,
 static void survives_fork(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 	int pid;
 
 	mark_pages(map, MIB(2), 10);
@@ -401,7 +401,7 @@ static int create_1g(const struct memory *mem)
 	int i;
 
 	for (i = 0; i < 512; i++)
-		list[i] = item(mem, 0, MIB(2));
+		list[i] = list_item(mem, 0, MIB(2));
 	return must(try_create_list(device_open(), list, 512, 0));
 }
 
@@ -513,7 +513,7 @@ PROMISE(order_races_do_no_harm,
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(32));
-	int fd = create(&mem, 0, mem.size), round, i;
+	int fd = create_range(&mem, 0, mem.size), round, i;
 	pthread_t threads[4], toggler;
 
 	mark_pages(mem.map, mem.size, 14);
@@ -594,7 +594,7 @@ PROMISE(order_disputes_are_no_lack_of_memory,
 	int fd, round, i;
 
 	for (i = 0; i < 64; i++)
-		list[i] = item(&mem, 0, MIB(2));
+		list[i] = list_item(&mem, 0, MIB(2));
 	fd = must(try_create_list(device_open(), list, 64, 0));
 	*(volatile __u64 *)mem.map = 15;
 
@@ -613,7 +613,7 @@ static int import_halves(const struct memory *mem, __u64 pages)
 {
 	const __u64 half = pages / 2 * PAGE;
 	struct udmabuf_create_item items[2] = {
-		item(mem, half, pages * PAGE - half), item(mem, 0, half),
+		list_item(mem, half, pages * PAGE - half), list_item(mem, 0, half),
 	};
 	int importer = importer_open(), device = device_open();
 	int fd = must(try_create_list(device, items, 2, 0));
@@ -790,7 +790,7 @@ PROMISE(order_more_than_the_memory_has_no_vmap,
 
 	check(items);
 	for (i = 0; i < nr; i++)
-		items[i] = item(&mem, i % 2 ? 0 : MIB(2), MIB(2));
+		items[i] = list_item(&mem, i % 2 ? 0 : MIB(2), MIB(2));
 	importer_attach(importer, must(try_create_list(device_open(), items, nr, 0)));
 	must_fail(EINVAL, ioctl(importer, DMABUFX_IMPORTER_VMAP, 0));
 	must(close(importer));
@@ -810,8 +810,8 @@ static void find_neighbours(const struct memory *mem,
 		for (j = 0; j < nr; j++) {
 			if (frames[i] + 1 != frames[j])
 				continue;
-			pages[0] = item(mem, i * PAGE, PAGE);
-			pages[1] = item(mem, j * PAGE, PAGE);
+			pages[0] = list_item(mem, i * PAGE, PAGE);
+			pages[1] = list_item(mem, j * PAGE, PAGE);
 			return;
 		}
 	}
@@ -826,7 +826,7 @@ PROMISE(order_neighbouring_pages_need_no_vmap,
 	int importer = importer_open(), before = kernel_mappings(0);
 	struct udmabuf_create_item pages[2];
 
-	importer_attach(importer, create(&huge, 0, huge.size));
+	importer_attach(importer, create_range(&huge, 0, huge.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_write(importer, DMABUFX_VIA_VMAP, MIB(1), words, 16);
 	check_eq(*(__u64 *)(huge.map + MIB(1)), 17);
@@ -896,7 +896,7 @@ PROMISE(order_vmap_races_do_no_harm,
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(4));
 	struct udmabuf_create_item items[2] = {
-		item(&mem, MIB(2), MIB(2)), item(&mem, 0, MIB(2)),
+		list_item(&mem, MIB(2), MIB(2)), list_item(&mem, 0, MIB(2)),
 	};
 	struct vmap_race race = {
 		.mem = &mem,

@@ -10,8 +10,7 @@
 #include <linux/memfd.h>
 
 #include "../uapi/linux/dmabufx.h"
-
-#define PAGE 4096
+#include "memory.h"
 
 /* Numbers of i386's system calls; asm/unistd_32.h clashes with 64-bit headers. */
 enum { EXIT = 1, OPEN = 5, IOCTL = 54, FTRUNCATE = 93, FCNTL = 55, MEMFD_CREATE = 356 };

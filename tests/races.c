@@ -149,7 +149,7 @@ struct slot {
 static void put_another_buffer(void *arg, unsigned int round)
 {
 	struct slot *slot = arg;
-	int fd = create(&slot->mem[round % 2], 0, slot->mem->size);
+	int fd = create_range(&slot->mem[round % 2], 0, slot->mem->size);
 
 	must(dup3(fd, slot->fd, O_CLOEXEC));
 	must(close(fd));
@@ -181,7 +181,7 @@ PROMISE(race_importers_against_release,
 	"importers attach, map and vmap buffers whose last descriptor is closed meanwhile")
 {
 	struct memory mem[2] = { stamped(SHMEM_4K, MIB(1)), stamped(SHMEM_4K, MIB(1)) };
-	struct slot slot = { mem, create(&mem[0], 0, MIB(1)) };
+	struct slot slot = { mem, create_range(&mem[0], 0, MIB(1)) };
 	struct runner runners[] = {
 		{ "replace", put_another_buffer, &slot },
 		{ "import", import_it, &slot },
@@ -255,7 +255,7 @@ PROMISE(race_of_attachments,
 	"devices that attach and detach in the same moment are all known, then none")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	int fd = create(&mem, 0, PAGE);
+	int fd = create_range(&mem, 0, PAGE);
 	struct runner runners[] = {
 		{ "attach", attach_and_detach, &fd, ENOUGH_TO_MEET },
 		{ "attach", attach_and_detach, &fd, ENOUGH_TO_MEET },
@@ -280,7 +280,7 @@ PROMISE(race_of_names,
 	"a buffer that is renamed while somebody looks is seen by a name that it had")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	int fd = create(&mem, 0, PAGE);
+	int fd = create_range(&mem, 0, PAGE);
 	struct runner runners[] = {
 		{ "rename", rename_it, &fd, ENOUGH_TO_MEET },
 		{ "look", look_at_buffers, NULL, ENOUGH_TO_MEET / 16 },
@@ -297,7 +297,7 @@ static void create_and_close(void *arg, unsigned int round)
 	(void)round;
 	if (device < 0)
 		device = device_open();
-	must(close(must(try_create(device, item(mem, 0, PAGE), 0))));
+	must_close(try_create(device, list_item(mem, 0, PAGE), 0));
 }
 
 PROMISE(race_of_small_buffers,
@@ -305,10 +305,10 @@ PROMISE(race_of_small_buffers,
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	int device = device_open();
-	const __u64 charged = query(device).memfd_pinned;
+	const __u64 charged = device_query(device).memfd_pinned;
 
 	storm("create", create_and_close, &mem);
-	check_eq(query(device).memfd_pinned, charged);
+	check_eq(device_query(device).memfd_pinned, charged);
 }
 
 static void vmap_and_vunmap(void *arg, unsigned int round)
@@ -476,7 +476,7 @@ static void faults_against_changes(enum memory_kind kind, size_t size, size_t sk
 {
 	struct memory mem = stamped(kind, size);
 	size_t align = mem.folio > MIB(2) ? mem.folio : MIB(2);
-	struct ground g = { .mem = &mem, .size = size, .fd = create(&mem, 0, size) };
+	struct ground g = { .mem = &mem, .size = size, .fd = create_range(&mem, 0, size) };
 	struct sigaction action = { .sa_handler = on_segv, .sa_flags = SA_NODEFER };
 	struct runner runners[] = {
 		{ "touch", touch_somewhere, &g },
@@ -539,7 +539,7 @@ static void use_device(void *arg, unsigned int round)
 		usleep(1000);
 		return;
 	}
-	fd = must(try_create(device, item(mem, 0, mem->size), 0));
+	fd = must(try_create(device, list_item(mem, 0, mem->size), 0));
 	must(close(device));
 	importer = importer_open();
 	importer_attach(importer, fd);
@@ -584,7 +584,7 @@ PROMISE(race_unload_against_use,
 		skip("needs --module");
 	race(runners, ARRAY_SIZE(runners));
 	check_le(1, unloaded);
-	close(create(&mem, 0, mem.size));
+	close(create_range(&mem, 0, mem.size));
 }
 
 /* Children that are forked, and execute others, while descriptors are made. */
@@ -654,7 +654,7 @@ static void call_all(int device, struct memory *holes, struct memory *untouched)
 	char *map = map_dma_buf(fd, 0, size);
 	__u64 word;
 
-	query(device);
+	device_query(device);
 	must(ioctl(device, DMABUFX_IOC_INFO, &info));
 	stamp_pages(map, size);
 	importer_attach(importer, fd);
@@ -819,7 +819,7 @@ static void take_the_last(void *arg, unsigned int round)
 	struct dmabufx_segment seg = segment(&last->mem, 0, last->mem.size);
 	struct dmabufx_create req = request(&seg, 1, 0);
 	int fd = round % 2 ? try_request(last->device, &req) :
-		 try_create(last->device, item(&last->mem, 0, last->mem.size), 0);
+		 try_create(last->device, list_item(&last->mem, 0, last->mem.size), 0);
 
 	if (fd < 0) {
 		check_eq(errno, EMFILE);
@@ -935,7 +935,7 @@ static void *create_at_the_same_time(void *arg)
 
 	pthread_barrier_wait(&holes->start);
 	holes->fd = must(try_create(holes->device,
-				    item(&holes->mem, 0, holes->mem.size), 0));
+				    list_item(&holes->mem, 0, holes->mem.size), 0));
 	return NULL;
 }
 
@@ -948,7 +948,7 @@ static void fill_twice(struct holes *holes, enum memory_kind kind, size_t size)
 	holes->mem = memory_make_holes(kind, size);
 	check_eq(pthread_create(&thread, NULL, create_at_the_same_time, holes), 0);
 	pthread_barrier_wait(&holes->start);
-	fd = must(try_create(holes->device, item(&holes->mem, 0, size), 0));
+	fd = must(try_create(holes->device, list_item(&holes->mem, 0, size), 0));
 	pthread_join(thread, NULL);
 	map = map_dma_buf(fd, 0, size);
 	other = map_dma_buf(holes->fd, 0, size);
@@ -1039,7 +1039,7 @@ static void create_during_collapse(struct collapse *c, unsigned int round)
 	check_eq(pthread_create(&thread, NULL, collapse_at_the_start, c), 0);
 	pthread_barrier_wait(&c->start);
 	usleep(round * 7919ul % (c->us + 1));
-	fd = create(&c->mem, 0, PAGE);
+	fd = create_range(&c->mem, 0, PAGE);
 	map = (__u64 *)map_dma_buf(fd, 0, PAGE);
 	check_eq(*map, stamp(0));
 	*map = round;

@@ -277,7 +277,7 @@ PROMISE(readonly_needs_a_memfd_that_is_read,
 	struct memory by_path = mem;
 	struct dmabufx_segment seg;
 	struct dmabufx_create req;
-	int device = device_open();
+	int device = device_open(), fd;
 
 	by_path.fd = file_reopen(mem.fd, O_RDONLY);
 	nobody_writes(&by_path, 0, MIB(1));
@@ -285,9 +285,9 @@ PROMISE(readonly_needs_a_memfd_that_is_read,
 	seg = segment(&by_path, 0, MIB(1));
 	req = request(&seg, 1, 0);
 	refused(EACCES, DMABUFX_REASON_OPEN_MODE, 0, device, &req);
-	old = item(&by_path, 0, MIB(1));
-	check_eq(must(fcntl(must(try_create(device, old, 0)), F_GETFL)) & O_ACCMODE,
-		 O_RDONLY);
+	old = list_item(&by_path, 0, MIB(1));
+	fd = must(try_create(device, old, 0));
+	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDONLY);
 
 	by_path.fd = file_reopen(mem.fd, O_WRONLY);
 	seg = segment(&by_path, 0, MIB(1));
@@ -380,7 +380,7 @@ PROMISE(readonly_shows_what_a_writable_buffer_writes,
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
 
-	shows_writes(&mem, map_dma_buf(create(&mem, 0, MIB(1)), 0, MIB(1)));
+	shows_writes(&mem, map_dma_buf(create_range(&mem, 0, MIB(1)), 0, MIB(1)));
 }
 
 static void follows_its_owner(struct memory *mem)

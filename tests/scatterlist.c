@@ -152,7 +152,7 @@ PROMISE(sg_of_each_device_is_its_own,
 	"devices of different limits have a buffer mapped at once, each within its own")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	int fd = create(&mem, 0, mem.size), strict = importer_open(), lax = importer_open();
+	int fd = create_range(&mem, 0, mem.size), strict = importer_open(), lax = importer_open();
 	struct dmabufx_importer_map few, many;
 
 	importer_limits(strict, ALL_ADDRESSES, NO_BOUNDARY, PAGE);
@@ -207,7 +207,7 @@ PROMISE(many_attachments,
 	"32 devices map a buffer at once, and each sees what the others write")
 {
 	struct memory mem = memory_make(SHMEM_64K, MIB(1));
-	int fd = create(&mem, PAGE, KIB(512));
+	int fd = create_range(&mem, PAGE, KIB(512));
 	int importers[32], nr = ARRAY_SIZE(importers);
 	__u64 word;
 	int i;
@@ -236,7 +236,7 @@ PROMISE(maps_again_and_again,
 	"a hundred rounds of map and unmap with one attachment, each direction")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 	__u64 word = 0;
 	__u32 i;
@@ -262,7 +262,7 @@ static int importer_of_pages(unsigned int nr, const struct limits *limits)
 
 	check(items);
 	for (i = 0; i < nr; i++)
-		items[i] = item(&mem, 0, PAGE);
+		items[i] = list_item(&mem, 0, PAGE);
 	fd = must(try_create_list(device, items, nr, 0));
 	importer_limits(importer, limits->dma_mask, limits->seg_boundary,
 			limits->max_seg);

@@ -64,7 +64,7 @@ static void cpu_sees(const void *map, unsigned int pass,
 static void unmap_carries(__u32 direction)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	int importer = mapped_importer(fd, direction);
 
 	device_writes(importer, 2, &mem, SIZE);
@@ -91,7 +91,7 @@ PROMISE(swiotlb_map_carries_cpu_writes,
 	"what the CPU wrote before a mapping was made, the device reads")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
 	device_sees(mapped_importer(fd, DMABUFX_IMPORTER_TO_DEVICE), 1, &mem,
@@ -102,7 +102,7 @@ PROMISE(swiotlb_sync_carries_device_writes,
 	"while mapped, a SYNC bracket shows the CPU what the device wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map = map_dma_buf(fd, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	unsigned int pass;
@@ -119,7 +119,7 @@ PROMISE(swiotlb_sync_carries_cpu_writes,
 	"while mapped, a SYNC bracket shows the device what the CPU wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map = map_dma_buf(fd, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	unsigned int pass;
@@ -136,7 +136,7 @@ PROMISE(swiotlb_importer_brackets_carry_data,
 	"a driver's own begin and end of CPU access carry data both ways")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 
 	device_writes(importer, 1, &mem, SIZE);
@@ -153,7 +153,7 @@ PROMISE(swiotlb_sync_reaches_every_device,
 	"one SYNC bracket shows four mapped devices what the CPU wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importers[4], i;
+	int fd = create_range(&mem, 0, SIZE), importers[4], i;
 	char *map = map_dma_buf(fd, 0, SIZE);
 
 	for (i = 0; i < 4; i++)
@@ -171,7 +171,7 @@ PROMISE(swiotlb_sync_carries_from_device_to_device,
 	"a SYNC bracket carries one device's writes to the others that read")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), readers[2], i;
+	int fd = create_range(&mem, 0, SIZE), readers[2], i;
 	int writer = mapped_importer(fd, DMABUFX_IMPORTER_FROM_DEVICE);
 
 	for (i = 0; i < 2; i++)
@@ -188,7 +188,7 @@ PROMISE(swiotlb_sync_carries_from_device_to_device,
 static void contiguous(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 	struct dmabufx_importer_map map;
 
@@ -217,7 +217,7 @@ PROMISE(swiotlb_sync_without_a_device,
 	"SYNC of a buffer of 2 MiB that no device has mapped succeeds")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	sync_start(fd, DMA_BUF_SYNC_RW);
 	sync_end(fd, DMA_BUF_SYNC_RW);
@@ -228,7 +228,7 @@ PROMISE(swiotlb_exhaustion_is_an_error,
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(96));
 	struct dmabufx_importer_map map = {};
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 
 	importer_attach(importer, fd);
@@ -237,5 +237,5 @@ PROMISE(swiotlb_exhaustion_is_an_error,
 	sync_start(fd, DMA_BUF_SYNC_RW);
 	sync_end(fd, DMA_BUF_SYNC_RW);
 	must(close(importer));
-	mapped_importer(create(&mem, 0, SIZE), DMABUFX_IMPORTER_BIDIRECTIONAL);
+	mapped_importer(create_range(&mem, 0, SIZE), DMABUFX_IMPORTER_BIDIRECTIONAL);
 }

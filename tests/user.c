@@ -33,8 +33,8 @@ static char *map_anonymous(size_t size, int flags)
 }
 
 /* What the device and the kernel see of a buffer, as pass @pass of @id. */
-static void shown(int fd, unsigned int pass, unsigned int id, __u64 offset,
-		  size_t size)
+static void importers_see(int fd, unsigned int pass, unsigned int id, __u64 offset,
+			  size_t size)
 {
 	__u64 *data = malloc(size);
 	int importer = importer_open();
@@ -464,14 +464,14 @@ static void fork_leaves_data_to_parent(enum memory_kind kind, bool parent_first)
 	}
 	if (!parent_first)
 		join_child(child);
-	shown(fd, 1, mem.id, 0, mem.size);
+	importers_see(fd, 1, mem.id, 0, mem.size);
 
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	must(close(ends[1]));
 	if (parent_first)
 		join_child(child);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	device_writes(fd, 3, mem.id, 0, mem.size);
 	pattern_check(mem.map, 3, mem.id, 0, mem.size, "the owner");
 
@@ -545,7 +545,7 @@ PROMISE(user_fork_shares_shared_memory,
 
 	pattern_fill(mem.map, 1, mem.id, 0, MIB(1));
 	child_writes(&mem);
-	shown(fd, 7, mem.id, 0, MIB(1));
+	importers_see(fd, 7, mem.id, 0, MIB(1));
 }
 
 /* What the owner may do to the memory that a buffer was made of. */
@@ -602,9 +602,9 @@ static void outlives(enum memory_kind kind, void (*go)(struct memory *mem))
 
 	go(&mem);
 	dirty_free_memory();
-	shown(fd, 1, mem.id, 0, mem.size);
+	importers_see(fd, 1, mem.id, 0, mem.size);
 	device_writes(fd, 2, mem.id, 0, mem.size);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	must(close(fd));
 	munmap(mem.map, mem.size);
 }
@@ -642,7 +642,7 @@ PROMISE(user_memory_outlives_its_file,
 	must(close(memfd));
 	must(munmap(mem.map, MIB(1)));
 	dirty_free_memory();
-	shown(fd, 1, mem.id, 0, MIB(1));
+	importers_see(fd, 1, mem.id, 0, MIB(1));
 }
 
 static int fd_of(int pid, int fd)
@@ -679,9 +679,9 @@ static void made_by_another(enum memory_kind kind)
 	must(kill(child, SIGKILL));
 	must(waitpid(child, NULL, 0));
 	dirty_free_memory();
-	shown(fd, 1, hand->id, 0, MIB(2));
+	importers_see(fd, 1, hand->id, 0, MIB(2));
 	device_writes(fd, 2, hand->id, 0, MIB(2));
-	shown(fd, 2, hand->id, 0, MIB(2));
+	importers_see(fd, 2, hand->id, 0, MIB(2));
 	must(close(fd));
 }
 
@@ -716,7 +716,7 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 	pattern_fill(user.map, 1, user.id, 0, user.size);
 	fd = create_of_user(user.map, user.size);
 	check_eq(block_pages_of(block, &user), 0);
-	shown(fd, 1, user.id, 0, user.size);
+	importers_see(fd, 1, user.id, 0, user.size);
 	device_writes(fd, 2, user.id, 0, user.size);
 	pattern_check(user.map, 2, user.id, 0, user.size, "the owner");
 	must(close(fd));
@@ -890,8 +890,8 @@ PROMISE(user_device_memory_is_refused,
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	int dev = open("/dev/mem", O_RDONLY | O_CLOEXEC);
 	int peer = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	struct udmabuf_create_item all = item(&mem, 0, KIB(64));
-	char *ours = map_dma_buf(create(&mem, 0, KIB(64)), 0, KIB(64));
+	struct udmabuf_create_item all = list_item(&mem, 0, KIB(64));
+	char *ours = map_dma_buf(create_range(&mem, 0, KIB(64)), 0, KIB(64));
 	char *user = map_dma_buf(create_of_user(mem.map, KIB(64)), 0, KIB(64));
 	char *theirs = peer < 0 ? ours :
 		       map_dma_buf(must(try_create(peer, all, 0)), 0, KIB(64));
@@ -977,7 +977,7 @@ PROMISE(user_broken_memory_is_refused,
 	page_poison(frame);
 	fd = try_request(device, &req);
 	error = errno;
-	shown(create_of_user(mem.map, KIB(32)), 1, mem.id, 0, KIB(32));
+	importers_see(create_of_user(mem.map, KIB(32)), 1, mem.id, 0, KIB(32));
 
 	/* Judged when all is well again, for those who come after us. */
 	memory_free(&mem);
@@ -1068,7 +1068,7 @@ PROMISE(user_create_waits_for_memory,
 	stop_in_create(&s);
 	go_on(&s);
 	check_le(0, s.fd);
-	shown(s.fd, 1, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 1, s.mem.id, 0, KIB(64));
 }
 
 PROMISE(user_pins_nothing_while_it_waits,
@@ -1084,15 +1084,15 @@ PROMISE(user_pins_nothing_while_it_waits,
 	for (i = 0; i < 2; i++)
 		must(mremap(huge[i].map + KIB(64), PAGE, PAGE,
 			    MREMAP_MAYMOVE | MREMAP_FIXED, s.mem.map + i * PAGE));
-	before = query(s.device).user_locked;
+	before = device_query(s.device).user_locked;
 	check_eq(pthread_create(&s.thread, NULL, create_in_thread, &s), 0);
 	page_is_awaited(&s.hole);
-	locked = query(s.device).user_locked;
+	locked = device_query(s.device).user_locked;
 	go_on(&s);
 	check_le(0, s.fd);
 	check_le(2 * MIB(2) + KIB(64), locked - before);
 	must(close(s.fd));
-	check_eq(query(s.device).user_locked, before);
+	check_eq(device_query(s.device).user_locked, before);
 }
 
 /* As many areas as there are pages, of which none is like its neighbour. */
@@ -1180,9 +1180,9 @@ PROMISE(user_fork_during_create,
 	join_child(child);
 	go_on(&s);
 	check_le(0, s.fd);
-	shown(s.fd, 1, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 1, s.mem.id, 0, KIB(64));
 	pattern_fill(s.mem.map, 2, s.mem.id, 0, KIB(64));
-	shown(s.fd, 2, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 2, s.mem.id, 0, KIB(64));
 }
 
 PROMISE(user_killed_during_create,
@@ -1292,7 +1292,7 @@ static void create_and_close(void *arg)
 	};
 	struct dmabufx_create req = request(segments, 3, 0);
 
-	must(close(must(try_request(c->device, &req))));
+	must_close(try_request(c->device, &req));
 }
 
 PROMISE(user_creates_leave_nothing,

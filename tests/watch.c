@@ -387,10 +387,13 @@ void kernel_log_mark(const char *what, const char *name)
 
 static void trace_faults_if(const char *filter)
 {
+	int trace;
+
 	check(file_write(FAULTS "filter", filter));
 	check(file_write(FAULTS "enable", "1"));
-	/* Opening it so empties it. */
-	must(close(must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC))));
+	/* To open it with O_TRUNC empties it. */
+	trace = must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	must(close(trace));
 }
 
 void trace_faults(void)

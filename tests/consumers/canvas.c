@@ -28,7 +28,7 @@ static int create_whole(const struct canvas *canvas)
 {
 	if (canvas->mem.fd < 0)
 		return create_of_user(canvas->mem.map, canvas->size);
-	return create(&canvas->mem, 0, canvas->size);
+	return create_range(&canvas->mem, 0, canvas->size);
 }
 
 /* By the call that any such driver answers. */
@@ -39,7 +39,7 @@ static int create_of_memfd(struct canvas *canvas, uint32_t pages)
 	uint32_t i;
 
 	for (i = 0; i < pages; i++)
-		items[i] = item(&canvas->mem, canvas->order[i] * PAGE, PAGE);
+		items[i] = list_item(&canvas->mem, canvas->order[i] * PAGE, PAGE);
 	fd = must(try_create_list(device, items, pages,
 				  UDMABUF_FLAGS_CLOEXEC));
 	close(device);

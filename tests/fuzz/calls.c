@@ -29,11 +29,9 @@
 
 #include "../../uapi/linux/dmabufx.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "calls.h"
 #include "importer.h"
-
-#define PAGE		0x1000ull
-#define MIB(n)		((__u64)(n) << 20)
 
 #define NR_SLOTS	4
 #define MAX_SEGMENTS	16

@@ -28,6 +28,7 @@
 
 #include "../../examples/number.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "../watch.h"
 #include "cover.h"
 #include "program.h"
@@ -39,7 +40,6 @@
 #define MAX_FOUND	512	/* of them, those that were new in something */
 #define MAX_CORPUS	(4 * MAX_LOG)
 #define HANG_SECONDS	180	/* for one program; emulated machines are slow */
-#define GIB		0x40000000ull
 
 /**
  * struct worker - what a worker tells its parent
@@ -121,15 +121,15 @@ static int make_huge_memfd(void)
 			      MFD_HUGETLB | MFD_HUGE_1GB);
 	char *at;
 
-	if (fd < 0 || ftruncate(fd, GIB))
+	if (fd < 0 || ftruncate(fd, GIB(1)))
 		return -1;
-	at = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	at = mmap(NULL, GIB(1), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED) {
 		close(fd);
 		return -1;
 	}
 	*at = 1;
-	must(munmap(at, GIB));
+	must(munmap(at, GIB(1)));
 	must(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
 	return fd;
 }
@@ -204,7 +204,7 @@ static void run_and_keep(struct worker *w, const struct program *p)
 }
 
 /* What is wanted of a worker, its number given. */
-typedef void (*work)(struct worker *w, unsigned int i, unsigned long round);
+typedef void (*work_fn)(struct worker *w, unsigned int i, unsigned long round);
 
 static const struct program *any_of_corpus(struct rng *rng)
 {
@@ -418,7 +418,7 @@ static void merge(const struct worker *w, bool keep_found)
 }
 
 /* Everybody works. Returns what is wrong afterwards, or NULL. */
-static const char *run_round(work work, unsigned long round)
+static const char *run_round(work_fn work, unsigned long round)
 {
 	struct crew crew = {};
 	const char *why;
@@ -449,7 +449,7 @@ static const char *run_round(work work, unsigned long round)
 }
 
 /* The same, with what follows from it. Returns whether all went well. */
-static bool round_of(work work, unsigned long round, bool keep_found)
+static bool round_of(work_fn work, unsigned long round, bool keep_found)
 {
 	const char *why = run_round(work, round);
 	unsigned int i;

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "../harness.h"
+#include "../memory.h"
 #include "calls.h"
 #include "program.h"
-
-#define PAGE	0x1000ull
-#define MIB2	0x200000ull
 
 /* How long a program is at most when it is made; mutations may add to it. */
 #define GENERATED_CALLS	20
@@ -65,9 +63,9 @@ static __u64 random_offset(struct rng *rng)
 	case 1:
 		return rng_below(rng, 16 * PAGE);
 	case 2 ... 4:
-		return rng_below(rng, 4) * MIB2;
+		return rng_below(rng, 4) * MIB(2);
 	case 5:
-		return rng_below(rng, 4) * MIB2 + rng_below(rng, 512) * PAGE;
+		return rng_below(rng, 4) * MIB(2) + rng_below(rng, 512) * PAGE;
 	case 6 ... 10:
 		return rng_below(rng, 16) * PAGE;
 	default:
@@ -80,9 +78,9 @@ static __u64 random_size(struct rng *rng)
 {
 	switch (rng_below(rng, 120)) {
 	case 0:
-		return (1 + rng_below(rng, 2)) * MIB2;
+		return (1 + rng_below(rng, 2)) * MIB(2);
 	case 1:
-		return MIB2 + rng_below(rng, 9) * PAGE - 4 * PAGE;
+		return MIB(2) + rng_below(rng, 9) * PAGE - 4 * PAGE;
 	case 2 ... 6:
 		return hostile_number(rng);
 	case 7 ... 11:
@@ -209,7 +207,7 @@ static void append_beginning(struct program *p, struct rng *rng)
 {
 	__u64 kind = one_in(rng, 4) ? 1 : 0, size, flags = rng_below(rng, 4);
 
-	size = kind ? MIB2 * (1 + rng_below(rng, 2)) :
+	size = kind ? MIB(2) * (1 + rng_below(rng, 2)) :
 	       PAGE * (1 + rng_below(rng, 16));
 	switch (rng_below(rng, 4)) {
 	case 0:
