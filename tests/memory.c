@@ -7,6 +7,7 @@
 #include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,7 +85,7 @@ void *map_at_aligned_place(int fd, size_t size, size_t align, int flags)
 
 static unsigned int next_id(void)
 {
-	static unsigned int last;
+	static atomic_uint last;
 
 	return ++last;
 }

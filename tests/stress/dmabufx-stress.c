@@ -16,7 +16,6 @@
 #include <getopt.h>
 #include <limits.h>
 #include <linux/dma-buf.h>
-#include <linux/memfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -36,18 +35,16 @@
 #include "../../examples/number.h"
 #include "../../uapi/linux/dmabufx.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "../watch.h"
 #include "importer.h"
 
-#define PAGE		4096u
 #define PAGE_WORDS	(PAGE / sizeof(__u64))
-#define HUGE		0x200000u
-#define REGION		(2 * HUGE)
+#define REGION		MIB(4)
 #define REGION_PAGES	(REGION / PAGE)
 #define MAX_PAGES	256u	/* of a buffer: most of a region can be swapped out */
 #define MAX_PARTS	4u
 
-#define THP		"/sys/kernel/mm/transparent_hugepage"
 #define PROCESSES	4u
 #define THREADS		8u	/* of a process; the first serves the others */
 
@@ -59,14 +56,9 @@
 #define VMALLOC_TOLERANCE	0x100000l
 #define FILES_TOLERANCE	256
 
-enum kind {
-	MEMFD_4K,
-	MEMFD_THP,
-	MEMFD_HUGETLB,
-	ANON_4K,
-	ANON_THP,
-	ANON_HUGETLB,
-	KINDS,
+/* Threads take these in turn. */
+static const enum memory_kind kinds[] = {
+	SHMEM_4K, SHMEM_2M, HUGETLB_2M, ANON_4K, ANON_2M, ANON_HUGETLB_2M,
 };
 
 /**
@@ -137,6 +129,17 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 	_exit(1);
 }
 
+void skip(const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	fail("%s", text);
+}
+
 const char *errno_name(int error)
 {
 	const char *name = error ? strerrorname_np(error) : "success";
@@ -182,42 +185,18 @@ static void verify_page(const __u64 *found, unsigned int owner,
 	atomic_fetch_add(&shared->bytes, PAGE);
 }
 
-static __u64 *map_aligned(int fd, int flags)
+static void region_make(struct region *r, unsigned int owner, enum memory_kind kind)
 {
-	char *room = must(mmap(NULL, REGION + HUGE, PROT_NONE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	char *at = (char *)(((uintptr_t)room + HUGE - 1) & -(uintptr_t)HUGE);
-
-	return must(mmap(at, REGION, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
-			 fd, 0));
-}
-
-static void region_make(struct region *r, unsigned int owner, enum kind kind)
-{
-	unsigned int memfd_flags = MFD_ALLOW_SEALING | MFD_CLOEXEC;
+	struct memory mem = memory_make_holes(kind, REGION);
 	unsigned int i;
 
 	r->owner = owner;
-	r->memfd = -1;
-	switch (kind) {
-	case MEMFD_HUGETLB:
-	case MEMFD_4K:
-	case MEMFD_THP:
-		if (kind == MEMFD_HUGETLB)
-			memfd_flags |= MFD_HUGETLB | MFD_HUGE_2MB;
-		r->memfd = must(memfd_create("stress", memfd_flags));
-		must(ftruncate(r->memfd, REGION));
-		must(fcntl(r->memfd, F_ADD_SEALS, F_SEAL_SHRINK));
-		r->map = map_aligned(r->memfd, MAP_SHARED);
-		break;
-	default:
-		r->map = map_aligned(-1, MAP_PRIVATE | MAP_ANONYMOUS |
-				     (kind == ANON_HUGETLB ? MAP_HUGETLB : 0));
-	}
-	/* PREEMPT_RT excludes them: there they are small pages, too. */
-	if ((kind == MEMFD_THP || kind == ANON_THP) && !access(THP, F_OK))
+	r->memfd = mem.fd;
+	r->map = (__u64 *)mem.map;
+	/* A kernel with PREEMPT_RT has small pages only. */
+	if ((kind == SHMEM_2M || kind == ANON_2M) && kernel_has_thp())
 		must(madvise(r->map, REGION, MADV_HUGEPAGE));
-	/* A child would have copies of what is to be written here. */
+	/* After a fork, writes here would go to copies of the pages. */
 	must(madvise(r->map, REGION, MADV_DONTFORK));
 	for (i = 0; i < REGION_PAGES; i++)
 		fill_page(r->map + i * PAGE_WORDS, owner, i, 0);
@@ -513,9 +492,9 @@ static void one_buffer(struct worker *w)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	enum kind kind = w->region.owner % THREADS % KINDS;
+	unsigned int thread = w->region.owner % THREADS;
 
-	region_make(&w->region, w->region.owner, kind);
+	region_make(&w->region, w->region.owner, kinds[thread % ARRAY_SIZE(kinds)]);
 	while (!shared->stop)
 		one_buffer(w);
 	return NULL;
