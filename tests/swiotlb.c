@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Devices behind bounce buffers, the normal state of a confidential VM: what
- * a device reads and writes is a copy, and moves only when the exporter says
- * so. These run on a machine booted with swiotlb=force.
+ * Devices behind bounce buffers, which is normal in a confidential VM. A device reads and
+ * writes copies, and data moves only when the exporter syncs. The machine has to be booted
+ * with swiotlb=force.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #define SIZE KIB(256)
 
-/* An importer that has the buffer mapped. */
+/* An importer that has mapped the buffer. */
 static int mapped_importer(int fd, __u32 direction)
 {
 	int importer = importer_open();
@@ -68,7 +68,7 @@ static void unmap_carries(__u32 direction)
 	int importer = mapped_importer(fd, direction);
 
 	device_writes(importer, 2, &mem, SIZE);
-	/* It works on a copy, or none of this proves anything. */
+	/* The device must work on a copy, or this test proves nothing. */
 	cpu_sees(mem.map, 1, &mem, SIZE);
 	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
 	cpu_sees(mem.map, 2, &mem, SIZE);
@@ -76,19 +76,19 @@ static void unmap_carries(__u32 direction)
 }
 
 PROMISE(swiotlb_unmap_carries_device_writes,
-	"what a device wrote is in memory when its mapping is gone")
+	"unmapping copies into memory what a device wrote")
 {
 	unmap_carries(DMABUFX_IMPORTER_BIDIRECTIONAL);
 }
 
 PROMISE(swiotlb_unmap_carries_incoming_data,
-	"the same for a mapping that only receives")
+	"the same for a mapping that is DMA_FROM_DEVICE")
 {
 	unmap_carries(DMABUFX_IMPORTER_FROM_DEVICE);
 }
 
 PROMISE(swiotlb_map_carries_cpu_writes,
-	"what the CPU wrote before a mapping was made, the device reads")
+	"the device reads what the CPU wrote before the mapping")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	int fd = create_range(&mem, 0, SIZE);
@@ -184,7 +184,7 @@ PROMISE(swiotlb_sync_carries_from_device_to_device,
 		device_sees(readers[i], 1, &mem, SIZE);
 }
 
-/* Runs that are longer than a bounce buffer's 256 KiB. */
+/* Maps runs that are longer than the largest bounce buffer, 256 KiB. */
 static void contiguous(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
@@ -224,7 +224,7 @@ PROMISE(swiotlb_sync_without_a_device,
 }
 
 PROMISE(swiotlb_exhaustion_is_an_error,
-	"more than all bounce buffers fails cleanly; afterwards SYNC and map work")
+	"a mapping larger than all bounce buffers fails; afterwards SYNC and map work")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(96));
 	struct dmabufx_importer_map map = {};
