@@ -548,7 +548,8 @@ PROMISE(swiotlb_two_brackets_of_a_process,
 	brackets_of_one(2);
 }
 
-PROMISE(swiotlb_three_brackets_of_a_process, "three brackets of a process, in every order, lose no data")
+PROMISE(swiotlb_three_brackets_of_a_process,
+	"three brackets of a process, in every order, lose no data")
 {
 	brackets_of_one(3);
 }

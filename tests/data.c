@@ -395,7 +395,10 @@ static bool take_neighbours(const struct memory *spare, const __u64 *frames,
 PROMISE(data_ends_with_its_last_page,
 	"a page that follows the buffer's last one in memory does not become a part of it")
 {
-	/* The driver pins 248 pages at a time; these are pages 10 and 248 + 9. */
+	/*
+	 * The driver pins 248 pages at a time. Where the second batch ends, the array still has
+	 * page 10 of the first.
+	 */
 	const size_t early = 10 * PAGE, last = (248 + 9) * PAGE, size = last + PAGE;
 	struct memory spare = memory_make(SHMEM_4K, MIB(1));
 	struct memory mem = memory_make(SHMEM_4K, size);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Who may go before whom, and what happens when things go wrong midway. */
+/* Parts of a buffer may end in any order, and failures midway leave nothing behind. */
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@
 
 #define SIZE MIB(1)
 
-/* Everything that can be seen of a buffer once its memfd is gone. */
+/* Verifies all ways into a buffer that work without its memfd. */
 static void still_shows(int fd, unsigned int pass, unsigned int id)
 {
 	static __u64 data[SIZE / 8];
@@ -43,7 +43,7 @@ static void still_shows(int fd, unsigned int pass, unsigned int id)
 	pattern_check(data, pass, id, 0, SIZE, "vmap");
 }
 
-/* A buffer whose memfd and device are closed already. */
+/* A buffer whose memfd and device are closed. */
 static int orphan(unsigned int pass, unsigned int *id)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
@@ -64,7 +64,7 @@ PROMISE(outlives_its_memfd, "a buffer keeps its memory when the memfd is closed"
 }
 
 PROMISE(mapping_outlives_its_fd,
-	"a mapping keeps the buffer when its fd is closed, and so does what is left of it")
+	"a mapping, or a part of it, keeps the buffer when its fd is closed")
 {
 	unsigned int id;
 	int fd = orphan(1, &id);
@@ -156,7 +156,7 @@ PROMISE(outlives_its_process,
 }
 
 PROMISE(unread_buffer_goes_with_its_socket,
-	"a buffer that was sent over a socket, and that nobody received, ends with the socket")
+	"a buffer sent over a socket that nobody received ends with the socket")
 {
 	unsigned int id;
 	int sockets[2], fd = orphan(1, &id);
@@ -178,7 +178,7 @@ static void hole_leaves_the_buffer(enum memory_kind kind)
 	check_eq(touch(map, false), 0);
 	memory_punch(&mem, 0, mem.size);
 	check_eq(mem.map[8], 0);
-	/* This is new memory, not the buffer's. */
+	/* This writes to new memory of the memfd, not to the buffer's. */
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
 	still_shows(fd, 1, mem.id);
 	pattern_check(map, 1, mem.id, 0, mem.size, "mmap");
@@ -188,14 +188,14 @@ static void hole_leaves_the_buffer(enum memory_kind kind)
 }
 
 PROMISE(punched_hole_does_no_harm,
-	"a hole punched below a buffer leaves the buffer its memory, and the memfd gets new")
+	"after a hole is punched, the buffer keeps its memory, and the memfd gets new memory")
 {
 	hole_leaves_the_buffer(SHMEM_4K);
 	hole_leaves_the_buffer(HUGETLB_2M);
 	hole_leaves_the_buffer(SHMEM_2M);
 }
 
-/* Where a large folio is cut into, it stays the memfd's and the buffer's. */
+/* A large folio with a hole punched into it still belongs to memfd and buffer. */
 static void hole_in_a_folio_is_shared(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
@@ -210,7 +210,7 @@ static void hole_in_a_folio_is_shared(enum memory_kind kind)
 	pattern_check(map, 1, mem.id, 0, hole, "mmap");
 	pattern_check(map + hole + size, 1, mem.id, hole + size, mem.size - hole - size,
 		      "mmap");
-	/* Whoever writes now, the other sees it. */
+	/* Memfd and buffer see each other's writes. */
 	pattern_fill(map, 2, mem.id, 0, mem.size);
 	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the memfd");
 	must(munmap(map, mem.size));
@@ -220,7 +220,7 @@ static void hole_in_a_folio_is_shared(enum memory_kind kind)
 }
 
 PROMISE(punched_hole_in_a_folio_is_zeros,
-	"a hole punched into a large folio becomes zeros in the buffer, which it stays shared with")
+	"a hole in a large folio becomes zeros; memfd and buffer still share the folio")
 {
 	hole_in_a_folio_is_shared(SHMEM_64K);
 	hole_in_a_folio_is_shared(SHMEM_2M);
@@ -299,7 +299,7 @@ static bool seal_against_create(struct seal_race *race, int device,
 }
 
 PROMISE(write_seal_races_with_create,
-	"of F_SEAL_WRITE and create at the same moment, one is always refused", TAG_THREADS)
+	"of F_SEAL_WRITE and a create at the same moment, one always fails", TAG_THREADS)
 {
 	int device = device_open(), rounds = 100, sealed = 0, i;
 	struct seal_race race = {};
@@ -317,7 +317,7 @@ static void create_without_fds(void *arg)
 	struct udmabuf_create_item all = list_item(mem, 0, mem->size);
 	struct rlimit before, none;
 
-	/* Descriptors up to the device's are open. */
+	/* All descriptors up to the device's are open. */
 	must(getrlimit(RLIMIT_NOFILE, &before));
 	none = before;
 	none.rlim_cur = device + 1;
@@ -329,21 +329,21 @@ static void create_without_fds(void *arg)
 }
 
 PROMISE(no_fd_left_is_emfile,
-	"without a free fd a create is EMFILE, and everything is given back once")
+	"without a free fd a create is EMFILE, and everything is freed exactly once")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	long growth = kernel_memory_growth(create_without_fds, &mem, 200,
 					   200 * 64);
 
 	check_le(growth, 200 * 64);
-	/* The memory is not pinned, and whole. */
+	/* No page is pinned, and all are there. */
 	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
 	memory_unmap(&mem);
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 }
 
 PROMISE(no_file_left_is_enfile,
-	"when the system has no file left a create is ENFILE, and nothing stays pinned")
+	"when the system has no free file, a create is ENFILE, and nothing stays pinned")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct udmabuf_create_item all = list_item(&mem, 0, SIZE);
@@ -353,7 +353,7 @@ PROMISE(no_file_left_is_enfile,
 
 	snprintf(before, sizeof(before), "%lu", (unsigned long)file_number(most, ""));
 	check(file_write(most, "1"));
-	/* Root has as many as it wants. */
+	/* Root has no limit of open files. */
 	must(seteuid(65534));
 	one = try_create(device, all, 0);
 	errors[0] = errno;
@@ -375,7 +375,7 @@ static void on_alarm(int signal)
 }
 
 PROMISE(signals_during_create,
-	"a create under a rain of signals succeeds or is EINTR, and leaks nothing")
+	"a create that many signals interrupt succeeds or is EINTR, and leaks nothing")
 {
 	struct sigaction action = { .sa_handler = on_alarm };
 	struct itimerval rain = { { 0, 1000 }, { 0, 1000 } };
@@ -465,7 +465,7 @@ static void *close_for_ever(void *arg)
 }
 
 PROMISE(guessed_fd_may_be_closed,
-	"who guesses a buffer's fd may close it before the create has returned",
+	"another thread may guess a buffer's fd and close it before the create returns",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
@@ -473,7 +473,7 @@ PROMISE(guessed_fd_may_be_closed,
 	struct closer closer = { .fd = must(dup(0)) };
 	pthread_t thread;
 
-	/* The lowest free number is the next fd. */
+	/* The buffer will get the lowest free number. */
 	must(close(closer.fd));
 	pthread_create(&thread, NULL, close_for_ever, &closer);
 	while (rounds--) {
@@ -486,7 +486,7 @@ PROMISE(guessed_fd_may_be_closed,
 	note("%d buffers were closed by the other thread", closed);
 }
 
-/* What is done and undone many times must leave no memory behind. */
+/* Things that are done and undone many times must leave no memory behind. */
 struct cycle {
 	struct memory mem;
 	struct udmabuf_create_item items[127];
@@ -502,7 +502,7 @@ static void rounds_leave_nothing(void (*round)(void *arg))
 	};
 	int i;
 
-	/* Every second page, so that tables need memory. */
+	/* Every second page, so that the tables are large. */
 	for (i = 0; i < 127; i++)
 		cycle.items[i] = list_item(&cycle.mem, 2 * i * PAGE, PAGE);
 	cycle.fd = must(try_create_list(cycle.device, cycle.items, 127, 0));
@@ -598,7 +598,7 @@ PROMISE(module_stays_while_it_is_used,
 }
 
 PROMISE(module_stays_while_a_stranger_exports,
-	"a dma-buf keeps both modules, also where its maker is not linked to this one",
+	"a dma-buf keeps both modules loaded, even if its maker is not linked to dmabufx",
 	TAG_ALONE)
 {
 	int importer, fd;

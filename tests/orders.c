@@ -427,8 +427,8 @@ static double fork_time(int fd, int n)
 }
 
 /*
- * If each mapping costs as many steps as there are mappings, these take two thousand times
- * as many steps. Compared with that, the host's speed and its other work do not matter.
+ * If each mapping cost as many steps as there are mappings, a fork would take two thousand
+ * times as many steps. The host's speed and its other work do not matter beside that.
  */
 PROMISE(order_windows_cost_a_fork_what_files_do,
 	"a fork with thousands of small mappings of a buffer is as fast as with those of a file")
@@ -438,7 +438,7 @@ PROMISE(order_windows_cost_a_fork_what_files_do,
 	double file = fork_time(mem.fd, n), ours = fork_time(fd, n);
 
 	note("%d windows: %.1f ms, of a file %.1f ms", n, ours * 1e3, file * 1e3);
-	/* With a walk of all areas for each mapping, it would be hundreds of times as much. */
+	/* A walk over all areas for each mapping would take hundreds of times as long. */
 	check_le(ours * 1e6, 30 * file * 1e6);
 }
 
