@@ -70,7 +70,8 @@ static bool device_is_mapped(int dmabuf)
 	return *star;
 }
 
-PROMISE(debug_shows_a_buffer, "a line shows a buffer's name, size, runs, sources, flags, owner and devices")
+PROMISE(debug_shows_a_buffer,
+	"a line shows a buffer's name, size, runs, sources, flags, owner and devices")
 {
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
@@ -96,7 +97,8 @@ PROMISE(debug_shows_a_buffer, "a line shows a buffer's name, size, runs, sources
 	check_eq(device_is_mapped(dmabuf), true);
 }
 
-PROMISE(debug_shows_how_it_was_made, "a line shows whether a buffer is of the udmabuf calls, or read-only")
+PROMISE(debug_shows_how_it_was_made,
+	"a line shows whether a buffer is of the udmabuf calls, or read-only")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
 	struct dmabufx_segment seg = segment(&mem, 0, MIB(2));
@@ -111,7 +113,8 @@ PROMISE(debug_shows_how_it_was_made, "a line shows whether a buffer is of the ud
 		  "maker");
 }
 
-PROMISE(debug_shows_where_runs_are, "a line shows where each run lies, in the buffer and in physical memory")
+PROMISE(debug_shows_where_runs_are,
+	"a line shows where each run lies, in the buffer and in physical memory")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	struct udmabuf_create_item items[] = {
@@ -162,7 +165,8 @@ PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 }
 
 /* The list is longer than one read(), so the second one starts in the middle. */
-PROMISE(debug_lists_are_complete, "of thousands of runs and buffers, each has one line, in order")
+PROMISE(debug_lists_are_complete,
+	"of thousands of runs and buffers, each has one line, in order")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(4));
 	struct udmabuf_create_item items[500];

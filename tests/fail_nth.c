@@ -1008,7 +1008,8 @@ static int call_info(void *arg)
 	return ioctl(asked->device, DMABUFX_IOC_INFO, &info);
 }
 
-PROMISE(fail_query_and_info, "QUERY and INFO are EFAULT when a copy fails, and leave nothing behind")
+PROMISE(fail_query_and_info,
+	"QUERY and INFO are EFAULT when a copy fails, and leave nothing behind")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct asked asked = { device_open(), create_range(&mem, 0, KIB(64)) };

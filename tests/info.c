@@ -25,7 +25,8 @@ static struct dmabufx_info info(int fd)
 	return info;
 }
 
-PROMISE(query_tells_the_parameters, "QUERY tells version, features and limits of the module")
+PROMISE(query_tells_the_parameters,
+	"QUERY tells version, features and limits of the module")
 {
 	struct dmabufx_query q = device_query(device_open());
 
@@ -94,7 +95,8 @@ PROMISE(query_refuses_bad_structs,
 	check_eq(s.q.max_size, 0xffffffffULL * PAGE);
 }
 
-PROMISE(info_tells_what_is_in_a_buffer, "INFO tells runs, folios, sources and flags of a buffer")
+PROMISE(info_tells_what_is_in_a_buffer,
+	"INFO tells runs, folios, sources and flags of a buffer")
 {
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct memory small = memory_make(SHMEM_4K, MIB(1));

@@ -70,7 +70,8 @@ PROMISE(library_falls_back_to_udmabuf,
 	bad(EACCES, dmabufx_open());
 }
 
-PROMISE(library_query_is_truthful, "features and limits are those of the driver that is there")
+PROMISE(library_query_is_truthful,
+	"features and limits are those of the driver that is there")
 {
 	struct dmabufx_query query;
 	int fd = device();
@@ -281,7 +282,8 @@ PROMISE(library_creates_from_an_iovec, "short or long, where the driver can")
 	}
 }
 
-PROMISE(library_makes_read_only_buffers, "where the driver can, which nobody can map for writing")
+PROMISE(library_makes_read_only_buffers,
+	"where the driver can, which nobody can map for writing")
 {
 	struct dmabufx_request request = { .flags = DMABUFX_CREATE_READ_ONLY };
 	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
@@ -409,7 +411,8 @@ static const char *and_why(const char *sentence, int error)
 	return text;
 }
 
-PROMISE(library_hands_errors_on, "of the calls from which device and memfd should have come")
+PROMISE(library_hands_errors_on,
+	"of the calls from which device and memfd should have come")
 {
 	const char *no_device = "neither /dev/dmabufx nor /dev/udmabuf can be opened";
 	struct dmabufx_request request = {};
@@ -645,7 +648,8 @@ static void *work_ends_after_alarms(void *arg)
 	return NULL;
 }
 
-PROMISE(library_waits_for_devices, "through signals, and sync files tell when they are done")
+PROMISE(library_waits_for_devices,
+	"through signals, and sync files tell when they are done")
 {
 	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = {};
 	const struct sigaction action = { .sa_handler = count_alarm };

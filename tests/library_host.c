@@ -138,7 +138,8 @@ static int large_dmabuf(uint64_t size)
 	return dmabuf;
 }
 
-PROMISE(library_map_replaces_nothing, "that another thread maps meanwhile, where it fails or not")
+PROMISE(library_map_replaces_nothing,
+	"that another thread maps meanwhile, where it fails or not")
 {
 	int memfd = filled_memfd(1, MIB(4));
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -281,7 +282,8 @@ PROMISE(library_locks_no_more_than_it_maps, "in a program that has all its memor
 	must(seteuid(0));
 }
 
-PROMISE(library_memfd_respects_the_file_limit, "of the process, which would be killed otherwise")
+PROMISE(library_memfd_respects_the_file_limit,
+	"of the process, which would be killed otherwise")
 {
 	int before = open_fds();
 
@@ -315,7 +317,8 @@ static void filter_calls(unsigned int nr, unsigned int arg, uint32_t value, uint
 	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
 }
 
-PROMISE(library_memfd_does_without_populating, "by madvise(), which kernels or filters may lack")
+PROMISE(library_memfd_does_without_populating,
+	"by madvise(), which kernels or filters may lack")
 {
 	const int errors[] = { EINVAL, ENOSYS, EPERM, EACCES };
 	unsigned int i;
@@ -602,7 +605,8 @@ PROMISE(library_serves_newer_programs, "as far as they want nothing that it does
 	check_eq(request.s.error, -E2BIG);
 }
 
-PROMISE(library_knows_its_first_version, "below which sizes are invalid and nothing is written")
+PROMISE(library_knows_its_first_version,
+	"below which sizes are invalid and nothing is written")
 {
 	struct { uint64_t words[2]; } small = { { ~0ULL, ~0ULL } };
 	int fd = device(), memfd = filled_memfd(1, PAGE);

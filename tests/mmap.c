@@ -165,7 +165,8 @@ static void unmap_the_middle(const struct memory *mem, char *map)
 	check_eq(touch(map + end - 1, true), SIGSEGV);
 }
 
-PROMISE(munmap_in_the_middle, "after munmap() in its middle, the rest of a mapping still shows its pages")
+PROMISE(munmap_in_the_middle,
+	"after munmap() in its middle, the rest of a mapping still shows its pages")
 {
 	for_both_sizes(unmap_the_middle);
 }
@@ -247,7 +248,8 @@ static void fork_and_write(const struct memory *mem, char *map)
 	pattern_check(mem->map, 2, mem->id, 0, mem->size, "the memfd");
 }
 
-PROMISE(fork_shares, "a child's mapping shares memory with its parent's, touched before or not")
+PROMISE(fork_shares,
+	"a child's mapping shares memory with its parent's, touched before or not")
 {
 	for_both_sizes(fork_and_write);
 }
