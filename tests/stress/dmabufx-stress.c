@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * dmabufx-stress: processes of several threads make buffers of parts of their
- * memory, of every kind, and verify each byte that they see through them.
+ * dmabufx-stress: threads of several processes make buffers of parts of their memory, of
+ * every kind, and verify each byte of them.
  *
- * Each thread has a region of memory and knows what is in each of its pages. In
- * turn it makes a buffer of some of it, looks at it through one way (a map, a
- * device, the kernel's mapping, a child, another process), writes something else
- * through the next, and looks at the region itself. Regions that are idle may be
- * swapped out; whoever starts this sees to it that they are, by giving it less
- * memory than it has regions.
+ * Each thread has a region of memory and knows the contents of each page. It makes a buffer
+ * of some pages, reads it through one way (a map, a device, the kernel's mapping, a child,
+ * another process), writes new contents through the next way, and reads the region itself.
+ * Idle regions may be swapped out. To make this happen, start the program where there is
+ * less memory than the regions take.
  *
- * When it ends, what it has taken must have been given back.
+ * In the end, everything that it took must have been given back.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -42,16 +41,16 @@
 #define PAGE_WORDS	(PAGE / sizeof(__u64))
 #define REGION		MIB(4)
 #define REGION_PAGES	(REGION / PAGE)
-#define MAX_PAGES	256u	/* of a buffer: most of a region can be swapped out */
+#define MAX_PAGES	256u	/* of a buffer, so that most of a region can be swapped out */
 #define MAX_PARTS	4u
 
 #define PROCESSES	4u
-#define THREADS		8u	/* of a process; the first serves the others */
+#define THREADS		8u	/* of a process; the first verifies for other processes */
 
-/* Until caches have what they need; not counted. */
+/* Caches fill meanwhile; this time does not count. */
 #define WARM_UP_SECONDS	5
 #define PROGRESS_SECONDS	5
-/* What the kernel's own caches may have grown by. */
+/* How much the kernel's own caches may grow. */
 #define SLAB_TOLERANCE	0x600000l
 #define VMALLOC_TOLERANCE	0x100000l
 #define FILES_TOLERANCE	256
@@ -63,10 +62,10 @@ static const enum memory_kind kinds[] = {
 
 /**
  * struct region - a thread's memory
- * @map: where it is
- * @memfd: what it is of, or -1 for memory of the process alone
- * @owner: tells one thread's memory from another's
- * @pass: what was last written to each page
+ * @map: its mapping
+ * @memfd: its memfd, or -1 for private memory
+ * @owner: number of the thread
+ * @pass: the pass that each page has
  */
 struct region {
 	__u64 *map;
@@ -77,9 +76,9 @@ struct region {
 
 /**
  * struct worker - a thread
- * @rng: its random numbers
+ * @rng: state of its random numbers
  * @device: /dev/dmabufx
- * @next: socket to the process that verifies what this one sends
+ * @next: socket to the process that verifies this one's buffers
  */
 struct worker {
 	struct region region;
@@ -88,7 +87,7 @@ struct worker {
 	int next;
 };
 
-/* A buffer, and which pages of which region are in it, in order. */
+/* A buffer, and the pages of a region in it, in order. */
 struct buffer {
 	int fd;
 	bool read_only;
@@ -96,7 +95,7 @@ struct buffer {
 	unsigned int page[MAX_PAGES];
 };
 
-/* What another process needs to know to verify a buffer. */
+/* All that another process needs to verify a buffer. */
 struct message {
 	unsigned int owner, nr;
 	struct {
@@ -104,7 +103,7 @@ struct message {
 	} content[MAX_PAGES];
 };
 
-/* What all processes share. */
+/* Memory that all processes share. */
 static struct {
 	atomic_ulong buffers, bytes, sent;
 	atomic_bool stop, failed;
@@ -155,7 +154,7 @@ static unsigned int below(struct worker *w, unsigned int limit)
 	return (w->rng >> 11) % limit;
 }
 
-/* Each word tells where it belongs and when it was written. */
+/* Each word tells where it belongs, and in which pass it was written. */
 static __u64 word_of(unsigned int owner, unsigned int page, unsigned int pass,
 		     unsigned int i)
 {
@@ -202,7 +201,7 @@ static void region_make(struct region *r, unsigned int owner, enum memory_kind k
 		fill_page(r->map + i * PAGE_WORDS, owner, i, 0);
 }
 
-/* Some ranges of the region, which may overlap. */
+/* Chooses ranges of the region, which may overlap. */
 static void choose_pages(struct worker *w, struct buffer *b,
 			 struct dmabufx_segment *segments, unsigned int *nr)
 {
@@ -250,15 +249,14 @@ static void buffer_create(struct worker *w, struct buffer *b)
 }
 
 /*
- * The ways into a buffer. Each hands pages to verify() in order or, if @write,
- * fills them with a new pass. With overlaps a page is written more than once,
- * with the same contents.
+ * The ways into a buffer. Each verifies the pages in order or, if @write, fills them with a
+ * new pass. Where ranges overlap, a page is written more than once with the same contents.
  */
 static void advance(struct worker *w, const struct buffer *b)
 {
 	unsigned int i;
 
-	/* Not one pass for each time that a page is in the buffer. */
+	/* A page gets one new pass, even if the buffer has it more than once. */
 	for (i = 0; i < b->nr; i++)
 		w->region.pass[b->page[i]] |= 1u << 31;
 	for (i = 0; i < b->nr; i++) {
@@ -284,7 +282,7 @@ static void sync_buffer(const struct buffer *b, __u64 flags)
 {
 	struct dma_buf_sync sync = { .flags = flags };
 
-	/* Timers and signals are for others; an EINTR is nobody's fault. */
+	/* Signals may interrupt the wait. */
 	while (ioctl(b->fd, DMA_BUF_IOCTL_SYNC, &sync))
 		if (errno != EINTR && errno != EAGAIN)
 			fail("DMA_BUF_IOCTL_SYNC: %s", errno_name(errno));
@@ -352,7 +350,7 @@ static void by_importer(struct worker *w, const struct buffer *b, bool write,
 			do_page(w, b, i, page, false,
 				device ? "a device" : "the kernel");
 	}
-	/* Now and then the importer undoes it all by itself. */
+	/* Sometimes closing the importer has to undo everything. */
 	if (below(w, 2))
 		must(ioctl(importer, device ? DMABUFX_IMPORTER_UNMAP :
 			   DMABUFX_IMPORTER_VUNMAP));
@@ -364,7 +362,7 @@ static void by_device(struct worker *w, const struct buffer *b, bool write)
 	by_importer(w, b, write, true);
 }
 
-/* The kernel maps no buffer that is read-only: then a device reads it. */
+/* The kernel cannot map a read-only buffer: then a device reads it. */
 static void by_vmap(struct worker *w, const struct buffer *b, bool write)
 {
 	by_importer(w, b, write, b->read_only);
@@ -373,7 +371,7 @@ static void by_vmap(struct worker *w, const struct buffer *b, bool write)
 static void (*const ways[])(struct worker *w, const struct buffer *b,
 			    bool write) = { by_map, by_device, by_vmap };
 
-/* Two descriptors and what goes with them. */
+/* Sends two descriptors and a message. */
 static void send_fds(int to, const int *fds, const struct message *message,
 		     size_t len)
 {
@@ -394,7 +392,7 @@ static void send_fds(int to, const int *fds, const struct message *message,
 	must(sendmsg(to, &msg, 0));
 }
 
-/* The next process verifies it, and closes the pipe that comes along. */
+/* The next process verifies the buffer, and then closes the pipe that it gets as well. */
 static void by_other_process(struct worker *w, const struct buffer *b)
 {
 	struct message message = { .owner = w->region.owner };
@@ -423,7 +421,7 @@ static void by_other_process(struct worker *w, const struct buffer *b)
 	atomic_fetch_add(&shared->sent, 1);
 }
 
-/* A thread that does nothing else, so that nobody waits in a circle. */
+/* This thread does nothing else, so that processes do not wait for each other in a circle. */
 static void serve(int from)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))];
@@ -523,7 +521,7 @@ static void process_main(unsigned int process, __u64 seed)
 	_exit(0);
 }
 
-/* ---- The parent. */
+/* ---- In the parent. */
 
 static volatile sig_atomic_t interrupted;
 
@@ -534,10 +532,10 @@ static void on_interrupt(int signal)
 }
 
 /**
- * struct sums - what must be the same when nothing runs
+ * struct sums - values that must be the same when nothing runs
  * @counters: pins, dma-bufs, shmem, huge pages: exactly
- * @charged: by RLIMIT_MEMLOCK and by the limit of memfds: exactly
- * @slab, @vmalloc, @files: nearly, as others use them too
+ * @charged: charges to RLIMIT_MEMLOCK and to the limit of memfds: exactly
+ * @slab, @vmalloc, @files: about the same, for others use them, too
  */
 struct sums {
 	struct counters counters;
@@ -563,7 +561,7 @@ static struct sums sums_read(const struct sums *before)
 		counters_settle(&before->counters, &s.counters);
 	else
 		counters_read(&s.counters);
-	/* What the kernel keeps for later is not lost. */
+	/* Free what the kernel keeps for later. */
 	file_write("/proc/sys/vm/drop_caches", "2");
 	s.charged = charged();
 	s.slab = file_number("/proc/meminfo", "Slab:") * 1024;
@@ -625,7 +623,7 @@ static void watch(pid_t *pids, double seconds, bool silent)
 	shared->stop = true;
 }
 
-/* Returns whether all went well. */
+/* Returns false after a failure. */
 static bool run(double seconds, __u64 seed, bool silent)
 {
 	pid_t pids[PROCESSES];
