@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Programs: made, changed, written and read. See program.h. */
+/* Makes, changes, writes and reads programs: see program.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,12 @@
 #include "calls.h"
 #include "program.h"
 
-/* How long a program is at most when it is made; mutations may add to it. */
+/* The most calls of a generated program; mutations may add more. */
 #define GENERATED_CALLS	20
 
 struct rng rng_make(__u64 seed, __u64 stream)
 {
-	/* splitmix64, so that neighbouring seeds have nothing in common. */
+	/* splitmix64, so that the numbers of neighbouring seeds are independent. */
 	__u64 z = seed + (stream + 1) * 0x9e3779b97f4a7c15ull;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -73,7 +73,7 @@ static __u64 random_offset(struct rng *rng)
 	}
 }
 
-/* What is large is rare: of small pages, it costs as much as a hundred other calls. */
+/* Large sizes are rare: with small pages they take as long as a hundred other calls. */
 static __u64 random_size(struct rng *rng)
 {
 	switch (rng_below(rng, 120)) {
@@ -139,14 +139,14 @@ static unsigned int random_type(struct rng *rng)
 	return i;
 }
 
-/* A segment that goes on where that one ends: what meets in a folio is special. */
+/* Continues a segment: segments that meet in a folio are a special case. */
 static void continue_segment(struct call *call, const struct call *before)
 {
 	call->arg[0] = before->arg[0];
 	call->arg[1] = before->arg[1] + before->arg[2];
 }
 
-/* A call to follow @before, or NULL. */
+/* Returns a call to follow @before, which may be NULL. */
 static struct call random_call(const struct call *before, struct rng *rng)
 {
 	struct call call = { .type = random_type(rng) };
@@ -164,7 +164,7 @@ static void append(struct program *p, struct call call)
 		p->call[p->nr++] = call;
 }
 
-/* A call with arguments that make sense, for a good beginning. */
+/* Appends a call with valid arguments. */
 static void append_named(struct program *p, const char *name, __u64 a, __u64 b,
 			 __u64 c, __u64 d, __u64 e)
 {
@@ -185,7 +185,7 @@ static void insert(struct program *p, unsigned int at, struct call call)
 	p->call[at] = call;
 }
 
-/* A segment becomes two that meet. */
+/* Splits a segment into two that meet. */
 static void split_segment(struct program *p, struct rng *rng)
 {
 	unsigned int at = rng_below(rng, p->nr);
@@ -202,7 +202,7 @@ static void split_segment(struct program *p, struct rng *rng)
 	insert(p, at + 1, second);
 }
 
-/* Most of what can go wrong needs a buffer: see to it that there is one. */
+/* Begins with a buffer, which most calls need. */
 static void append_beginning(struct program *p, struct rng *rng)
 {
 	__u64 kind = one_in(rng, 4) ? 1 : 0, size, flags = rng_below(rng, 4);
@@ -242,7 +242,7 @@ static void append_beginning(struct program *p, struct rng *rng)
 	}
 }
 
-/* From some call on, several threads. */
+/* Spreads the calls from some point on over several threads. */
 static void spread(struct program *p, struct rng *rng)
 {
 	unsigned int i = rng_below(rng, p->nr);
@@ -363,7 +363,7 @@ void program_write(const struct program *p, FILE *to)
 	}
 }
 
-/* Parses a line without remark; NULL, or what is wrong with it. */
+/* Parses a line without remark; returns NULL, or what is wrong. */
 static const char *parse(struct call *call, char *text)
 {
 	char *next, *word = strtok_r(text, " \t\n", &next), *end;

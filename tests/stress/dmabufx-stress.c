@@ -655,10 +655,10 @@ static void usage(FILE *to)
 {
 	fputs("Usage: dmabufx-stress [--seconds N] [--seed N]\n"
 	      "Four processes of eight threads make buffers of 4 KiB, 2 MiB and hugetlb memory,\n"
-	      "verify what is seen through them in every way, and look whether all is given\n"
-	      "back at the end.\n\n"
+	      "verify their contents on all ways, and check at the end that everything was given\n"
+	      "back.\n\n"
 	      "  --seconds N  how long (default: 60)\n"
-	      "  --seed N     what random numbers to use (default: 1)\n"
+	      "  --seed N     seed of the random numbers (default: 1)\n"
 	      "  --help       print this\n\n"
 	      "Needs root, debugfs, 16 free huge pages of 2 MiB, and dmabufx.ko and\n"
 	      "dmabufx-importer.ko loaded. Exit status: 0 when all went well, otherwise 1.\n",
