@@ -574,7 +574,7 @@ static void call_bad_pointers(void *arg)
 }
 
 PROMISE(abi_refuses_bad_pointers,
-	"arguments outside the caller's memory, or cut by its end, are EFAULT")
+	"arguments that are not all in the caller's memory are EFAULT")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct bad_pointer bad = { device_open(), cut_pages(), &mem };

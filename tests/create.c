@@ -590,7 +590,7 @@ static void call_unreadable(void *arg)
 }
 
 PROMISE(create_refuses_what_it_cannot_read,
-	"structs and lists outside the caller's memory, or cut, are EFAULT")
+	"structs and lists that are not all in the caller's memory are EFAULT")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct unreadable u = {
@@ -780,7 +780,7 @@ PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 }
 
 PROMISE(create_mixes_all_memory,
-	"memfds and user memory of all kinds, in any order, repeated and overlapping")
+	"a buffer can mix all kinds of memfds and user memory, in any order, also overlapping")
 {
 	struct memory single = memory_make(SHMEM_4K, MIB(1));
 	struct memory large = memory_make(SHMEM_2M, MIB(4));

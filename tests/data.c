@@ -482,7 +482,7 @@ static void maps_whole(struct part *parts, unsigned int n)
 }
 
 PROMISE(buffer_beyond_4g_of_2m_pages,
-	"more than 4 GiB, made of repeated 2 MiB pages: lengths add up, data is right")
+	"a buffer of more than 4 GiB, of repeated 2 MiB pages, has the right length and data")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	unsigned int n = 2100, i;
@@ -495,7 +495,7 @@ PROMISE(buffer_beyond_4g_of_2m_pages,
 }
 
 PROMISE(buffer_beyond_4g_of_1g_pages,
-	"five times the same 1 GiB page: lengths add up, data is right")
+	"a buffer of five times the same 1 GiB page has the right length and data")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	struct part parts[5];

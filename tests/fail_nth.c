@@ -1115,7 +1115,8 @@ static void compare_peek(void *arg, int result)
 	memset(p->seen, 0, p->what.size);
 }
 
-PROMISE(fail_vmap_file, "a file at a kernel address survives every failure")
+PROMISE(fail_vmap_file,
+	"the kernel address of a file survives every failure")
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, SCATTERED_PAGES * PAGE);
 	struct source scattered = source_of_scattered(&mem);

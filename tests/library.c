@@ -396,7 +396,7 @@ PROMISE(library_explains_bad_segments,
 }
 
 PROMISE(library_explains_a_bad_range,
-	"a bad range is explained if its size is the rest of the memfd")
+	"a bad range of size 0, which means up to the memfd's end, is explained")
 {
 	struct dmabufx_request request = {};
 	int fd = device(), memfd = filled_memfd(1, PAGE), pipes[2];

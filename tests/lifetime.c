@@ -426,7 +426,7 @@ PROMISE(killed_during_create,
 }
 
 PROMISE(threads_create_and_close,
-	"four processes that create, touch and close buffers of one memfd do no harm",
+	"four processes may create, touch and close buffers of the same memfd",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(4));

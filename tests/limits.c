@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * How much memory a user may pin: RLIMIT_MEMLOCK limits the caller's own memory, the
- * parameter memfd_limit_mib limits memfds. Tests run as root; the limited user is a child
- * with another uid and without capabilities.
+ * A user may pin a limited amount of memory: RLIMIT_MEMLOCK limits the caller's own memory,
+ * the parameter memfd_limit_mib limits memfds. Tests run as root; the limited user is a
+ * child with another uid and without capabilities.
  */
 #include <fcntl.h>
 #include <glob.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * How much each fault maps. The kernel's walks through such mappings do no harm. For
- * dmabufx only, for its tracepoint counts faults. The library chooses the addresses.
+ * Each fault maps as much as it can, and the kernel's walks through such mappings do no
+ * harm. For dmabufx only, for its tracepoint counts faults. The library chooses addresses.
  */
 #include <elf.h>
 #include <fcntl.h>

@@ -497,7 +497,7 @@ static void faults_against_changes(enum memory_kind kind, size_t size, size_t sk
 }
 
 PROMISE(race_faults_of_small_pages,
-	"faults of single pages against unmapping, moving, protection, fork and holes")
+	"faults of single pages race with unmapping, moving, protection, fork and holes")
 {
 	faults_against_changes(SHMEM_4K, MIB(4), 0);
 }

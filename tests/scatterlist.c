@@ -233,7 +233,7 @@ PROMISE(many_attachments,
 }
 
 PROMISE(maps_again_and_again,
-	"a hundred rounds of map and unmap with one attachment, each direction")
+	"an attachment can be mapped and unmapped a hundred times, in each direction")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	int fd = create_range(&mem, 0, mem.size);
