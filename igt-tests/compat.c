@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The calls of udmabuf, on dmabufx and on the in-tree driver: programs that use
- * /dev/udmabuf rely on them. Each subtest has a dynamic one for either driver.
+ * Programs that use /dev/udmabuf rely on its calls, on dmabufx and on the in-tree driver.
+ * Each subtest has a dynamic subtest for either driver.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,13 +19,13 @@
 
 #define SIZE (8 * PAGE)
 
-/* Of SIZE bytes, sealed like this. */
+/* A memfd of SIZE bytes with these seals. */
 static int sealed(unsigned int seals)
 {
 	return memfd_make(SHMEM_4K, SIZE, seals);
 }
 
-/* A dma-buf of the first @size bytes of a memfd, which must succeed. */
+/* Makes a dma-buf of the first @size bytes of a memfd. */
 static int create_all(int memfd, __u64 size)
 {
 	struct udmabuf_create_item all = { .memfd = memfd, .size = size };
@@ -33,7 +33,7 @@ static int create_all(int memfd, __u64 size)
 	return must(try_create(device_open(), all, UDMABUF_FLAGS_CLOEXEC));
 }
 
-/* Both ioctls refuse the range. */
+/* Both ioctls must refuse the range. */
 static void refuse(int memfd, __u64 offset, __u64 size, int error)
 {
 	struct udmabuf_create_item item = { .memfd = memfd, .offset = offset, .size = size };
@@ -51,7 +51,7 @@ static void check_pattern(const char *found, const struct memory *mem, __u64 off
 PROMISE(create, "UDMABUF_CREATE makes a dma-buf that shows a range of a memfd")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 2 * PAGE, 4 * PAGE);
+	int fd = create_range(&mem, 2 * PAGE, 4 * PAGE);
 	char *map = map_dma_buf(fd, 0, 4 * PAGE);
 
 	check_eq(lseek(fd, 0, SEEK_END), 4 * PAGE);
@@ -63,14 +63,14 @@ PROMISE(create, "UDMABUF_CREATE makes a dma-buf that shows a range of a memfd")
 }
 
 PROMISE(create_list,
-	"UDMABUF_CREATE_LIST strings ranges together, in any order and repeated")
+	"UDMABUF_CREATE_LIST joins ranges, in any order and repeated")
 {
 	struct memory one = memory_make_patterned(SHMEM_4K, SIZE);
 	struct memory two = memory_make_patterned(SHMEM_4K, SIZE);
 	struct udmabuf_create_item items[] = {
-		item(&two, 3 * PAGE, 2 * PAGE),
-		item(&one, PAGE, PAGE),
-		item(&two, 2 * PAGE, 2 * PAGE),
+		list_item(&two, 3 * PAGE, 2 * PAGE),
+		list_item(&one, PAGE, PAGE),
+		list_item(&two, 2 * PAGE, 2 * PAGE),
 	};
 	int fd = must(try_create_list(device_open(), items, 3, UDMABUF_FLAGS_CLOEXEC));
 	char *map = map_dma_buf(fd, 0, 5 * PAGE);
@@ -116,7 +116,7 @@ PROMISE(open_mode,
 }
 
 PROMISE(exporter_name,
-	"fdinfo names udmabuf as the exporter, by which compositors know such buffers")
+	"fdinfo names udmabuf as the exporter, by which compositors recognise such buffers")
 {
 	char name[32];
 
@@ -124,7 +124,7 @@ PROMISE(exporter_name,
 	check(!strcmp(name, "udmabuf"));
 }
 
-PROMISE(unaligned, "offsets and sizes inside of pages are EINVAL")
+PROMISE(unaligned, "offsets and sizes that are no multiples of a page are EINVAL")
 {
 	int memfd = sealed(F_SEAL_SHRINK);
 
@@ -133,7 +133,7 @@ PROMISE(unaligned, "offsets and sizes inside of pages are EINVAL")
 	refuse(memfd, PAGE - 1, PAGE + 1, EINVAL);
 }
 
-PROMISE(empty, "ranges and lists of nothing are EINVAL")
+PROMISE(empty, "empty ranges and empty lists are EINVAL")
 {
 	refuse(sealed(F_SEAL_SHRINK), 0, 0, EINVAL);
 	must_fail(EINVAL, try_create_list(device_open(), NULL, 0, 0));
@@ -201,7 +201,7 @@ PROMISE(read_only_device,
 PROMISE(holes, "holes of a memfd become zeros that buffer and memfd share")
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	size_t i;
 
 	for (i = 0; i < SIZE; i++)
@@ -213,7 +213,7 @@ PROMISE(holes, "holes of a memfd become zeros that buffer and memfd share")
 PROMISE(outlives_memfd, "a buffer keeps its memory when memfd and device are closed")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map;
 
 	memory_free(&mem);
@@ -225,7 +225,7 @@ PROMISE(outlives_memfd, "a buffer keeps its memory when memfd and device are clo
 PROMISE(mmap_range, "a part of a buffer can be mapped, and nothing beyond its end")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	check_pattern(map_dma_buf(fd, 3 * PAGE, 2 * PAGE), &mem, 3 * PAGE, 2 * PAGE);
 	must_fail(EINVAL, mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, fd, SIZE - PAGE));
@@ -239,7 +239,7 @@ PROMISE(mmap_private, "a private mapping is EINVAL")
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
 }
 
-/* Whether a mapping has one of the flags that /proc/self/smaps names by two letters. */
+/* Whether the mapping has this flag, two letters in /proc/self/smaps. */
 static bool has_vm_flag(const char *map, const char *flag)
 {
 	char line[512], start[32];
@@ -258,7 +258,7 @@ static bool has_vm_flag(const char *map, const char *flag)
 	return inside && strstr(line, flag);
 }
 
-PROMISE(mremap_grow, "a mapping cannot reach beyond the buffer, and no core dump has it")
+PROMISE(mremap_grow, "a mapping cannot grow beyond the buffer, and is not in core dumps")
 {
 	char *map = map_dma_buf(create_all(sealed(F_SEAL_SHRINK), SIZE), 0, SIZE);
 
@@ -267,7 +267,8 @@ PROMISE(mremap_grow, "a mapping cannot reach beyond the buffer, and no core dump
 	check(mremap(map, SIZE, SIZE + PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
 }
 
-PROMISE(sync, "brackets around CPU access succeed in all directions, and refuse others")
+PROMISE(sync,
+	"brackets around CPU access succeed in all directions; invalid flags are refused")
 {
 	int fd = create_all(sealed(F_SEAL_SHRINK), SIZE);
 	struct dma_buf_sync none = { .flags = DMA_BUF_SYNC_START }, unknown = { .flags = ~0ull };
@@ -281,7 +282,7 @@ PROMISE(sync, "brackets around CPU access succeed in all directions, and refuse 
 	must_fail(EINVAL, ioctl(fd, DMA_BUF_IOCTL_SYNC, &unknown));
 }
 
-/* The importer has the memory, through its scatterlist and by the device's addresses. */
+/* The importer must see the memory, through scatterlist and device addresses. */
 static void device_sees(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make_patterned(kind, size);
@@ -297,7 +298,7 @@ static void device_sees(enum memory_kind kind, size_t size)
 	buffer_verify(&buf, &way_sg, 1);
 }
 
-PROMISE(device, "a device gets a scatterlist without fault, and the data")
+PROMISE(device, "a device gets a correct scatterlist, and the data")
 {
 	device_sees(SHMEM_4K, MIB(1));
 }
@@ -314,7 +315,7 @@ PROMISE(vmap_hugetlb, "the kernel's mapping of huge pages shows the data")
 	int importer = importer_open();
 	static char data[PAGE];
 
-	importer_attach(importer, create(&mem, 0, mem.size));
+	importer_attach(importer, create_range(&mem, 0, mem.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_read(importer, DMABUFX_VIA_VMAP, offset, data, PAGE);
 	pattern_check(data, 1, mem.id, offset, PAGE, "vmap");

@@ -45,7 +45,7 @@ static void require_modules(void)
 	settings.reports_fail = true;
 }
 
-/* "mmap-is-shared" of mmap_is_shared, until the next call. */
+/* Turns mmap_is_shared into "mmap-is-shared", which is valid until the next call. */
 static const char *subtest_name(const struct test *test)
 {
 	static char name[128];
@@ -71,7 +71,7 @@ static bool file_has(const char *path, const char *text)
 	return found;
 }
 
-/* Skips a test on a machine that is not the one it needs. */
+/* Skips a test that needs another machine. */
 static void require_machine(unsigned int tags)
 {
 	if (tags & TAG_BOUNCED)
@@ -90,8 +90,8 @@ static void require_machine(unsigned int tags)
 static const struct test *running;
 
 /*
- * In the test's process. A signal handler of libigt would go on with the next subtest
- * there.
+ * Runs in the test's process. There, libigt's signal handlers must not go on with the next
+ * subtest.
  */
 static void run_without_igt(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes programs of igt-gpu-tools of the tests that are linked into them: those that
- * harness.h registers. Each becomes a subtest, which runs it in a process of its own.
+ * Makes a program of igt-gpu-tools of the tests that are linked into it, which harness.h
+ * registers. Each test becomes a subtest, and runs in a process of its own.
  */
 #ifndef IGT_DMABUFX_H
 #define IGT_DMABUFX_H
@@ -10,21 +10,21 @@
 
 #include "harness.h"
 
-/* For igt_main_args(): --node and --module. */
+/* Options for igt_main_args(): --node and --module. */
 extern const struct option dmabufx_options[];
 extern const char dmabufx_help[];
 int dmabufx_option(int option, int index, void *data);
 
-/* Each test as a subtest: the whole of an ordinary program. */
+/* Runs each test as a subtest: all that most programs do. */
 void dmabufx_run_all(void);
 
 /*
- * Each test as a subtest with dynamic ones, which @dynamic makes: it calls
- * dmabufx_run() in an igt_dynamic() for everything that the test is to be run on.
+ * Runs each test as a subtest with dynamic subtests. @dynamic makes these: it calls
+ * dmabufx_run() in an igt_dynamic() for each driver that the test is run on.
  */
 void dmabufx_run_dynamic(void (*dynamic)(const struct test *test));
 
-/* Runs the test, and passes its result on to igt. */
+/* Runs the test, and reports its result to igt. */
 void dmabufx_run(const struct test *test);
 
 #endif /* IGT_DMABUFX_H */

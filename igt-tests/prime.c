@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * DRM drivers import buffers (PRIME), hold them, hand them out again and show them.
- * Each subtest has a dynamic one for each driver.
+ * DRM drivers import buffers (PRIME), hold them, export them again and show them. Each
+ * subtest has a dynamic subtest for each driver.
  */
 #include <drm_fourcc.h>
 #include <fcntl.h>
@@ -24,14 +24,14 @@
 
 #define SIZE KIB(256)
 
-/* A tag of this file: the driver must have a display. */
+/* A tag of this file: the test needs a driver with a display. */
 enum { TAG_DISPLAY = 1 << 30 };
 
 /**
  * struct driver - a driver that may import
- * @name: as DRM tells it
+ * @name: the name that DRM tells
  * @has_display: whether it shows framebuffers
- * @device: what QEMU calls its card, of several that show something
+ * @device: QEMU's name of its card, to tell two displays apart
  */
 static const struct driver {
 	const char *name;
@@ -44,10 +44,10 @@ static const struct driver {
 	{ "virtio_gpu", true, "gpu" },
 };
 
-/* The one that the test is run on. */
+/* The driver on which the test runs. */
 static const struct driver *driver;
 
-/* Skips where the driver takes no dma-buf of anybody. */
+/* Imports the dma-buf; skips the test if the driver imports none. */
 static uint32_t import(int card, int dma_buf)
 {
 	uint32_t handle;
@@ -78,7 +78,7 @@ static ino_t inode_of(int fd)
 	return stat.st_ino;
 }
 
-/* A buffer of all of @mem, which has the pattern of pass 1. */
+/* Makes a buffer of all of @mem, with the pattern of pass 1. */
 static struct buffer buffer_of(struct memory *mem, struct part *part)
 {
 	*part = (struct part){ .mem = mem, .size = mem->size };
@@ -86,7 +86,7 @@ static struct buffer buffer_of(struct memory *mem, struct part *part)
 }
 
 PROMISE(import,
-	"a buffer becomes one handle, however often it is imported, and outlives that unharmed")
+	"a buffer has one handle, however often it is imported, and outlives the handle")
 {
 	int card = card_open(driver->name);
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
@@ -97,14 +97,14 @@ PROMISE(import,
 	check_eq(import(card, buf.fd), handle);
 	drop(card, handle);
 	buffer_verify(&buf, &way_mmap, 1);
-	/* Once more, and it is the card's end that lets it go. */
+	/* Imports it again; closing the card releases it. */
 	import(card, buf.fd);
 	must(close(card));
 	buffer_carries(&buf, all_ways);
 }
 
 PROMISE(keeps_memory,
-	"a handle keeps the buffer without its descriptor and memfd; a new one is the same dma-buf")
+	"a handle keeps the buffer without descriptor and memfd, and exports the same dma-buf")
 {
 	int card = card_open(driver->name), fd;
 	struct memory mem = memory_make_patterned(HUGETLB_2M, MIB(2));
@@ -127,7 +127,7 @@ PROMISE(keeps_memory,
 }
 
 PROMISE(read_only,
-	"a read-only buffer is refused, or every new descriptor of its handle is read-only, too")
+	"a read-only buffer is refused, or its handle exports read-only descriptors only")
 {
 	int card = card_open(driver->name), fd, again;
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
@@ -147,7 +147,7 @@ PROMISE(read_only,
 }
 
 PROMISE(beside_another,
-	"two cards and the importer have a buffer at once; none takes it from the others")
+	"two cards and the test importer can use a buffer at the same time")
 {
 	int first = card_open("vgem"), second = card_open(driver->name);
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
@@ -164,7 +164,7 @@ PROMISE(beside_another,
 	buffer_verify(&buf, &way_mmap, 3);
 }
 
-/* Displays */
+/* Displays. */
 
 #define WIDTH 640
 #define HEIGHT 480
@@ -189,7 +189,7 @@ static bool find_mode(struct display *display, const drmModeConnector *connector
 	return false;
 }
 
-/* The first connector with such a mode, and the first CRTC: there is one. */
+/* Uses the first connector with such a mode, and the first CRTC, which is the only one. */
 static struct display display_open(void)
 {
 	struct display display = { .card = card_open(driver->name) };
@@ -223,12 +223,12 @@ static int add_framebuffer(int card, uint32_t handle, uint32_t offset, uint32_t 
 }
 
 PROMISE(framebuffer_size,
-	"a framebuffer may be as large as the buffer, and not a byte larger", TAG_DISPLAY)
+	"a framebuffer can be as large as the buffer, and not a byte larger", TAG_DISPLAY)
 {
 	struct display display = display_open();
 	/* 300 pages. */
 	struct memory mem = memory_make(SHMEM_4K, PITCH * HEIGHT);
-	uint32_t handle = import(display.card, create(&mem, 0, mem.size)), framebuffer;
+	uint32_t handle = import(display.card, create_range(&mem, 0, mem.size)), framebuffer;
 
 	check_eq(mem.size, PITCH * HEIGHT);
 	must(add_framebuffer(display.card, handle, 0, &framebuffer));
@@ -236,7 +236,7 @@ PROMISE(framebuffer_size,
 	check(add_framebuffer(display.card, handle, 4, &framebuffer));
 }
 
-/* What QEMU shows must be the pattern of this pass: one line of it at a time. */
+/* Compares QEMU's picture with the pattern of this pass, line by line. */
 static void screen_shows(const struct memory *mem, unsigned int pass)
 {
 	static const char name[] = "dmabufx-prime.ppm";
@@ -302,7 +302,7 @@ static void flip(const struct display *display, const struct screen *screen)
 }
 
 PROMISE(flip,
-	"a display shows buffers of small and huge pages in turn, every pixel, redrawn ones too",
+	"a display shows every pixel of small and huge pages in turn, also after redrawing",
 	TAG_DISPLAY)
 {
 	static struct screen small, huge;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The UDMABUF ioctls as programs know them: what is accepted, and with which
- * error everything else is refused.
+ * The UDMABUF ioctls as programs know them: what they accept, and the error with which
+ * they refuse anything else.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -23,7 +23,7 @@
 #include "memory.h"
 #include "watch.h"
 
-/* Repetitions of each refused call, so that what it leaks adds up. */
+/* Each refused call is repeated, so that a small leak adds up. */
 #define LOOPS 1000
 
 PROMISE(abi_opens_read_only,
@@ -31,7 +31,7 @@ PROMISE(abi_opens_read_only,
 {
 	int device = must(open(settings.device, O_RDONLY | O_CLOEXEC));
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = must(try_create(device, item(&mem, 0, mem.size), 0));
+	int fd = must(try_create(device, list_item(&mem, 0, mem.size), 0));
 
 	check_eq(lseek(fd, 0, SEEK_END), mem.size);
 }
@@ -56,7 +56,7 @@ PROMISE(abi_create_gives_a_dma_buf,
 		.parts = &part,
 		.nr_parts = 1,
 		.size = part.size,
-		.fd = create(&mem, part.offset, part.size),
+		.fd = create_range(&mem, part.offset, part.size),
 		.importer = -1,
 	};
 
@@ -65,7 +65,7 @@ PROMISE(abi_create_gives_a_dma_buf,
 }
 
 PROMISE(abi_create_list_gives_a_dma_buf,
-	"UDMABUF_CREATE_LIST strings ranges of several memfds together")
+	"UDMABUF_CREATE_LIST joins ranges of several memfds to one dma-buf")
 {
 	struct memory a = memory_make(SHMEM_4K, KIB(64));
 	struct memory b = memory_make(SHMEM_4K, KIB(64));
@@ -84,10 +84,10 @@ static bool closes_on_exec(int fd)
 }
 
 PROMISE(abi_cloexec_is_what_was_asked,
-	"the fd is closed on exec if UDMABUF_FLAGS_CLOEXEC says so, and only then")
+	"the fd is closed on exec if UDMABUF_FLAGS_CLOEXEC is set, and only then")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	struct udmabuf_create_item all = list_item(&mem, 0, mem.size);
 	int device = device_open();
 
 	check(closes_on_exec(must(try_create(device, all,
@@ -102,7 +102,7 @@ PROMISE(abi_unknown_flags_are_ignored,
 	"flag bits without a meaning, and an item's padding, change nothing")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, mem.size);
+	struct udmabuf_create_item all = list_item(&mem, 0, mem.size);
 	int device = device_open();
 
 	all.__pad = 0xdeadbeef;
@@ -111,10 +111,10 @@ PROMISE(abi_unknown_flags_are_ignored,
 }
 
 PROMISE(abi_seek_end_gives_the_size,
-	"lseek(SEEK_END) on the dma-buf gives its size, as Mesa asks for it")
+	"lseek(SEEK_END) on the dma-buf returns its size, which Mesa relies on")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = create(&mem, PAGE, KIB(12));
+	int fd = create_range(&mem, PAGE, KIB(12));
 
 	check_eq(lseek(fd, 0, SEEK_END), KIB(12));
 	check_eq(lseek(fd, 0, SEEK_SET), 0);
@@ -125,12 +125,12 @@ PROMISE(abi_seek_end_gives_the_size,
 PROMISE(abi_fd_is_read_write, "the dma-buf's access mode is O_RDWR")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDWR);
 }
 
-/* Nobody can write through this one. */
+/* Verifies that nobody can write through this descriptor. */
 static void is_read_only(int fd, const struct memory *mem)
 {
 	char *map;
@@ -145,12 +145,12 @@ static void is_read_only(int fd, const struct memory *mem)
 }
 
 PROMISE(abi_read_only_memfd_makes_a_read_only_buffer,
-	"who may only read a memfd, or one of several, gets a buffer that nobody can write")
+	"if a memfd, or one of several, is opened read-only, nobody can write to the buffer")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item read_only = item(&mem, 0, PAGE);
-	struct udmabuf_create_item first[] = { read_only, item(&mem, PAGE, PAGE) };
-	struct udmabuf_create_item last[] = { item(&mem, 0, PAGE), read_only };
+	struct udmabuf_create_item read_only = list_item(&mem, 0, PAGE);
+	struct udmabuf_create_item first[] = { read_only, list_item(&mem, PAGE, PAGE) };
+	struct udmabuf_create_item last[] = { list_item(&mem, 0, PAGE), read_only };
 	int device = device_open();
 
 	read_only.memfd = file_reopen(mem.fd, O_RDONLY);
@@ -162,7 +162,7 @@ PROMISE(abi_read_only_memfd_makes_a_read_only_buffer,
 }
 
 PROMISE(abi_fdinfo_names_udmabuf,
-	"fdinfo says 'exp_name: udmabuf', by which compositors know such buffers")
+	"fdinfo says 'exp_name: udmabuf', by which compositors recognise such buffers")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	char path[64], line[128];
@@ -170,7 +170,7 @@ PROMISE(abi_fdinfo_names_udmabuf,
 	FILE *info;
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d",
-		 create(&mem, 0, mem.size));
+		 create_range(&mem, 0, mem.size));
 	info = fopen(path, "re");
 	check(info);
 	while (fgets(line, sizeof(line), info))
@@ -181,7 +181,7 @@ PROMISE(abi_fdinfo_names_udmabuf,
 }
 
 PROMISE(abi_list_may_be_long,
-	"a list may have 262144 items, whatever they are made of")
+	"a list may have 262144 items of any kind of memfd")
 {
 	struct udmabuf_create_item *items = calloc(LIST_LIMIT, sizeof(*items));
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
@@ -191,17 +191,17 @@ PROMISE(abi_list_may_be_long,
 	if (kernel_looks_closely())
 		skip("this kernel takes minutes for so many items");
 	for (i = 0; i < LIST_LIMIT; i++)
-		items[i] = item(&mem, i % 16 * PAGE, PAGE);
+		items[i] = list_item(&mem, i % 16 * PAGE, PAGE);
 	fd = must(try_create_list(device, items, LIST_LIMIT, 0));
 	check_eq(lseek(fd, 0, SEEK_END), LIST_LIMIT * PAGE);
 }
 
 PROMISE(abi_list_limit_is_a_parameter,
-	"list_limit can be read, as ACRN does, and changed: longer lists are EINVAL")
+	"list_limit can be read, as ACRN does, and set; longer lists are EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[3] = {
-		item(&mem, 0, PAGE), item(&mem, 0, PAGE), item(&mem, 0, PAGE),
+		list_item(&mem, 0, PAGE), list_item(&mem, 0, PAGE), list_item(&mem, 0, PAGE),
 	};
 	int device = device_open();
 	char path[128];
@@ -234,12 +234,12 @@ PROMISE(abi_serves_32_bit_programs,
 
 	list = memset(one, 0, sizeof(*one));
 	list->count = 1;
-	list->list[0] = item(&mem, 0, mem.size);
+	list->list[0] = list_item(&mem, 0, mem.size);
 	check_le(0, ioctl_32(device, UDMABUF_CREATE_LIST, list));
 }
 #endif
 
-/* A call that must be refused: how, and with what. */
+/* A call that must be refused. */
 struct refused {
 	int device;
 	int error;
@@ -257,8 +257,8 @@ static void call_refused(void *arg)
 }
 
 /*
- * The item must be refused alone, in a list, and behind a good item, whose
- * pages must not stay pinned: the harness counts them.
+ * The item must be refused alone, in a list, and after a good item. Pages of the good item
+ * must not stay pinned: the harness counts them.
  */
 static void refuses(int error, struct udmabuf_create_item bad)
 {
@@ -266,7 +266,7 @@ static void refuses(int error, struct udmabuf_create_item bad)
 	struct refused refused = {
 		.device = device_open(),
 		.error = error,
-		.good = item(&mem, 0, mem.size),
+		.good = list_item(&mem, 0, mem.size),
 		.bad = bad,
 	};
 
@@ -278,27 +278,27 @@ static void refuses_fd(int error, int fd)
 	refuses(error, (struct udmabuf_create_item){ .memfd = fd, .size = PAGE });
 }
 
-PROMISE(abi_refuses_misaligned_offset, "an offset inside a page is EINVAL")
+PROMISE(abi_refuses_misaligned_offset, "an offset that is no multiple of a page is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 512, PAGE));
-	refuses(EINVAL, item(&mem, PAGE - 1, PAGE));
+	refuses(EINVAL, list_item(&mem, 512, PAGE));
+	refuses(EINVAL, list_item(&mem, PAGE - 1, PAGE));
 }
 
 PROMISE(abi_refuses_misaligned_size, "a size that is no multiple of a page is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 0, PAGE + 512));
-	refuses(EINVAL, item(&mem, 0, 1));
+	refuses(EINVAL, list_item(&mem, 0, PAGE + 512));
+	refuses(EINVAL, list_item(&mem, 0, 1));
 }
 
 PROMISE(abi_refuses_size_0, "an empty range is EINVAL, alone and behind a good one")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, 0, 0));
+	refuses(EINVAL, list_item(&mem, 0, 0));
 }
 
 static void call_without_items(void *device)
@@ -317,8 +317,8 @@ PROMISE(abi_refuses_range_beyond_the_end, "a range that leaves the memfd is EINV
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, mem.size, PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size, PAGE));
 }
 
 PROMISE(abi_refuses_hugetlb_range_beyond_the_end,
@@ -326,8 +326,8 @@ PROMISE(abi_refuses_hugetlb_range_beyond_the_end,
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
 
-	refuses(EINVAL, item(&mem, mem.size - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, mem.size, MIB(2)));
+	refuses(EINVAL, list_item(&mem, mem.size - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, mem.size, MIB(2)));
 }
 
 PROMISE(abi_refuses_offset_near_2_to_63,
@@ -335,9 +335,9 @@ PROMISE(abi_refuses_offset_near_2_to_63,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, PAGE));
-	refuses(EINVAL, item(&mem, (1ull << 63) - PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, 1ull << 63, PAGE));
+	refuses(EINVAL, list_item(&mem, (1ull << 63) - PAGE, PAGE));
+	refuses(EINVAL, list_item(&mem, (1ull << 63) - PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, 1ull << 63, PAGE));
 }
 
 PROMISE(abi_refuses_range_that_wraps,
@@ -345,11 +345,11 @@ PROMISE(abi_refuses_range_that_wraps,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses(EINVAL, item(&mem, -PAGE, PAGE));
-	refuses(EINVAL, item(&mem, -PAGE, 2 * PAGE));
-	refuses(EINVAL, item(&mem, PAGE, -PAGE));
-	refuses(EINVAL, item(&mem, 0, -PAGE));
-	refuses(EINVAL, item(&mem, 0, 1ull << 63));
+	refuses(EINVAL, list_item(&mem, -PAGE, PAGE));
+	refuses(EINVAL, list_item(&mem, -PAGE, 2 * PAGE));
+	refuses(EINVAL, list_item(&mem, PAGE, -PAGE));
+	refuses(EINVAL, list_item(&mem, 0, -PAGE));
+	refuses(EINVAL, list_item(&mem, 0, 1ull << 63));
 }
 
 PROMISE(abi_refuses_sizes_that_wrap_together,
@@ -357,8 +357,8 @@ PROMISE(abi_refuses_sizes_that_wrap_together,
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[] = {
-		item(&mem, 0, 1ull << 63), item(&mem, 0, 1ull << 63),
-		item(&mem, 0, PAGE),
+		list_item(&mem, 0, 1ull << 63), list_item(&mem, 0, 1ull << 63),
+		list_item(&mem, 0, PAGE),
 	};
 	int device = device_open();
 
@@ -368,7 +368,7 @@ PROMISE(abi_refuses_sizes_that_wrap_together,
 
 PROMISE(abi_refuses_closed_fd, "a number without an open file is EBADFD")
 {
-	/* High enough that nothing else gets it meanwhile. */
+	/* Nothing else uses such a high number meanwhile. */
 	must(dup2(0, 900));
 	must(close(900));
 	refuses_fd(EBADFD, 900);
@@ -394,11 +394,11 @@ PROMISE(abi_refuses_eventfd, "an eventfd is EBADFD")
 	refuses_fd(EBADFD, must(eventfd(0, 0)));
 }
 
-PROMISE(abi_refuses_dma_buf, "a dma-buf of its own making is EBADFD")
+PROMISE(abi_refuses_dma_buf, "a dma-buf made by the same driver is EBADFD")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	refuses_fd(EBADFD, create(&mem, 0, mem.size));
+	refuses_fd(EBADFD, create_range(&mem, 0, mem.size));
 }
 
 PROMISE(abi_refuses_device_itself, "the device's own fd is EBADFD")
@@ -418,7 +418,7 @@ PROMISE(abi_refuses_o_path, "an O_PATH fd, even of a memfd, is EBADFD")
 	refuses_fd(EBADFD, file_reopen(mem.fd, O_PATH));
 }
 
-/* A file of this file system, mounted nowhere. */
+/* Makes a file in a new file system of this type, which is not mounted. */
 static int file_in(const char *fs_type, size_t size)
 {
 	int fs = must(fsopen(fs_type, FSOPEN_CLOEXEC)), root, fd;
@@ -452,10 +452,10 @@ PROMISE(abi_refuses_write_only_memfd,
 }
 
 PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
-	"a memfd that ends inside of a page is taken to the page's end, as KWin wants, not beyond")
+	"of a memfd that ends inside a page, all of that page can be taken, as KWin wants")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = item(&mem, 0, KIB(68));
+	struct udmabuf_create_item all = list_item(&mem, 0, KIB(68));
 	char *map, *zeros = calloc(1, PAGE);
 	int device = device_open();
 
@@ -505,7 +505,7 @@ PROMISE(abi_refuses_future_write_sealed_memfd,
 }
 
 PROMISE(abi_accepts_other_seals,
-	"F_SEAL_GROW and F_SEAL_SEAL do no harm")
+	"memfds with F_SEAL_GROW and F_SEAL_SEAL are accepted")
 {
 	int device = device_open();
 	struct udmabuf_create_item sealed = {
@@ -518,12 +518,12 @@ PROMISE(abi_accepts_other_seals,
 }
 
 PROMISE(abi_alignment_is_judged_first,
-	"a misaligned item anywhere is EINVAL, before any fd is looked at")
+	"a misaligned item anywhere is EINVAL, before any fd is checked")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct udmabuf_create_item items[] = {
 		{ .memfd = -1, .size = PAGE },
-		item(&mem, 0, PAGE + 1),
+		list_item(&mem, 0, PAGE + 1),
 	};
 	int device = device_open();
 
@@ -534,7 +534,7 @@ PROMISE(abi_alignment_is_judged_first,
 	must_fail(EINVAL, try_create_list(device, items, 1, 0));
 }
 
-/* Pages of which the second one is not there. */
+/* Returns two pages, of which the second is unmapped. */
 static char *cut_pages(void)
 {
 	char *pages = must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
@@ -564,17 +564,17 @@ static void call_bad_pointers(void *arg)
 	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, NULL));
 	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, end - 4));
 
-	/* A list of three whose last item lies beyond the cut. */
+	/* The last of three items lies in the unmapped page. */
 	list = (void *)(end - sizeof(*list) - 2 * sizeof(list->list[0]));
 	list->flags = 0;
 	list->count = 3;
 	for (i = 0; i < 2; i++)
-		list->list[i] = item(bad->mem, 0, PAGE);
+		list->list[i] = list_item(bad->mem, 0, PAGE);
 	must_fail(EFAULT, ioctl(bad->device, UDMABUF_CREATE_LIST, list));
 }
 
 PROMISE(abi_refuses_bad_pointers,
-	"arguments outside the caller's memory, or cut by its end, are EFAULT")
+	"arguments that are not all in the caller's memory are EFAULT")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct bad_pointer bad = { device_open(), cut_pages(), &mem };
@@ -613,7 +613,10 @@ PROMISE(abi_refuses_unknown_ioctls, "ioctls with other numbers or sizes are ENOT
 	must_fail(ENOTTY, ioctl(device, DMA_BUF_IOCTL_SYNC, &arg));
 }
 
-/* Items of every sort; what differs by intent, huge but possible sizes, is not among them. */
+/*
+ * Returns a random item. Sizes are not so large that only udmabuf refuses them: there the
+ * two drivers differ on purpose.
+ */
 static struct udmabuf_create_item any_item(const int *fds, unsigned int nr_fds)
 {
 	static const __u64 offsets[] = {
@@ -631,7 +634,7 @@ static struct udmabuf_create_item any_item(const int *fds, unsigned int nr_fds)
 	};
 }
 
-/* 0 or the error, and nothing stays open. */
+/* Returns 0 or the error; closes the buffer. */
 static int answer(int device, const struct udmabuf_create_item *items, unsigned int count)
 {
 	int fd = try_create_list(device, items, count, 0);

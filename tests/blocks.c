@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Memory that is taken out: see blocks.h. */
+/* Memory that is taken out of the machine: see blocks.h. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "blocks.h"
@@ -11,7 +14,7 @@
 #define BLOCKS "/sys/devices/system/memory/"
 #define HUGE_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
-/* Higher blocks are less likely to have what cannot move. */
+/* Higher blocks are less likely to have memory that cannot move. */
 #define HIGHEST_BLOCK 47
 
 static long pool_size;
@@ -39,6 +42,39 @@ static __u64 pages_of_a_block(void)
 	return size / PAGE;
 }
 
+/* Whether the block is in ZONE_MOVABLE. */
+static bool is_movable(int block)
+{
+	char path[128], zone[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), BLOCKS "memory%d/valid_zones", block);
+	file = fopen(path, "re");
+	check(file);
+	if (!fgets(zone, sizeof(zone), file))
+		zone[0] = 0;
+	fclose(file);
+	return !strncmp(zone, "Movable", strlen("Movable"));
+}
+
+/*
+ * Returns in a child, which goes on with the test. However the child ends, the parent
+ * then makes the block what it was before, and ends in the same way.
+ */
+static void continue_in_child(int block)
+{
+	int child = must(fork()), status;
+
+	if (!child)
+		return;
+	must(waitpid(child, &status, 0));
+	if (is_movable(block) && !block_can_go(block))
+		note("memory block %d stays in ZONE_MOVABLE", block);
+	if (WIFSIGNALED(status))
+		raise(WTERMSIG(status));
+	_exit(WEXITSTATUS(status));
+}
+
 int block_make_movable(void)
 {
 	int block;
@@ -48,8 +84,10 @@ int block_make_movable(void)
 	for (block = HIGHEST_BLOCK; block > 0; block--) {
 		if (!set_state(block, "offline"))
 			continue;
-		if (set_state(block, "online_movable"))
+		if (set_state(block, "online_movable")) {
+			continue_in_child(block);
 			return block;
+		}
 		set_state(block, "online");
 	}
 	skip("no block of memory can be taken out");
@@ -92,14 +130,14 @@ bool block_can_go(int block)
 	char number[32];
 	int tries;
 
-	/* A page may be in somebody's hands for a moment; a pinned one is for ever. */
+	/* Something may hold a page for a moment; only a pinned page stays for ever. */
 	for (tries = 0; !gone && tries < 10; tries++) {
 		usleep(tries * 20000);
 		gone = set_state(block, "offline");
 	}
 	if (gone)
 		check(set_state(block, "online"));
-	/* Free huge pages went with it. */
+	/* The block took free huge pages with it. */
 	snprintf(number, sizeof(number), "%ld", pool_size);
 	check(file_write(HUGE_POOL, number));
 	return gone;

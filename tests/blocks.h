@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks of memory that can be taken out of the running machine, so that what is
- * in them has to move.
+ * Blocks of memory that Linux can take out of the running machine. Their contents have to
+ * move to other memory then.
  */
 #ifndef TESTS_BLOCKS_H
 #define TESTS_BLOCKS_H
@@ -11,22 +11,27 @@
 
 #include "memory.h"
 
-/* A block whose memory has become movable; skips the test where there is none. */
+/*
+ * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child of the
+ * process, so that the block leaves that zone also after a failure. Skips the test where
+ * no block can be taken out.
+ */
 int block_make_movable(void);
 
 /*
- * How much memory to take for some of it to lie in the block, bytes. Each page is to
- * be moved, which takes a kernel that looks closely five milliseconds.
+ * Returns how many bytes to allocate so that some of them lie in the block. Moving a page
+ * takes five milliseconds on a debug kernel, so these are few there.
  */
 size_t block_sample_size(void);
 
-/* How many pages of @mem lie in the block, and where in @mem the last of them is. */
+/* The number of pages of @mem in the block, and the offset in @mem of the last one. */
 size_t block_pages_of(int block, const struct memory *mem);
 size_t block_last_page_of(int block, const struct memory *mem);
 
 /*
- * Takes the block out, which succeeds when all that is in it can move, and gives
- * back what there was before block_make_movable(), pool of huge pages included.
+ * Takes the block out, which succeeds if everything in it can move, and puts it back into
+ * the zone that it came from. The pool of huge pages gets its size from before
+ * block_make_movable().
  */
 bool block_can_go(int block);
 

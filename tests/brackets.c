@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
- * Brackets of CPU access that overlap, in every order: of two and of three, for
- * reading and for writing, by one process, several, drivers and the kernel, with
- * mappings that end and begin meanwhile, and with processes that die. All of it
- * behind bounce buffers (swiotlb=force), where each side has a copy of its own.
+ * Brackets of CPU access that overlap, in every order: two or three of them, for reading
+ * and for writing, by one process, several processes, drivers and the kernel, while
+ * mappings end and begin, and while processes die. All devices are behind bounce buffers
+ * (swiotlb=force), so that CPU and device each have a copy of their own.
  *
- * Who has a bracket for writing open writes a word of its own after every event;
- * the device writes its word whenever nobody has one open. So it is known, after
- * every event, which words memory and device must have:
+ * Each bracket for writing has a word, which its actor writes after every event while the
+ * bracket is open. The device writes its own word while no bracket for writing is open.
+ * So the words that memory and device must have are known after every event:
  *
- *	in memory	what was written by the CPU, always; what the device wrote,
- *			when a bracket begins and when the device's mapping ends
- *	at the device	what it wrote itself, always; what the CPU wrote, when the
- *			bracket for writing has ended and when a mapping begins
+ *	in memory	the CPU's words always; the device's word after a bracket begins,
+ *			and after the device's mapping ends
+ *	at the device	its own word always; the CPU's words after the bracket for writing
+ *			ends, and after a mapping begins
  */
 #include <fcntl.h>
 #include <linux/dma-heap.h>
@@ -31,7 +31,7 @@
 #include "memory.h"
 
 #define MOST 3			/* brackets of an order */
-#define DEVICE MOST		/* whose word follows those of the brackets */
+#define DEVICE MOST		/* index of the device's word, after those of the brackets */
 #define WORD(who) ((who) * 64)
 #define NOBODY (-1)
 #define NEVER (-1)
@@ -40,9 +40,9 @@ enum doing { BY_SYNC, BY_DRIVER, BY_KERNEL };
 enum death { BY_KILL, BY_EXEC };
 
 /**
- * struct actor - a process that opens and ends brackets when it is told
+ * struct actor - a process that opens and ends brackets on command
  * @pid: 0 for this process
- * @orders: it reads them here; and says in @answers when it is done
+ * @orders: it reads commands from this pipe, and writes to @answers when one is done
  */
 struct actor {
 	pid_t pid;
@@ -51,23 +51,23 @@ struct actor {
 };
 
 /**
- * struct scene - a buffer, a device, and what is the same in all orders
+ * struct scene - a buffer, a device, and all that is the same in all orders
  * @fd: the buffer
- * @map: its memory, for this process
- * @child_map: whether actors have a mapping of it, too
+ * @map: its memory in this process
+ * @child_map: whether actors have mapped it, too
  * @importer: the device
- * @direction: of its mapping
- * @nr: brackets of an order
- * @actors: of them, each with the bracket of its number
- * @ways: how they do it
+ * @direction: of the device's mapping
+ * @nr: number of brackets in an order
+ * @actors: one for each bracket
+ * @ways: how each actor opens and ends its bracket
  * @reads_too: a bracket for writing is for reading as well
- * @ended_by_next: a bracket is ended by the actor of the next one
- * @remaps: the mapping ends and begins again, at all places
+ * @ended_by_next: the next bracket's actor ends a bracket
+ * @remaps: also try all places where the mapping can end and begin again
  * @deaths: an actor dies instead of ending its bracket for writing
- * @death: how
- * @counts: whether to go on when something was lost
+ * @death: how it dies
+ * @counts: go on after data was lost, and count
  * @played: orders so far
- * @lost: those in which something was lost
+ * @lost: orders so far in which data was lost
  */
 struct scene {
 	int fd;
@@ -90,15 +90,15 @@ struct scene {
 
 /**
  * struct order - one of the orders, while it is played
- * @events: of which bracket; the first is its begin, the second its end
- * @writes: which ones are for writing
+ * @events: the bracket of each event; its first event is its begin, the second its end
+ * @writes: which brackets are for writing
  * @dies: whose actor dies when it should end its bracket, or NOBODY
  * @unmap_at, @map_at: before which event the mapping ends and begins, or NEVER
- * @is_open, @was_open: the brackets, now and ever
- * @forgotten: what it wrote may be lost
+ * @is_open, @was_open: whether each bracket is open now, and was ever
+ * @forgotten: whose word may be lost
  * @mapped: whether the device has a mapping
- * @value: the last that each has written
- * @done: the order so far, in words
+ * @value: the last value of each word
+ * @done: the order so far, as text
  */
 struct order {
 	int events[2 * MOST];
@@ -200,7 +200,7 @@ static void tell(const struct scene *s, int who, const struct command *c)
 		fail("actor %d has not done it", who);
 }
 
-/* When this returns, the actor's address space is gone. */
+/* When this returns, the actor's address space no longer exists. */
 static void let_die(struct scene *s, int who)
 {
 	static const struct command become_another = { .bracket = NOBODY };
@@ -213,7 +213,7 @@ static void let_die(struct scene *s, int who)
 		check_eq(read(actor->answers, &nothing, 1), 0);
 	} else {
 		must(kill(actor->pid, SIGKILL));
-		/* Not reaped: a zombie has died, too. */
+		/* Does not reap it: a zombie has died, too. */
 		must(waitid(P_PID, actor->pid, NULL, WEXITED | WNOWAIT));
 	}
 }
@@ -242,7 +242,7 @@ static __u64 at_device(const struct scene *s, int who)
 	return value;
 }
 
-/* The words are other ones after every event, so that each loss shows. */
+/* Each event writes different values, so that every loss shows. */
 static void write_words(const struct scene *s, struct order *o)
 {
 	static __u64 value = 1;
@@ -271,10 +271,10 @@ static bool complain(const struct scene *s, const struct order *o,
 }
 
 /*
- * @cpu_takes: the CPU must have the device's word, after a begin and an unmap.
- * @device_takes: the device must have all of the CPU's words, those of brackets
- * that are open, too: after an end for writing and a map. Otherwise it must have
- * those of the others.
+ * Compares the words. @cpu_takes: the CPU must have the device's word, as after a begin and
+ * an unmap. @device_takes: the device must have all of the CPU's words, those of open
+ * brackets included, as after an end for writing and a map. Otherwise it must have the
+ * words of closed brackets.
  */
 static bool all_is_there(const struct scene *s, const struct order *o,
 			 bool cpu_takes, bool device_takes)
@@ -345,7 +345,7 @@ static bool play_event(struct scene *s, struct order *o, int who)
 		tell(s, !c.begin && s->ended_by_next ? (who + 1) % s->nr : who, &c);
 	o->is_open[who] = c.begin;
 	o->was_open[who] = true;
-	/* Nobody hears of a death without a mapping, so nothing is pushed. */
+	/* Without a mapping the driver does not notice a death, so it copies nothing. */
 	if (dies && !s->child_map)
 		o->forgotten[who] = true;
 
@@ -365,7 +365,7 @@ static bool play_events(struct scene *s, struct order *o)
 	return remap(s, o, 2 * s->nr);
 }
 
-/* What an order has left behind must not be there in the next one. */
+/* Removes everything of this order before the next one. */
 static void clean_up(struct scene *s, struct order *o)
 {
 	int i;
@@ -395,7 +395,7 @@ static void play(struct scene *s, const struct order *order)
 	importer_map(s->importer, s->direction);
 	o.mapped = true;
 	right = play_events(s, &o);
-	/* Whoever comes later must have all of it. */
+	/* A later mapping must have all words. */
 	if (right && !o.mapped) {
 		importer_map(s->importer, s->direction);
 		o.mapped = true;
@@ -452,7 +452,7 @@ static void play_with_kinds(struct scene *s, struct order *o)
 	}
 }
 
-/* All sequences in which every bracket occurs twice; @used: how often each has. */
+/* Plays all sequences in which each bracket occurs twice; @used counts its occurrences. */
 static void play_orders(struct scene *s, struct order *o, int at, int *used)
 {
 	int i;
@@ -479,7 +479,7 @@ static void play_all(struct scene *s)
 	play_orders(s, &o, 0, used);
 }
 
-/* The scene of a buffer of one page, whose actors are this process or others. */
+/* A scene with a buffer of one page. Actors are this process or others, by the ways. */
 static struct scene scene_of(int fd, int nr, __u32 direction)
 {
 	struct scene s = {
@@ -498,15 +498,15 @@ static struct scene scene_of(int fd, int nr, __u32 direction)
 static struct scene scene_make(int nr, __u32 direction)
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	struct scene s = scene_of(create(&mem, 0, PAGE), nr, direction);
+	struct scene s = scene_of(create_range(&mem, 0, PAGE), nr, direction);
 
-	/* A mapping that is not ours: whether actors have one matters. */
+	/* Drops the mapping of the dma-buf: whether actors have one makes a difference. */
 	must(munmap(s.map, PAGE));
 	s.map = mem.map;
 	return s;
 }
 
-/* Processes take turns slowly, and even more so where the kernel looks closely. */
+/* The most brackets. Processes take turns slowly, more so on a debug kernel. */
 static int most(void)
 {
 	return repeats(MOST * 10) < MOST * 10 ? 2 : MOST;
@@ -531,7 +531,7 @@ static void scene_end(struct scene *s)
 		fail("data is lost, see the line above");
 }
 
-/* Two and three of one process, for each direction of the device's mapping. */
+/* All orders of @nr brackets in one process, for each direction of the device's mapping. */
 static void brackets_of_one(int nr)
 {
 	struct scene s = scene_make(nr, DMABUFX_IMPORTER_BIDIRECTIONAL);
@@ -543,18 +543,19 @@ static void brackets_of_one(int nr)
 }
 
 PROMISE(swiotlb_two_brackets_of_a_process,
-	"two brackets of a process, in every order: nothing is lost that CPU or device wrote")
+	"two brackets of a process, in every order, lose no data of the CPU or the device")
 {
 	brackets_of_one(2);
 }
 
-PROMISE(swiotlb_three_brackets_of_a_process, "the same for three")
+PROMISE(swiotlb_three_brackets_of_a_process,
+	"three brackets of a process, in every order, lose no data")
 {
 	brackets_of_one(3);
 }
 
 PROMISE(swiotlb_brackets_of_processes,
-	"brackets of three processes, in every order: nothing is lost")
+	"brackets of three processes, in every order, lose no data")
 {
 	struct scene s = scene_make(most(), DMABUFX_IMPORTER_BIDIRECTIONAL);
 
@@ -564,7 +565,7 @@ PROMISE(swiotlb_brackets_of_processes,
 }
 
 PROMISE(swiotlb_brackets_of_drivers,
-	"the same when a driver begins and ends one of them, and the kernel itself another")
+	"brackets of a process, a driver and the kernel, in every order, lose no data")
 {
 	struct scene s = scene_make(most(), DMABUFX_IMPORTER_BIDIRECTIONAL);
 
@@ -576,7 +577,7 @@ PROMISE(swiotlb_brackets_of_drivers,
 }
 
 PROMISE(swiotlb_brackets_ended_by_others,
-	"the same when each is begun by one process and ended by another")
+	"brackets that one process begins and another ends lose no data")
 {
 	struct scene s = scene_make(most(), DMABUFX_IMPORTER_BIDIRECTIONAL);
 
@@ -587,7 +588,7 @@ PROMISE(swiotlb_brackets_ended_by_others,
 }
 
 PROMISE(swiotlb_brackets_while_devices_come_and_go,
-	"two brackets in every order, a device's mapping ends and begins anywhere: nothing is lost")
+	"brackets lose no data when a device's mapping ends and begins at any time")
 {
 	struct scene s = scene_make(2, DMABUFX_IMPORTER_BIDIRECTIONAL);
 
@@ -612,25 +613,25 @@ static void brackets_of_the_dying(int nr, bool child_map, enum death death)
 }
 
 PROMISE(swiotlb_brackets_of_who_dies,
-	"a process that dies in its bracket has ended it: nothing is lost, its own data included")
+	"a process that dies ends its bracket: no data is lost, not even its own")
 {
 	brackets_of_the_dying(most(), true, BY_KILL);
 }
 
 PROMISE(swiotlb_brackets_of_who_becomes_another,
-	"so has a process that becomes another program")
+	"a process that executes another program ends its bracket: no data is lost")
 {
 	brackets_of_the_dying(2, false, BY_EXEC);
 }
 
 PROMISE(swiotlb_brackets_of_who_dies_without_a_mapping,
-	"a process that dies and has not mapped the buffer loses at most what it wrote itself")
+	"a process that dies without a mapping of the buffer loses at most its own data")
 {
 	brackets_of_the_dying(most(), false, BY_KILL);
 }
 
 PROMISE(swiotlb_brackets_while_devices_go_and_writers_die,
-	"the same while the device's mapping ends and begins anywhere")
+	"the same while the device's mapping ends and begins at any time")
 {
 	int child_map;
 
@@ -647,7 +648,7 @@ PROMISE(swiotlb_brackets_while_devices_go_and_writers_die,
 }
 
 PROMISE(swiotlb_brackets_that_are_only_ended,
-	"a bracket that nobody began takes no part: nothing is lost then, nor later")
+	"ending a bracket that nobody began has no effect: no data is lost then or later")
 {
 	struct scene s = scene_make(2, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	int i;
@@ -661,7 +662,7 @@ PROMISE(swiotlb_brackets_that_are_only_ended,
 }
 
 PROMISE(swiotlb_brackets_of_a_thousand,
-	"one that is begun a thousand times is open until it is ended as often")
+	"a bracket begun a thousand times is open until it is ended a thousand times")
 {
 	struct scene s = scene_make(1, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	struct order o = { .writes = { true }, .mapped = true };
@@ -687,7 +688,7 @@ PROMISE(swiotlb_brackets_of_a_thousand,
 }
 
 PROMISE(swiotlb_brackets_of_system_heap,
-	"what Linux's own exporter does in the same orders, for who compares")
+	"counts in how many of these orders Linux's system-heap loses data")
 {
 	struct dma_heap_allocation_data data = {
 		.len = PAGE,
@@ -703,7 +704,7 @@ PROMISE(swiotlb_brackets_of_system_heap,
 		data.fd = 0;
 		must(ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data));
 		s = scene_of(data.fd, nr, DMABUFX_IMPORTER_BIDIRECTIONAL);
-		/* It fetches only what the access itself is for. */
+		/* system-heap copies only in the direction of the access. */
 		s.reads_too = true;
 		s.counts = true;
 		play_all(&s);

@@ -68,7 +68,7 @@ int kernel_mappings(__u64 pages)
 			continue;
 		if (sscanf(line, "0x%lx-0x%lx %lu", &from, &to, &size) != 3)
 			fail("what is %s", line);
-		/* A page that nothing may be in belongs to it. */
+		/* The size includes the guard page. */
 		n += !pages || size == (pages + 1) * PAGE;
 	}
 	fclose(info);
@@ -84,9 +84,9 @@ int importer_that_leaves(__u64 pages)
 	int importer = importer_open(), device = device_open(), fd;
 
 	check(items);
-	/* Backwards, so that they stay apart. */
+	/* The two huge pages alternate in reverse order, so that runs do not merge. */
 	for (i = 0; i < nr; i++, size -= MIB(2))
-		items[i] = item(&mem, i % 2 ? 0 : MIB(2), size < MIB(2) ? size : MIB(2));
+		items[i] = list_item(&mem, i % 2 ? 0 : MIB(2), size < MIB(2) ? size : MIB(2));
 	fd = must(try_create_list(device, items, nr, UDMABUF_FLAGS_CLOEXEC));
 	importer_attach(importer, fd);
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
@@ -97,8 +97,8 @@ int importer_that_leaves(__u64 pages)
 	return importer;
 }
 
-struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
-				__u64 size)
+struct udmabuf_create_item list_item(const struct memory *mem, __u64 offset,
+				     __u64 size)
 {
 	return (struct udmabuf_create_item){
 		.memfd = mem->fd,
@@ -107,10 +107,10 @@ struct udmabuf_create_item item(const struct memory *mem, __u64 offset,
 	};
 }
 
-int create(const struct memory *mem, __u64 offset, __u64 size)
+int create_range(const struct memory *mem, __u64 offset, __u64 size)
 {
 	int device = device_open();
-	int fd = must(try_create(device, item(mem, offset, size),
+	int fd = must(try_create(device, list_item(mem, offset, size),
 				 UDMABUF_FLAGS_CLOEXEC));
 
 	close(device);
@@ -131,7 +131,7 @@ struct buffer buffer_make(struct part *parts, unsigned int nr_parts)
 	for (i = 0; i < nr_parts; i++) {
 		parts[i].start = buf.size;
 		buf.size += parts[i].size;
-		items[i] = item(parts[i].mem, parts[i].offset, parts[i].size);
+		items[i] = list_item(parts[i].mem, parts[i].offset, parts[i].size);
 	}
 	buf.fd = must(try_create_list(device, items, nr_parts,
 				      UDMABUF_FLAGS_CLOEXEC));
@@ -171,7 +171,7 @@ struct dmabufx_create request(const struct dmabufx_segment *segments,
 		.segments = (uintptr_t)segments,
 		.nr_segments = nr_segments,
 		.segment_size = sizeof(*segments),
-		/* Whatever is not written stays. */
+		/* Markers that show which fields the kernel writes. */
 		.data_offset = 0x0123456789abcdef,
 		.failed_segment = 0xdeadbeef,
 		.reason = 0xfeedface,
@@ -197,7 +197,7 @@ int try_request(int device, struct dmabufx_create *request)
 }
 
 #ifdef __x86_64__
-/* The kernel takes this as a call of a 32-bit program. */
+/* The kernel takes int 0x80 as a call of a 32-bit program. */
 int ioctl_32(int fd, unsigned int request, void *arg)
 {
 	int ret;
@@ -227,7 +227,7 @@ void refused_at(int line, int error, __u32 reason, __u32 failed_segment,
 		     failed_segment);
 }
 
-struct dmabufx_query query(int device)
+struct dmabufx_query device_query(int device)
 {
 	struct dmabufx_query query = { .size = sizeof(query) };
 
@@ -368,8 +368,8 @@ void importer_attach(int importer, int dma_buf)
 }
 
 /*
- * A kernel with DMABUF_DEBUG hides the pages of a scatterlist from importers, so
- * that none uses them: what is left are the same entries as the device sees them.
+ * A kernel with DMABUF_DEBUG hides the pages of a scatterlist from importers. The way
+ * "the scatterlist" then reads through device addresses, as "the device" does.
  */
 static bool pages_are_hidden;
 
@@ -524,7 +524,7 @@ static void pass_range(const struct pass *pass, const struct part *part,
 	}
 }
 
-/* Borders that are looked at: every folio's, fewer in buffers beyond 64 MiB. */
+/* The distance of the borders to look at: a folio, or more in buffers above 64 MiB. */
 static size_t border_step(const struct pass *pass, const struct part *part)
 {
 	size_t step = part->mem->folio;
@@ -534,7 +534,7 @@ static size_t border_step(const struct pass *pass, const struct part *part)
 	return step < MIB(32) ? step : MIB(32);
 }
 
-/* A page on each side of every border, and of the part itself. */
+/* Covers a page on each side of every border, and of the part's ends. */
 static void pass_borders(const struct pass *pass, const struct part *part)
 {
 	size_t step = border_step(pass, part);
@@ -584,7 +584,7 @@ void writes_survive_reclaim(struct buffer *buf, const struct way *way,
 {
 	buffer_write(buf, way, 1);
 	buffer_free(buf);
-	/* Reading leaves clean what is clean. */
+	/* Reading through the mapping does not make clean pages dirty. */
 	pattern_check(mem->map, 1, mem->id, 0, mem->size, "the owner");
 	must(madvise(mem->map, mem->size, MADV_PAGEOUT));
 	pattern_check(mem->map, 1, mem->id, 0, mem->size, "the owner");

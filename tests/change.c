@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memory that changes under a buffer, or runs out: pages that break, that have to
- * make room, limits of memory cgroups, reclaim.
+ * Memory changes under a buffer, or becomes short: pages break, or have to move; memory
+ * cgroups have limits; the kernel reclaims.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +23,8 @@
 #include "memory.h"
 #include "watch.h"
 
-/* What a buffer shows of the range by mmap, a device and the kernel. */
-static void shown(int fd, const struct memory *mem, __u64 offset, __u64 size)
+/* Verifies that the buffer shows the range by mmap, to a device and to the kernel. */
+static void all_ways_show(int fd, const struct memory *mem, __u64 offset, __u64 size)
 {
 	char *map = map_dma_buf(fd, offset, size), *data = malloc(size);
 	int importer = importer_open();
@@ -43,28 +43,25 @@ static void shown(int fd, const struct memory *mem, __u64 offset, __u64 size)
 	free(data);
 }
 
-/* Pages that break. */
+/* Broken pages. */
 
 static void on_sigbus(int signal)
 {
 	(void)signal;
 }
 
-/*
- * The machine finds a page broken that this process has mapped. It is told so by a
- * signal, and goes on.
- */
+/* Makes a mapped page of this process break, as if by hardware; survives the signal. */
 static void break_page(char *page)
 {
 	struct sigaction action = { .sa_handler = on_sigbus };
 
 	must(sigaction(SIGBUS, &action, NULL));
-	/* An error says that somebody else, we, still holds the page. */
+	/* Other errors say that something, here the buffer, still holds the page. */
 	if (madvise(page, PAGE, MADV_HWPOISON) && errno == EINVAL)
 		skip("the kernel cannot be told of broken pages");
 }
 
-/* What is left of a buffer with one broken page. */
+/* Looks at a buffer with one broken page. */
 static void judge_broken(int fd, char *map, const struct memory *mem, __u64 bad,
 			 int *signals)
 {
@@ -76,7 +73,7 @@ static void judge_broken(int fd, char *map, const struct memory *mem, __u64 bad,
 	pattern_check(map, 1, mem->id, 0, KIB(64), "mmap");
 	pattern_check(fresh + mem->size - KIB(64), 1, mem->id, mem->size - KIB(64),
 		      KIB(64), "mmap");
-	/* Faults beside it have not mapped it along the way. */
+	/* Faults beside the page have not mapped it. */
 	signals[3] = touch(fresh + bad, false);
 	must(munmap(fresh, mem->size));
 }
@@ -98,7 +95,7 @@ static void breaks_under_a_buffer(enum memory_kind kind, size_t size)
 	check(page_is_poisoned(frame));
 	judge_broken(fd, map, &mem, bad, signals);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(close(importer));
 	must(munmap(map, mem.size));
 	must(close(fd));
@@ -109,7 +106,7 @@ static void breaks_under_a_buffer(enum memory_kind kind, size_t size)
 }
 
 PROMISE(change_page_breaks_under_a_buffer,
-	"a page that breaks while a buffer has it is SIGBUS from then on, no other is")
+	"a page that breaks under a buffer is SIGBUS from then on, its neighbours are not")
 {
 	breaks_under_a_buffer(SHMEM_4K, MIB(2));
 	breaks_under_a_buffer(ANON_4K, MIB(2));
@@ -122,7 +119,7 @@ PROMISE(change_page_of_a_folio_breaks_under_a_buffer,
 	breaks_under_a_buffer(ANON_2M, MIB(2));
 }
 
-/* Kinds of which a page can break, with and without a memfd. */
+/* Kinds of memory whose pages can break, with and without a memfd. */
 static const enum memory_kind breakable[] = {
 	SHMEM_4K, SHMEM_64K, SHMEM_2M, HUGETLB_2M,
 	ANON_4K, ANON_64K, ANON_2M, ANON_HUGETLB_2M,
@@ -133,13 +130,13 @@ static bool is_hugetlb(enum memory_kind kind)
 	return kind == HUGETLB_2M || kind == ANON_HUGETLB_2M;
 }
 
-/* Where the page that shall break is, from @start: it is the first of a huge page. */
+/* The page to break: the first of a huge page, else one in the middle of a folio. */
 static __u64 bad_page(enum memory_kind kind, __u64 start)
 {
 	return start + (is_hugetlb(kind) ? 0 : 21 * PAGE);
 }
 
-/* What came of a request: 0, or the error and what it says. */
+/* The result of a request: 0, or an error with reason and segment. */
 struct answer {
 	int error;
 	__u32 reason;
@@ -170,7 +167,7 @@ static int error_of_udmabuf(const struct memory *mem)
 	int device = device_open(), error = EHWPOISON;
 
 	if (mem->fd >= 0) {
-		int fd = try_create(device, item(mem, 0, mem->size), 0);
+		int fd = try_create(device, list_item(mem, 0, mem->size), 0);
 
 		error = fd < 0 ? errno : 0;
 		if (fd >= 0)
@@ -180,7 +177,7 @@ static int error_of_udmabuf(const struct memory *mem)
 	return error;
 }
 
-/* @held: while another buffer has it, so that its folio stays whole. */
+/* @held: another buffer has the page, so that its folio stays whole. */
 static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(4));
@@ -204,7 +201,7 @@ static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 	neighbours = ask(beside, 2, 0);
 	old = error_of_udmabuf(&mem);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	if (held)
 		must(close(fd));
 	memory_free(&mem);
@@ -213,7 +210,7 @@ static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 	is_refused(read_only, 1);
 	check_eq(good.error, 0);
 	check_eq(old, EHWPOISON);
-	/* Huge pages of hugetlb break as a whole. */
+	/* A hugetlb page breaks as a whole. */
 	if (is_hugetlb(kind))
 		is_refused(neighbours, 0);
 	else
@@ -221,12 +218,12 @@ static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 }
 
 PROMISE(change_broken_memory_makes_no_buffer,
-	"a request with a broken page is EHWPOISON and says where; pages beside it are good")
+	"a request with a broken page is EHWPOISON and names the segment; pages beside it work")
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(breakable); i++) {
-		/* The kernel would take such a page out of the pool for good. */
+		/* Otherwise the kernel would take such a page out of the pool for good. */
 		if (breakable[i] != ANON_HUGETLB_2M)
 			broken_makes_no_buffer(breakable[i], false);
 		broken_makes_no_buffer(breakable[i], true);
@@ -275,10 +272,10 @@ static void broken_is_mapped_no_more(enum memory_kind kind)
 	errors[2] = error_of_map(used);
 	errors[3] = error_of_vmap(used);
 	errors[4] = error_of_map(fresh);
-	/* What is well stays so. */
-	shown(fine, &other, 0, MIB(4));
+	/* Memory of other buffers is good. */
+	all_ways_show(fine, &other, 0, MIB(4));
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(close(fresh));
 	must(close(used));
 	must(close(fd));
@@ -292,17 +289,17 @@ static void broken_is_mapped_no_more(enum memory_kind kind)
 }
 
 PROMISE(change_broken_memory_is_mapped_no_more,
-	"a buffer with a page that broke is mapped for no device and not for the kernel")
+	"a buffer with a page that broke can no longer be mapped by a device or the kernel")
 {
 	size_t i;
 
-	/* The core does so whenever an exporter says no. */
+	/* The kernel reports every failure of an exporter's vmap. */
 	expect_report(" dma_buf_vmap+");
 	for (i = 0; i < ARRAY_SIZE(breakable); i++)
 		broken_is_mapped_no_more(breakable[i]);
 }
 
-/* Of which a buffer has a part, and not the beginning: its tails tell nothing. */
+/* The buffer has parts of the page without its beginning, which has the mark. */
 static void huge_page_breaks(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, GIB(1));
@@ -322,7 +319,7 @@ static void huge_page_breaks(enum memory_kind kind)
 	device = error_of_map(importer);
 	vmap = error_of_vmap(importer);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(close(importer));
 	must(close(fd));
 	memory_free(&mem);
@@ -335,14 +332,14 @@ static void huge_page_breaks(enum memory_kind kind)
 }
 
 PROMISE(change_broken_page_of_1g_is_refused,
-	"a 1 GiB page that broke makes no buffer and is mapped no more, wherever in it one lies")
+	"a 1 GiB page that broke makes no buffer, and cannot be mapped, whichever part it is")
 {
 	expect_report(" dma_buf_vmap+");
 	huge_page_breaks(HUGETLB_1G);
 	huge_page_breaks(ANON_HUGETLB_1G);
 }
 
-/* A page of a file on a disk, mapped and written to that. */
+/* Maps a file on a disk with the pattern. */
 static struct memory file_mapped(int *file)
 {
 	struct memory source = memory_make_patterned(ANON_4K, KIB(64)), mem = source;
@@ -357,7 +354,7 @@ static struct memory file_mapped(int *file)
 }
 
 PROMISE(change_broken_page_of_a_file_is_refused,
-	"a mapped file's page that broke makes no read-only buffer, and pages beside it do")
+	"a broken page of a mapped file makes no read-only buffer; pages beside it do")
 {
 	int file;
 	struct memory mem = file_mapped(&file);
@@ -368,24 +365,24 @@ PROMISE(change_broken_page_of_a_file_is_refused,
 	struct answer broken, beside;
 	__u64 frame;
 
-	/* What is clean would be read again from the disk. */
+	/* The page must be dirty: a clean one would be read again from the disk. */
 	*(volatile __u64 *)(mem.map + bad) = 1;
 	frame = page_frame(mem.map + bad);
 	page_poison(frame);
 	broken = ask(segments, 2, DMABUFX_CREATE_READ_ONLY);
 	beside = ask(segments, 1, DMABUFX_CREATE_READ_ONLY);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	memory_free(&mem);
 	must(ftruncate(file, 0));
-	/* What was written there is lost, which the file system may say. */
+	/* The write to the broken page is lost, so close() may fail. */
 	close(file);
 	page_unpoison(frame);
 	is_refused(broken, 1);
 	check_eq(beside.error, 0);
 }
 
-/* Whether a buffer can be had of the segment, and has this frame there. */
+/* Whether a buffer of the segment can be made, and has this frame at @offset. */
 static bool is_in_a_buffer(const struct dmabufx_segment *seg, __u64 offset, __u64 frame)
 {
 	struct dmabufx_create req = request(seg, 1, DMABUFX_CREATE_READ_ONLY);
@@ -405,9 +402,9 @@ static bool is_in_a_buffer(const struct dmabufx_segment *seg, __u64 offset, __u6
 	return found;
 }
 
-/* It may be read again from the disk, into another page: that one is well. */
+/* The page may be read again from the disk into another frame, which is good. */
 PROMISE(change_broken_page_of_a_file_is_mapped_no_more,
-	"a read-only buffer with a file's page that broke is mapped no more, and no other gets it")
+	"a buffer with a file's page that broke cannot be mapped; no new buffer gets the page")
 {
 	int file;
 	struct memory mem = file_mapped(&file);
@@ -427,7 +424,7 @@ PROMISE(change_broken_page_of_a_file_is_mapped_no_more,
 	vmap = error_of_vmap(importer);
 	spread = is_in_a_buffer(&seg, bad, frame);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(close(importer));
 	must(close(fd));
 	must(close(device));
@@ -441,9 +438,9 @@ PROMISE(change_broken_page_of_a_file_is_mapped_no_more,
 	check(!spread);
 }
 
-/* Memory that others want at this very place. */
+/* Memory that must leave its place. */
 
-/* A buffer of memory that was in the block, much of it, and is no more. */
+/* Makes memory that lies in the block in part, and a buffer, which moves it out. */
 static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_t *n)
 {
 	struct dmabufx_segment seg;
@@ -458,7 +455,7 @@ static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_
 }
 
 PROMISE(change_movable_memory_can_be_taken_out,
-	"memory blocks are taken out of the machine while buffers of what was there live")
+	"a memory block can leave the machine while buffers live whose memory was in it")
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, SHMEM_2M, ANON_4K };
 	int block = block_make_movable(), fds[ARRAY_SIZE(kinds)];
@@ -472,12 +469,12 @@ PROMISE(change_movable_memory_can_be_taken_out,
 	note("%zu pages were in the block", n);
 	check(out);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
-		shown(fds[i], &mem[i], 0, mem[i].size);
+		all_ways_show(fds[i], &mem[i], 0, mem[i].size);
 	check_le(1, n);
 }
 
 PROMISE(change_broken_page_that_cannot_move_is_refused,
-	"of ZONE_MOVABLE, out of which the core would try to move it for ever")
+	"a broken page in ZONE_MOVABLE is refused; Linux would try for ever to move it")
 {
 	int block = block_make_movable();
 	struct memory mem = memory_make_patterned(SHMEM_4K, block_sample_size());
@@ -500,7 +497,7 @@ PROMISE(change_broken_page_that_cannot_move_is_refused,
 }
 
 PROMISE(change_cma_areas_stay_free,
-	"an area that devices may claim (CMA) can be claimed while buffers live")
+	"a CMA area can be claimed while buffers live")
 {
 	struct memory mem[8];
 	char path[256], number[32];
@@ -521,14 +518,14 @@ PROMISE(change_cma_areas_stay_free,
 	}
 	snprintf(number, sizeof(number), "%ld", pages / 2);
 	snprintf(path, sizeof(path), "%s/alloc", areas.gl_pathv[0]);
-	/* A page may be in somebody's hands for a moment. */
+	/* Something may hold a page for a moment. */
 	for (i = 0; i < 10 && !file_write(path, number); i++)
 		usleep(100000);
 	check_le(i, 9);
 	snprintf(path, sizeof(path), "%s/free", areas.gl_pathv[0]);
 	check(file_write(path, number));
 	for (i = 0; i < 8; i++)
-		shown(fds[i], &mem[i], 0, mem[i].size);
+		all_ways_show(fds[i], &mem[i], 0, mem[i].size);
 	globfree(&areas);
 }
 
@@ -555,7 +552,7 @@ static void group_make(void)
 		skip("needs memory cgroups");
 }
 
-/* Who was in it may take a moment to be gone. */
+/* Processes of the group may take a moment to end. */
 static void group_remove(void)
 {
 	int tries;
@@ -570,13 +567,12 @@ static long group_kernel_memory(void)
 }
 
 /*
- * Pieces of which a test counts some less, since each CPU takes room for a few pages in
- * advance.
+ * Number of runs. COUNTED is less than MANY, for each CPU charges a few pages in advance.
  */
 #define MANY 61000
 #define COUNTED 60000
 
-/* One page all the time: nothing follows itself, so nothing can be merged. */
+/* Each segment is the same page: no page follows itself, so runs do not merge. */
 static struct dmabufx_segment *many_segments(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = calloc(MANY, sizeof(*segments));
@@ -591,7 +587,7 @@ static struct dmabufx_segment *many_segments(const struct memory *mem)
 static void count_metadata(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = many_segments(mem);
-	/* 16 bytes a run, and an entry of 32 in the device's table. */
+	/* A run takes 16 bytes, an entry of a device's table 32. */
 	const long table = COUNTED * 16, list = COUNTED * 32;
 	long before, made, mapped, after;
 	int fd, importer = importer_open();
@@ -616,7 +612,7 @@ static void count_metadata(const struct memory *mem)
 }
 
 PROMISE(change_metadata_is_charged,
-	"what the kernel records of a buffer counts for its maker's memory cgroup")
+	"a buffer's run table and mappings count for its maker's memory cgroup")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	int child;
@@ -669,7 +665,7 @@ static void refused_for_memory(const struct dmabufx_segment *segments, __u32 nr)
 	must(close(device));
 }
 
-/* In a group that is full soon, where nobody may be killed for it. */
+/* Creates beyond the group's limit; no process may be killed for it. */
 static void create_too_much(const struct memory *mem)
 {
 	struct memory holes = memory_make_holes(SHMEM_4K, MIB(16));
@@ -688,16 +684,16 @@ static void create_too_much(const struct memory *mem)
 	too_much[1] = segment(&untouched, 0, untouched.size);
 	refused_for_memory(too_much, 2);
 	must(munmap(untouched.map, untouched.size));
-	/* All of it was given back: what fits is made. */
+	/* All memory was given back: smaller creates succeed. */
 	close(create_of(too_much, 1));
 	close(create_of(many, 1000));
 }
 
 PROMISE(change_full_cgroup_is_enomem,
-	"a create beyond its memory cgroup's limit is ENOMEM, and hurts nobody else")
+	"a create beyond its memory cgroup's limit is ENOMEM, and kills no process")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	int child, fd = create(&mem, 0, KIB(64));
+	int child, fd = create_range(&mem, 0, KIB(64));
 
 	group_make();
 	group_set("memory.max", "6M");
@@ -709,8 +705,8 @@ PROMISE(change_full_cgroup_is_enomem,
 		_exit(0);
 	}
 	join_child(child);
-	shown(fd, &mem, 0, KIB(64));
-	shown(create(&mem, 0, KIB(64)), &mem, 0, KIB(64));
+	all_ways_show(fd, &mem, 0, KIB(64));
+	all_ways_show(create_range(&mem, 0, KIB(64)), &mem, 0, KIB(64));
 	group_remove();
 }
 
@@ -724,7 +720,7 @@ static struct memory unmapped_hugetlb(size_t size)
 	};
 }
 
-/* In a group that may have two huge pages, then that may reserve none. */
+/* First the group may have two huge pages, then it may reserve none. */
 static void fill_hugetlb_in_group(void)
 {
 	struct memory mem = unmapped_hugetlb(MIB(8));
@@ -755,7 +751,7 @@ static void fill_hugetlb_in_group(void)
 }
 
 PROMISE(change_hugetlb_cgroup_limits_holes,
-	"holes of hugetlb that a create fills count for its maker's hugetlb cgroup, and stop there")
+	"holes of hugetlb that a create fills count for its maker's hugetlb cgroup and its limit")
 {
 	int child;
 
@@ -774,7 +770,7 @@ PROMISE(change_hugetlb_cgroup_limits_holes,
 }
 
 PROMISE(change_reclaim_leaves_buffers_alone,
-	"memory in a buffer stays where it is while the kernel reclaims all that it can",
+	"memory in a buffer stays in place while the kernel reclaims all that it can",
 	TAG_SWAP)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(4));
@@ -793,7 +789,7 @@ PROMISE(change_reclaim_leaves_buffers_alone,
 		check(file_write("/proc/sys/vm/compact_memory", "1"));
 		check(file_write("/proc/sys/vm/drop_caches", "3"));
 	}
-	/* They may have been unmapped, to be found again where they were. */
+	/* The kernel may have unmapped the pages; faults must find them again. */
 	pattern_check(mem.map, 1, mem.id, 0, MIB(4), "the memfd");
 	pattern_check(user.map, 1, user.id, 0, MIB(4), "the owner");
 	check_eq(page_frame(mem.map + MIB(1)), frame);

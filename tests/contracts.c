@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What importers rely on, and what becomes of those that keep to no contract. */
+/* Importers can rely on some rules, and importers that break them do no harm. */
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ static void device_has(int importer, const struct memory *mem, unsigned int pass
 	pattern_check(data, pass, mem->id, 0, SIZE, "the device");
 }
 
-/* The importer maps, reads, and goes: as if nothing had been. */
+/* The importer maps, reads and writes, and ends its mapping, as if nothing had happened. */
 static void device_works(int importer, int fd, struct memory *mem,
 			 unsigned int pass)
 {
@@ -33,10 +33,10 @@ static void device_works(int importer, int fd, struct memory *mem,
 static void abused(unsigned long how, const char *report)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open(), pass;
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open(), pass;
 
 	expect_report(report);
-	/* The kernel says so once; what is safe is done every time. */
+	/* The kernel reports this once; the driver must be safe each time. */
 	for (pass = 1; pass < 4; pass++) {
 		importer_attach(importer, fd);
 		importer_do(importer, DMABUFX_IMPORTER_ABUSE, how);
@@ -48,28 +48,28 @@ static void abused(unsigned long how, const char *report)
 }
 
 PROMISE(hostile_importer_unmaps_twice,
-	"an importer that ends a mapping twice is reported, and nothing happens")
+	"an importer that ends a mapping twice is reported, and does no harm")
 {
 	abused(DMABUFX_UNMAP_TWICE, "dmabufx_unmap+");
 }
 
 PROMISE(hostile_importer_unmaps_another,
-	"an importer that ends another mapping than its own is reported, and nothing happens")
+	"an importer that ends a mapping of another device is reported, and does no harm")
 {
 	abused(DMABUFX_UNMAP_ANOTHER, "dmabufx_unmap+");
 }
 
 PROMISE(hostile_importer_detaches_mapped,
-	"an importer that detaches with a mapping is reported, and the mapping ended")
+	"an importer that detaches before it unmaps is reported, and the mapping ends")
 {
 	abused(DMABUFX_DETACH_MAPPED, "dmabufx_detach+");
 }
 
 PROMISE(hostile_importer_spoils_pages,
-	"what happens to the pages in an importer's scatterlist does not matter (DMABUF_DEBUG)")
+	"an importer that changes the pages in its scatterlist does no harm (DMABUF_DEBUG)")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open(), pass;
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open(), pass;
 
 	importer_attach(importer, fd);
 	for (pass = 1; pass < 4; pass++) {
@@ -82,7 +82,7 @@ PROMISE(hostile_importer_spoils_pages,
 }
 
 PROMISE(create_dynamic_importer,
-	"a dynamic importer has the buffer as others; read-only, EACCES if mapped at attach")
+	"a dynamic importer works as others; a read-only buffer mapped at attach is EACCES")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
 	struct dmabufx_segment seg = segment(&mem, 0, SIZE);

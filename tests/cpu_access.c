@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* DMA_BUF_IOCTL_SYNC and the importers' begin and end of CPU access. */
+/* DMA_BUF_IOCTL_SYNC, and importers' brackets of CPU access. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -39,7 +39,7 @@ PROMISE(importers_bracket_access,
 	"a driver may begin and end CPU access before and while it has a mapping")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
-	int fd = create(&mem, PAGE, MIB(1));
+	int fd = create_range(&mem, PAGE, MIB(1));
 	int importer = importer_open();
 	int mapped, dir;
 
@@ -54,20 +54,20 @@ PROMISE(importers_bracket_access,
 	}
 }
 
-/* A scatterlist so long, 2 MiB, that threads meet while it is made. */
+/* The scatterlist is so long, 2 MiB, that threads meet while one makes it. */
 #define ITEMS 65536
 #define MOST_TRIES 5
 #define MOST_THREADS 8
 
-/* One thread for each CPU. They SYNC each fresh buffer at the same moment. */
+/* One thread for each CPU. All of them SYNC each fresh buffer at the same moment. */
 struct crowd {
 	int device;
 	struct udmabuf_create_item *items;
 	unsigned int nr_items;
 	unsigned int threads;
 	int fd;			/* the buffer; -1 tells the threads to end */
-	atomic_uint round;	/* of the buffer */
-	atomic_uint done;	/* threads that are */
+	atomic_uint round;	/* the number of the buffer */
+	atomic_uint done;	/* how many threads are done with it */
 };
 
 static void sync_once(struct crowd *crowd)
@@ -79,7 +79,7 @@ static void sync_once(struct crowd *crowd)
 
 static void wait_for(atomic_uint *number, unsigned int value)
 {
-	/* No sleeping: who is woken comes too late to meet the others. */
+	/* Does not sleep: a thread that has to be woken comes too late to meet others. */
 	while (atomic_load(number) != value)
 		sched_yield();
 }
@@ -119,7 +119,7 @@ static void stay_on_cpu(pthread_t thread, int cpu)
 	pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
 }
 
-/* Bytes of memory that this many buffers leave behind. */
+/* The number of bytes that @buffers buffers leave behind. */
 static long crowd_growth(struct crowd *crowd, int buffers)
 {
 	long before;
@@ -140,8 +140,8 @@ static int by_value(const void *a, const void *b)
 }
 
 /*
- * The median of some tries: other work of the kernel disturbs the figure, and
- * now and then threads never meet.
+ * Returns the median of some tries: other work of the kernel disturbs a try, and in some
+ * tries no threads meet.
  */
 static long crowd_run(struct crowd *crowd, int buffers, unsigned int tries)
 {
@@ -169,7 +169,7 @@ PROMISE(sync_from_threads_leaks_nothing,
 	"threads that SYNC a fresh buffer at the same moment leave no memory behind",
 	TAG_THREADS)
 {
-	/* Such a kernel needs memory for its records, and finds a lost one at the end. */
+	/* A debug kernel needs memory for records, and kmemleak finds what is lost. */
 	const bool closely = kernel_looks_closely();
 	struct memory mem = memory_make(SHMEM_4K, 4 * PAGE);
 	struct udmabuf_create_item *items = calloc(ITEMS, sizeof(*items));
@@ -186,9 +186,9 @@ PROMISE(sync_from_threads_leaks_nothing,
 	if (cpus < 2)
 		skip("needs two CPUs");
 	check(items);
-	/* One page all the time: nothing can be merged, so a table is large. */
+	/* All items are the same page: runs do not merge, so the table is large. */
 	for (i = 0; i < ITEMS; i++)
-		items[i] = item(&mem, 0, PAGE);
+		items[i] = list_item(&mem, 0, PAGE);
 	growth = crowd_run(&crowd, buffers, closely ? 1 : MOST_TRIES);
 	note("%d buffers leave %ld KiB of memory behind", buffers,
 	     growth / 1024);
@@ -208,10 +208,10 @@ static void *sync_in_a_loop(void *fd)
 }
 
 PROMISE(sync_while_devices_come_and_go,
-	"SYNC from two threads while importers map and unmap ends well", TAG_THREADS)
+	"SYNC from two threads succeeds while importers map and unmap", TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(256));
-	int fd = create(&mem, 0, mem.size), i;
+	int fd = create_range(&mem, 0, mem.size), i;
 	pthread_t threads[2];
 
 	for (i = 0; i < 2; i++)
@@ -227,10 +227,10 @@ PROMISE(sync_while_devices_come_and_go,
 		pthread_join(threads[i], NULL);
 }
 
-/* Two processes, so that one has no record of its own in the buffer; one dies. */
+/* A child begins and dies, so the buffer has records of two processes. */
 static void write_and_die(void *arg)
 {
-	int fd = create(arg, 0, PAGE), pid;
+	int fd = create_range(arg, 0, PAGE), pid;
 
 	sync_start(fd, DMA_BUF_SYNC_WRITE);
 	pid = must(fork());
@@ -244,17 +244,17 @@ static void write_and_die(void *arg)
 }
 
 PROMISE(sync_of_the_dead_leaves_nothing,
-	"brackets that nobody ended, and processes that died in them, leave no memory behind")
+	"open brackets, and processes that die in a bracket, leave no memory behind")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 
-	/* A record has 32 bytes, of which 128 make a page: fewer calls would not show. */
+	/* A page holds 128 records of 32 bytes: a leak of fewer would not show. */
 	leaves_nothing(write_and_die, &mem, 800);
 }
 
 static void end_what_nobody_began(void *arg)
 {
-	int fd = create(arg, 0, PAGE), pid, i;
+	int fd = create_range(arg, 0, PAGE), pid, i;
 
 	for (i = 0; i < 3; i++)
 		sync_end(fd, DMA_BUF_SYNC_RW);
@@ -271,7 +271,7 @@ static void end_what_nobody_began(void *arg)
 }
 
 PROMISE(sync_ends_without_begin,
-	"more ends than begins, of brackets of one's own and of others', do no harm")
+	"an end without a begin, also of another process's bracket, does no harm")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 

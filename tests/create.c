@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * DMABUFX_IOC_CREATE: what it takes, what it says when it refuses, and that
- * mixtures of memory become one buffer. What user memory may be is in user.c.
+ * DMABUFX_IOC_CREATE: what it accepts, and how it refuses. All mixtures of memory become
+ * one buffer. Tests of user memory are in user.c.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -22,10 +22,10 @@
 #include "memory.h"
 #include "watch.h"
 
-/* Rounds of all refused calls of a test, so that what they leak adds up. */
+/* Each refused call is repeated, so that a small leak adds up. */
 #define ROUNDS 200
 
-/* Where a buffer's first bytes lie that have the pattern of @mem's @offset. */
+/* Verifies that the buffer shows the pattern of @mem's @offset at @at. */
 static void shows_at(int fd, __u64 at, const struct memory *mem, __u64 offset,
 		     size_t size)
 {
@@ -58,7 +58,7 @@ PROMISE(create_gives_a_dma_buf,
 	shows_at(fd, req.data_offset, &own, 0, KIB(64));
 }
 
-/* A request, and room behind it for what later versions may have there. */
+/* A request with space for later fields behind it. */
 union long_request {
 	struct dmabufx_create create;
 	char bytes[2 * PAGE];
@@ -81,7 +81,7 @@ PROMISE(create_struct_may_not_be_smaller,
 }
 
 PROMISE(create_struct_may_be_larger,
-	"what is unknown of a larger struct may be zero, and is E2BIG if it is not")
+	"unknown fields of a larger struct must be zero, otherwise it is E2BIG")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
@@ -91,7 +91,7 @@ PROMISE(create_struct_may_be_larger,
 
 	for (byte = first; byte < PAGE; byte += byte < first + 16 ? 1 : 509) {
 		req.create.size = byte + 1;
-		must(close(must(try_request(device, &req.create))));
+		must_close(try_request(device, &req.create));
 		req.bytes[byte] = 1;
 		before = req;
 		must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
@@ -107,7 +107,7 @@ PROMISE(create_struct_may_be_larger,
 	must_fail(E2BIG, ioctl(device, DMABUFX_IOC_CREATE, &req));
 }
 
-/* Tells whether the driver has logged something since kernel_log_open(). */
+/* Whether the driver has logged anything since kernel_log_open(). */
 static bool driver_logged(int log)
 {
 	char record[2048];
@@ -134,7 +134,7 @@ PROMISE(create_flags_are_known_or_refused,
 	for (bit = 1; bit; bit <<= 1) {
 		req = request(&seg, 1, bit);
 		if (bit & known)
-			must(close(must(try_request(device, &req))));
+			must_close(try_request(device, &req));
 		else
 			refused(EINVAL, DMABUFX_REASON_FLAGS, 1, device, &req);
 	}
@@ -144,7 +144,7 @@ PROMISE(create_flags_are_known_or_refused,
 }
 
 PROMISE(create_segment_size_is_known_or_refused,
-	"any other segment_size than this version's is EINVAL, with its reason")
+	"a segment_size other than this version's is EINVAL, with its reason")
 {
 	static const __u32 wrong[] = { 0, 1, 16, 23, 25, 32, 48, 1u << 31, ~0u };
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
@@ -159,7 +159,7 @@ PROMISE(create_segment_size_is_known_or_refused,
 	}
 }
 
-/* Two pages of which the second cannot be read. */
+/* Two pages, of which the second is not mapped. */
 static char *page_before_a_hole(void)
 {
 	char *pages = must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
@@ -208,7 +208,7 @@ PROMISE(create_names_the_buffer,
 	named(device, req, "");
 	named(device, req, "a-name-for-a-test");
 	named(device, req, "0123456789abcdef0123456789abcde");
-	/* It ends where the page does. */
+	/* The name ends at the end of a page. */
 	memcpy(end - 8, "at-edge", 8);
 	named(device, req, end - 8);
 
@@ -224,7 +224,7 @@ PROMISE(create_names_the_buffer,
 }
 
 PROMISE(create_name_may_change,
-	"a buffer made with a name can be given another, and one without a name one")
+	"DMA_BUF_SET_NAME gives a buffer a name, or another name")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
@@ -244,17 +244,17 @@ PROMISE(create_name_may_change,
 }
 
 PROMISE(create_says_who_exports,
-	"the new call's buffers are dmabufx's by name, the old calls' udmabuf's")
+	"exp_name is dmabufx for buffers of the new call, udmabuf for those of the old ones")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	struct udmabuf_create_item all = item(&mem, 0, PAGE);
+	struct udmabuf_create_item all = list_item(&mem, 0, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
 	char exporter[64];
 
 	fdinfo_line(create_of(&seg, 1), "exp_name:\t", exporter,
 		    sizeof(exporter));
 	check(!strcmp(exporter, "dmabufx"));
-	fdinfo_line(create(&mem, 0, PAGE), "exp_name:\t", exporter,
+	fdinfo_line(create_range(&mem, 0, PAGE), "exp_name:\t", exporter,
 		    sizeof(exporter));
 	check(!strcmp(exporter, "udmabuf"));
 	fdinfo_line(must(try_create_list(device_open(), &all, 1, 0)),
@@ -263,7 +263,7 @@ PROMISE(create_says_who_exports,
 }
 
 PROMISE(create_cloexec_is_what_was_asked,
-	"the fd is closed on exec if DMABUFX_CREATE_CLOEXEC says so, and only then")
+	"the fd is closed on exec if DMABUFX_CREATE_CLOEXEC is set, and only then")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);
@@ -285,7 +285,7 @@ struct low_memory {
 };
 
 PROMISE(create_serves_32_bit_programs,
-	"the call works through the 32-bit system call, with the same layout")
+	"the 32-bit system call works, with the same layout")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
 	struct memory own;
@@ -323,7 +323,7 @@ PROMISE(create_by_a_32_bit_program,
 	char self[2048] = "", path[4096];
 	int status, child;
 
-	/* It is where this program is. */
+	/* Both programs are in the same folder. */
 	must(readlink("/proc/self/exe", self, sizeof(self) - 1));
 	snprintf(path, sizeof(path), "%.*s/program-32",
 		 (int)(strrchr(self, '/') - self), self);
@@ -340,7 +340,7 @@ PROMISE(create_by_a_32_bit_program,
 }
 #endif
 
-/* One call that must be refused. */
+/* A call that must be refused. */
 struct refusal {
 	int line;
 	int error;
@@ -390,7 +390,7 @@ static struct dmabufx_segment of_fd(int fd, __u64 size)
 }
 
 PROMISE(create_refuses_wrong_types,
-	"a type that is not known, or an fd where there is none, is EINVAL")
+	"an unknown type, or an fd in a segment of user memory, is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct memory own = memory_make(ANON_4K, KIB(64));
@@ -404,7 +404,7 @@ PROMISE(create_refuses_wrong_types,
 	struct dmabufx_segment fd_minus_1 = {
 		.type = DMABUFX_USER, .fd = -1, .address = user.address, .size = PAGE,
 	};
-	/* Also where there is nothing to take. */
+	/* An unknown type is refused in an empty segment, too. */
 	struct dmabufx_segment empty = { .type = 2 };
 	const struct refusal list[] = {
 		REFUSAL(EINVAL, TYPE, 0, 1, type_2),
@@ -419,7 +419,7 @@ PROMISE(create_refuses_wrong_types,
 }
 
 PROMISE(create_refuses_inner_borders_in_pages,
-	"borders inside of pages are EINVAL but for the first start and last end")
+	"borders inside pages are EINVAL, except the first start and the last end")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct memory own = memory_make(ANON_4K, KIB(64));
@@ -486,7 +486,7 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, file,
 			of_fd(must(eventfd(0, 0)), PAGE)),
 		REFUSAL(EBADFD, NOT_MEMFD, 1, 2, user,
-			of_fd(create(&mem, 0, PAGE), PAGE)),
+			of_fd(create_range(&mem, 0, PAGE), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 0, 1,
 			of_fd(file_reopen(mem.fd, O_RDONLY), PAGE)),
 		REFUSAL(EACCES, OPEN_MODE, 1, 2, file,
@@ -518,7 +518,7 @@ PROMISE(create_refuses_secret_memory,
 }
 
 PROMISE(create_refuses_empty_requests,
-	"no segments, or none that is not empty, is EINVAL with its reason")
+	"a request without segments, or with empty ones only, is EINVAL with its reason")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct dmabufx_segment empty = segment(&mem, 0, 0);
@@ -549,7 +549,7 @@ PROMISE(create_refuses_too_many_segments,
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 1u << 31, device, &req);
 
 	check(file_write(limit, "2"));
-	check_eq(query(device).max_segments, 2);
+	check_eq(device_query(device).max_segments, 2);
 	req.nr_segments = 3;
 	refused(E2BIG, DMABUFX_REASON_TOO_MANY, 3, device, &req);
 	check(file_write(limit, "262144"));
@@ -575,14 +575,14 @@ static void call_unreadable(void *arg)
 	req.segments = -PAGE;
 	refused(EFAULT, DMABUFX_REASON_NONE, 3, u->device, &req);
 
-	/* The struct itself. */
+	/* The struct is not readable. */
 	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, NULL));
 	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, u->end));
 	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, -PAGE));
 	cut = (void *)(u->end - sizeof(*cut) + 8);
 	memcpy(cut, &req, sizeof(*cut) - 8);
 	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, cut));
-	/* Its tail. */
+	/* The later part of the struct is not readable. */
 	cut = (void *)(u->end - sizeof(*cut));
 	*cut = request(&u->good, 1, 0);
 	cut->size += 8;
@@ -590,7 +590,7 @@ static void call_unreadable(void *arg)
 }
 
 PROMISE(create_refuses_what_it_cannot_read,
-	"structs and lists outside the caller's memory, or cut, are EFAULT")
+	"structs and lists that are not all in the caller's memory are EFAULT")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct unreadable u = {
@@ -611,7 +611,7 @@ static void call_unwritable(void *arg)
 	struct unwritable *u = arg;
 
 	must_fail(EFAULT, ioctl(u->device, DMABUFX_IOC_CREATE, u->fixed));
-	/* The errno of a failure comes also where its reason does not. */
+	/* The call fails with the right errno even if it cannot write the reason. */
 	must_fail(EINVAL, ioctl(u->device, DMABUFX_IOC_CREATE, u->fixed + 1));
 }
 
@@ -640,7 +640,7 @@ PROMISE(create_needs_a_struct_it_can_write,
 	must(mprotect(fixed, PAGE, PROT_READ));
 	next = lowest_free_fd();
 	leaves_nothing(call_unwritable, &u, ROUNDS);
-	/* Nor is a number taken that has no file. */
+	/* No descriptor is left open. */
 	check_eq(lowest_free_fd(), next);
 	must(munmap(mem.map, mem.size));
 	/* Nothing is pinned. */
@@ -654,7 +654,7 @@ static void call_without_fds(void *arg)
 	int device = device_open();
 	struct rlimit before, none;
 
-	/* Descriptors up to the device's are open. */
+	/* All descriptors up to the device's are open. */
 	must(getrlimit(RLIMIT_NOFILE, &before));
 	none = before;
 	none.rlim_cur = device + 1;
@@ -667,7 +667,7 @@ static void call_without_fds(void *arg)
 }
 
 PROMISE(create_without_a_free_fd_is_emfile,
-	"without a free fd the call is EMFILE, and everything is given back once")
+	"without a free fd the call is EMFILE, and everything is freed exactly once")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct memory own = memory_make(ANON_4K, KIB(64));
@@ -681,7 +681,7 @@ PROMISE(create_without_a_free_fd_is_emfile,
 }
 
 PROMISE(create_skips_empty_segments,
-	"empty segments are skipped wherever they are, and whatever else they say")
+	"empty segments are skipped anywhere, whatever their other fields are")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
 	struct memory own = memory_make_patterned(ANON_4K, KIB(64));
@@ -721,7 +721,7 @@ static void starts_and_ends_in_pages(const struct memory *mem)
 	fd = must(try_request(device, &req));
 	check_eq(req.data_offset, 8);
 	check_eq(lseek(fd, 0, SEEK_END), PAGE);
-	/* The rest of the page is in the buffer, too. */
+	/* The buffer has the rest of the page, too. */
 	shows_at(fd, 0, mem, PAGE, PAGE);
 
 	req = request(&across, 1, 0);
@@ -745,7 +745,7 @@ static void starts_and_ends_in_pages(const struct memory *mem)
 }
 
 PROMISE(create_rounds_the_ends_to_pages,
-	"the first segment may start in a page, the last end in one: data_offset tells")
+	"the first segment may start inside a page, and the last end inside one: see data_offset")
 {
 	struct memory file = memory_make_patterned(SHMEM_4K, KIB(64));
 	struct memory large = memory_make_patterned(SHMEM_2M, MIB(2));
@@ -757,7 +757,7 @@ PROMISE(create_rounds_the_ends_to_pages,
 }
 
 PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
-	"a memfd whose size is no multiple of a page can be taken to its end, and its page's")
+	"a memfd that ends inside a page can be taken to its end, or to the end of the page")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	struct dmabufx_segment all = segment(&mem, 0, KIB(64) + 800);
@@ -772,7 +772,7 @@ PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 	req = request(&more, 1, 0);
 	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
 	shows_at(create_of(&all, 1), 0, &mem, 0, mem.size);
-	/* The page exists as a whole, and so it is the buffer's either way. */
+	/* The page exists as a whole, so the buffer has all of it in both cases. */
 	shows_at(create_of(&page, 1), 0, &mem, 0, mem.size);
 	check(zeros);
 	check(!memcmp(map_dma_buf(create_of(&page, 1), 0, KIB(68)) + KIB(64), zeros, PAGE));
@@ -780,7 +780,7 @@ PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 }
 
 PROMISE(create_mixes_all_memory,
-	"memfds and user memory of all kinds, in any order, repeated and overlapping")
+	"a buffer can mix all kinds of memfds and user memory, in any order, also overlapping")
 {
 	struct memory single = memory_make(SHMEM_4K, MIB(1));
 	struct memory large = memory_make(SHMEM_2M, MIB(4));
@@ -850,7 +850,7 @@ PROMISE(create_without_huge_pages_is_enomem,
 	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 1, device_open(), &req);
 }
 
-/* A request for @mem's first page, as often as it may be listed, and its end. */
+/* Names the first page of @mem as often as a list may, then fails; and can pin it again. */
 static void pinned_too_often(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = calloc(LIST_LIMIT, sizeof(*segments));
@@ -871,13 +871,13 @@ static void pinned_too_often(const struct memory *mem)
 	check_eq(errno, EMLINK);
 	check_eq(req.reason, DMABUFX_REASON_PINNED_OFTEN);
 	check(req.failed_segment < LIST_LIMIT);
-	/* Segments of memfds are items of the old call, which has no such error. */
+	/* UDMABUF_CREATE_LIST has no EMLINK. */
 	if (segments->type == DMABUFX_MEMFD)
 		must_fail(ENOMEM, try_create_list(device, (void *)segments, LIST_LIMIT, 0));
 	while (tries--)
 		must(close(fds[tries]));
-	/* And then it can be pinned again. */
-	must(close(must(try_request(device, &req))));
+	/* Afterwards the page can be pinned again. */
+	must_close(try_request(device, &req));
 	free(segments);
 }
 
@@ -894,7 +894,7 @@ PROMISE(create_limits_how_often_a_page_is_pinned,
 }
 
 PROMISE(create_refuses_unknown_ioctls,
-	"all other numbers than the calls', and these with a size, are ENOTTY")
+	"unknown ioctl numbers, and known ones with another size, are ENOTTY")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	struct dmabufx_segment seg = segment(&mem, 0, PAGE);

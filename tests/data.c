@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What is written through one way into a buffer is read through all others,
- * whatever the buffer consists of.
+ * Data that is written into a buffer through one way is read through all others, whatever
+ * memory the buffer consists of.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -25,7 +25,7 @@ static const struct way * const memfd_and_vmap[] = {
 	&way_memfd, &way_vmap, NULL
 };
 
-/* Two and a half folios that begin and end inside of folios. */
+/* Two and a half folios; the range begins and ends inside a folio. */
 static void carries_kind(enum memory_kind kind, const struct way * const *ways)
 {
 	size_t folio = memory_folio(kind);
@@ -39,7 +39,7 @@ static void carries_kind(enum memory_kind kind, const struct way * const *ways)
 	memory_free(&mem);
 }
 
-/* There is but one such page: a range that touches neither of its ends. */
+/* The machine has one such page: takes a range that touches neither of its ends. */
 static void carries_1g(const struct way * const *ways)
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
@@ -105,7 +105,7 @@ PROMISE(vmap_of_1g_hugetlb,
 }
 
 PROMISE(vmap_of_one_page_inside_a_folio,
-	"a single page out of a large folio is mapped as itself, not as the head")
+	"a single page of a large folio is mapped as itself, not as the folio's head")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
 	struct part part = { &mem, MIB(1) + PAGE, PAGE };
@@ -115,7 +115,7 @@ PROMISE(vmap_of_one_page_inside_a_folio,
 }
 
 PROMISE(vmap_twice,
-	"a second kernel mapping and one after all are gone show the same data")
+	"a second kernel mapping shows the same data, as does one made after all have ended")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	struct part part = { &mem, 0, mem.size };
@@ -137,8 +137,8 @@ PROMISE(vmap_twice,
 }
 
 /*
- * Ranges of all kinds: unordered, repeated, overlapping, with borders inside
- * of folios. Where ranges overlap, their patterns agree.
+ * Ranges of all kinds: unordered, repeated, overlapping, with borders inside folios.
+ * Overlapping ranges have the same pattern.
  */
 static void carries_mixed(const struct way * const *ways)
 {
@@ -168,7 +168,7 @@ static void carries_mixed(const struct way * const *ways)
 }
 
 PROMISE(data_in_mixed_memory,
-	"lists of all kinds, unordered, repeated and overlapping, carry data")
+	"lists of all kinds of memory, unordered, repeated and overlapping, carry data")
 {
 	carries_mixed(ways_but_vmap);
 }
@@ -178,7 +178,7 @@ PROMISE(vmap_of_mixed_memory, "the kernel mapping of such lists shows the memfds
 	carries_mixed(memfd_and_vmap);
 }
 
-/* The pages of one folio, every @step-th in each round, until all are there. */
+/* A buffer of all pages of a folio: every @step-th page first, then the pages after them. */
 static void carries_pages_of(enum memory_kind kind, unsigned int step)
 {
 	struct memory mem = memory_make(kind, MIB(2));
@@ -203,7 +203,7 @@ static void carries_pages_of(enum memory_kind kind, unsigned int step)
 }
 
 PROMISE(data_in_pages_of_a_folio,
-	"a folio listed page by page, in order or not, is pinned and released right")
+	"a folio listed page by page, in any order, is pinned and released correctly")
 {
 	carries_pages_of(SHMEM_2M, 1);
 	carries_pages_of(SHMEM_2M, 3);
@@ -234,7 +234,7 @@ static void holes_appear(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make_holes(kind, size);
 	struct part part = { &mem, 0, mem.size };
-	/* It would take too long to look at each page of a gigabyte. */
+	/* Looks at some pages of a gigabyte only, to save time. */
 	const size_t step = mem.folio > MIB(2) ? MIB(4) : PAGE;
 	char *zeros = calloc(1, PAGE);
 	struct buffer buf;
@@ -254,7 +254,7 @@ static void holes_appear(enum memory_kind kind, size_t size)
 }
 
 PROMISE(holes_become_memory,
-	"holes are filled with zeros, which the memfd then has, too")
+	"holes are filled with zeros, and memfd and buffer share the new memory")
 {
 	holes_appear(SHMEM_4K, MIB(1));
 }
@@ -277,11 +277,11 @@ PROMISE(unreserved_hugetlb_holes_become_memory,
 {
 	struct memory mem = { .fd = memfd_make(HUGETLB_2M, MIB(4), F_SEAL_SHRINK) };
 
-	close(create(&mem, MIB(2), MIB(2)));
+	close(create_range(&mem, MIB(2), MIB(2)));
 	check_eq(memory_populated(&mem), MIB(2));
 }
 
-/* Leaves something behind in memory that is free afterwards. */
+/* Fills free memory with data. */
 static void dirty_free_memory(size_t size)
 {
 	char *memory = must(mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -292,7 +292,7 @@ static void dirty_free_memory(size_t size)
 }
 
 PROMISE(stale_memory_is_cleared,
-	"what fallocate() gave to a memfd shows nothing of what was there before",
+	"memory from fallocate() on a memfd shows no old data",
 	TAG_STALE)
 {
 	struct memory mem = { .size = MIB(16) };
@@ -305,7 +305,7 @@ PROMISE(stale_memory_is_cleared,
 	mem.fd = must(memfd_create("dmabufx-tests", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	must(fallocate(mem.fd, 0, 0, mem.size));
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_SHRINK));
-	fd = create(&mem, 0, mem.size);
+	fd = create_range(&mem, 0, mem.size);
 	map = must(mmap(NULL, mem.size, PROT_READ, MAP_SHARED, fd, 0));
 	for (offset = 0; offset < mem.size; offset += PAGE)
 		if (memcmp(map + offset, zeros, PAGE))
@@ -325,7 +325,7 @@ static void survives_reclaim(const struct way *way)
 }
 
 PROMISE(written_memory_survives_reclaim,
-	"what was written through the dma-buf into holes is not taken for clean")
+	"data written through the dma-buf into holes survives reclaim")
 {
 	survives_reclaim(&way_mmap);
 	survives_reclaim(&way_device);
@@ -347,7 +347,7 @@ static void shuffle(struct part *parts, unsigned int n)
 }
 
 PROMISE(data_in_shuffled_pages,
-	"8192 single pages in random order stay in that order on every way")
+	"8192 single pages in random order keep their order on every way")
 {
 	unsigned int n = repeats(8192), i;
 	struct part *parts = calloc(n, sizeof(*parts));
@@ -368,8 +368,8 @@ PROMISE(data_in_shuffled_pages,
 }
 
 /*
- * Gives up page @page of @spare, and the one whose frame follows, and has @mem take
- * the two: what a processor freed last it hands out first. Whether that was so.
+ * Frees page @page of @spare and the page with the next frame, and lets @mem allocate two
+ * pages: a processor hands out first what it freed last. Returns whether that worked.
  */
 static bool take_neighbours(const struct memory *spare, const __u64 *frames,
 			    unsigned int page, const struct memory *mem,
@@ -393,9 +393,12 @@ static bool take_neighbours(const struct memory *spare, const __u64 *frames,
 }
 
 PROMISE(data_ends_with_its_last_page,
-	"a page that follows the last one in memory is not taken for a part of the end")
+	"a page that follows the buffer's last one in memory does not become a part of it")
 {
-	/* The driver pins 248 pages at a time: the 11th of both times. */
+	/*
+	 * The driver pins 248 pages at a time. Where the second batch ends, the array still has
+	 * page 10 of the first.
+	 */
 	const size_t early = 10 * PAGE, last = (248 + 9) * PAGE, size = last + PAGE;
 	struct memory spare = memory_make(SHMEM_4K, MIB(1));
 	struct memory mem = memory_make(SHMEM_4K, size);
@@ -424,11 +427,11 @@ PROMISE(data_ends_with_its_last_page,
 }
 
 /*
- * Where Linux (6.15) splits a huge page only as far as a hole needs it, single pages
- * are left right before larger folios, in the file and in the machine.
+ * Linux (6.15) splits a huge page around a hole into folios as large as possible. Then
+ * single pages lie right before larger folios, in the file and in memory.
  */
 PROMISE(data_in_pieces_of_a_folio,
-	"single pages and the larger folios that follow them in memory carry data")
+	"single pages, and larger folios that follow them in memory, carry data")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
 	const unsigned int holes[] = { 0, 17, 255 };
@@ -452,7 +455,7 @@ PROMISE(data_in_256m, "256 MiB of 4 KiB pages in one buffer carry data")
 	buffer_carries(&buf, all_ways);
 }
 
-/* Maps @parts for a device, and shows the buffer's last MiB by mmap. */
+/* Maps @parts for a device, and verifies the last MiB of the buffer by mmap. */
 static void maps_whole(struct part *parts, unsigned int n)
 {
 	struct buffer buf = buffer_make(parts, n);
@@ -479,7 +482,7 @@ static void maps_whole(struct part *parts, unsigned int n)
 }
 
 PROMISE(buffer_beyond_4g_of_2m_pages,
-	"more than 4 GiB, made of repeated 2 MiB pages: lengths add up, data is right")
+	"a buffer of more than 4 GiB, of repeated 2 MiB pages, has the right length and data")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	unsigned int n = 2100, i;
@@ -492,7 +495,7 @@ PROMISE(buffer_beyond_4g_of_2m_pages,
 }
 
 PROMISE(buffer_beyond_4g_of_1g_pages,
-	"five times the same 1 GiB page: lengths add up, data is right")
+	"a buffer of five times the same 1 GiB page has the right length and data")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	struct part parts[5];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What an administrator sees: /sys/kernel/debug/dmabufx. */
+/* Files in /sys/kernel/debug/dmabufx tell an administrator about all buffers. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ static FILE *open_list(const char *path)
 	return file;
 }
 
-/* Finds the first line about @dmabuf; false for none. */
+/* Finds the first line about @dmabuf, or returns false. */
 static bool find_line(const char *path, int dmabuf, char *line, size_t size)
 {
 	FILE *file = open_list(path);
@@ -43,7 +43,7 @@ static bool find_line(const char *path, int dmabuf, char *line, size_t size)
 	return found;
 }
 
-/* The line of @dmabuf, which is ours and which no device has, says just this. */
+/* Verifies the whole line of @dmabuf, which this process made and no device has mapped. */
 static void line_says(int dmabuf, const char *name, const char *rest, const char *comm)
 {
 	char line[512], wanted[512];
@@ -57,7 +57,7 @@ static void line_says(int dmabuf, const char *name, const char *rest, const char
 		fail("'%s' instead of '%s'", behind, wanted);
 }
 
-/* Of the importer, which must be the only device there. */
+/* Whether the importer has mapped @dmabuf; it must be the only device there. */
 static bool device_is_mapped(int dmabuf)
 {
 	char line[512], star[2] = "";
@@ -70,7 +70,8 @@ static bool device_is_mapped(int dmabuf)
 	return *star;
 }
 
-PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner and devices")
+PROMISE(debug_shows_a_buffer,
+	"a line shows a buffer's name, size, runs, sources, flags, owner and devices")
 {
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
@@ -96,14 +97,15 @@ PROMISE(debug_shows_a_buffer, "with its name, size, runs, sources, flags, owner 
 	check_eq(device_is_mapped(dmabuf), true);
 }
 
-PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
+PROMISE(debug_shows_how_it_was_made,
+	"a line shows whether a buffer is of the udmabuf calls, or read-only")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
 	struct dmabufx_segment seg = segment(&mem, 0, MIB(2));
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 
 	must(prctl(PR_SET_NAME, "maker"));
-	line_says(create(&mem, 0, MIB(2)), "",
+	line_says(create_range(&mem, 0, MIB(2)), "",
 		  "exporter=udmabuf bytes=2097152 runs=1 longest=2097152 sources=memfd flags=",
 		  "maker");
 	line_says(must(try_request(device_open(), &req)), "",
@@ -111,12 +113,13 @@ PROMISE(debug_shows_how_it_was_made, "by the udmabuf calls, or read-only")
 		  "maker");
 }
 
-PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
+PROMISE(debug_shows_where_runs_are,
+	"a line shows where each run lies, in the buffer and in physical memory")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	struct udmabuf_create_item items[] = {
-		item(&mem, MIB(3), MIB(1)),
-		item(&mem, PAGE, PAGE),
+		list_item(&mem, MIB(3), MIB(1)),
+		list_item(&mem, PAGE, PAGE),
 	};
 	int dmabuf = must(try_create_list(device_open(), items, 2, 0));
 	unsigned long start, pages, pfn, order, i = 0;
@@ -145,7 +148,7 @@ PROMISE(debug_shows_where_runs_are, "in the buffer and in physical memory")
 PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
-	int kept = create(&mem, 0, MIB(1)), dmabuf = create(&mem, 0, PAGE);
+	int kept = create_range(&mem, 0, MIB(1)), dmabuf = create_range(&mem, 0, PAGE);
 	char line[512], other[32];
 	struct stat stat;
 	FILE *file;
@@ -161,8 +164,9 @@ PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 	check(find_line(FOLDER "buffers", kept, line, sizeof(line)));
 }
 
-/* More than one read() takes, so that reading begins again in the middle. */
-PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one line, in order")
+/* The list is longer than one read(), so the second one starts in the middle. */
+PROMISE(debug_lists_are_complete,
+	"of thousands of runs and buffers, each has one line, in order")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(4));
 	struct udmabuf_create_item items[500];
@@ -172,11 +176,11 @@ PROMISE(debug_lists_are_complete, "thousands of runs and buffers have each one l
 	struct stat stat;
 	FILE *file;
 
-	/* Backwards, so that no two pages are neighbours. */
+	/* In reverse order, so that runs do not merge. */
 	for (i = 0; i < 500; i++)
-		items[i] = item(&mem, (998 - 2 * i) * PAGE, PAGE);
+		items[i] = list_item(&mem, (998 - 2 * i) * PAGE, PAGE);
 	for (i = 0; i < 200; i++)
-		many[i] = create(&mem, 0, PAGE);
+		many[i] = create_range(&mem, 0, PAGE);
 	dmabuf = must(try_create_list(device_open(), items, 500, 0));
 	must(fstat(dmabuf, &stat));
 
@@ -219,7 +223,7 @@ static void *reads(void *arg)
 	return NULL;
 }
 
-PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else happens",
+PROMISE(debug_can_be_read_meanwhile, "the files can be read while buffers come and go",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
@@ -231,7 +235,7 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 	pthread_create(&threads[2], NULL, reads, (void *)"/sys/kernel/debug/dma_buf/bufinfo");
 	for (i = repeats(100); i; i--) {
 		for (j = 0; j < 8; j++)
-			fds[j] = create(&mem, 0, MIB(1));
+			fds[j] = create_range(&mem, 0, MIB(1));
 		for (j = 0; j < 8; j++)
 			must(close(fds[j]));
 	}
@@ -240,7 +244,7 @@ PROMISE(debug_can_be_read_meanwhile, "while buffers come and go, nothing else ha
 		pthread_join(threads[i], NULL);
 }
 
-PROMISE(debug_is_for_root, "nobody else learns where memory is")
+PROMISE(debug_is_for_root, "only root can read where memory is")
 {
 	struct stat stat_;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The exporter for other modules, as examples/kexport uses it: dma-bufs of the
- * kernel's own memory and of files, and files at a kernel address.
+ * The exporter for other modules, as examples/kexport uses it: dma-bufs of kernel memory
+ * and of files, and kernel addresses of files.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -45,7 +45,7 @@ static int try_get(const char *kind, struct kexport_get get)
 	return fd;
 }
 
-/* Memory of the kernel's, as a part of a buffer: it has a pattern, no memfd. */
+/* Gets kernel memory as a buffer with one part, which has a pattern but no memfd. */
 static struct buffer get_buffer(const char *kind, struct memory *mem,
 				struct part *part)
 {
@@ -87,7 +87,7 @@ PROMISE(export_kvmalloc, "memory of kvmalloc() shows the same data on every way"
 }
 
 PROMISE(export_slab_is_not_for_processes,
-	"memory of the slab allocator can be used by devices, not mapped by processes")
+	"devices can use memory of the slab allocator, but processes cannot map it")
 {
 	shows_on_all_ways("kvmalloc", PAGE, false);
 }
@@ -108,9 +108,9 @@ static void slab_is_seen_by_vmap(const char *kind, __u64 size)
 	check_eq(kernel_mappings(size / PAGE), before);
 }
 
-/* There, copies to processes across the end of an object are fatal. */
+/* Hardened usercopy kills a process that copies across the end of an object there. */
 PROMISE(export_slab_is_not_seen_in_the_direct_map,
-	"memory of the slab allocator has a kernel mapping of its own, where objects do not end")
+	"memory of the slab allocator gets a kernel mapping of its own: copies may cross objects")
 {
 	slab_is_seen_by_vmap("kvmalloc", PAGE);
 	slab_is_seen_by_vmap("kvmalloc", 2 * PAGE);
@@ -127,9 +127,9 @@ static __u64 runs_of(int fd)
 	return info.runs;
 }
 
-/* A cache that was not used yet has no holes: some of so many objects are in a row. */
+/* A fresh cache has no holes, so some of these objects are neighbours. */
 PROMISE(export_neighbours_of_the_slab,
-	"slab objects that are neighbours become one piece, and each byte is where it belongs")
+	"neighbouring slab objects become one run, and each byte is where it belongs")
 {
 	const bool in_a_row = file_number(CACHE "slab_size", "") == PAGE;
 	int fd = must(try_get("slab", (struct kexport_get) { .size = 64 * PAGE }));
@@ -171,7 +171,7 @@ static void is_mapped_as(const char *kind, bool write_combined)
 
 	fd = must(try_get(kind, (struct kexport_get) { .size = size }));
 	map = map_dma_buf(fd, 0, size);
-	/* One fault maps all of it. */
+	/* One fault maps all pages. */
 	check_eq(map[7 * PAGE], 0);
 	for (at = 0; at < size; at += PAGE)
 		check_eq(is_write_combined(importer, map + at), write_combined);
@@ -180,7 +180,7 @@ static void is_mapped_as(const char *kind, bool write_combined)
 }
 
 PROMISE(export_memory_keeps_its_type,
-	"processes map write-combined memory as the kernel does, page for page")
+	"processes map each page with the memory type of the kernel's mapping (write-combined)")
 {
 #ifdef __x86_64__
 	is_mapped_as("wc", true);
@@ -191,9 +191,9 @@ PROMISE(export_memory_keeps_its_type,
 #endif
 }
 
-/* Pages of another type may be anywhere in there: an entry has one type. */
+/* Pages of another memory type may be anywhere, and a page table entry has one type. */
 PROMISE(export_memory_is_mapped_page_by_page,
-	"what a module lends is not mapped by huge entries where types are tracked")
+	"kernel memory is not mapped by huge entries where memory types are tracked")
 {
 #ifdef __x86_64__
 	int fd = must(try_get("kvmalloc", (struct kexport_get) { .size = MIB(4) }));
@@ -218,11 +218,11 @@ static struct kexport_get memory_of_ours(const struct memory *mem)
 	};
 }
 
-/* What counts for the user: private memory, and shared memory. */
+/* The charge of the user: private memory and shared memory. */
 static __u64 user_pinned(void)
 {
 	int device = device_open();
-	struct dmabufx_query q = query(device);
+	struct dmabufx_query q = device_query(device);
 
 	must(close(device));
 	return q.user_locked + q.memfd_pinned;
@@ -248,7 +248,7 @@ static void shows_our_memory(enum memory_kind kind, __u64 size)
 }
 
 PROMISE(export_user_memory,
-	"a program's memory that a module exports is shown on every way, and charged to its user")
+	"a program's memory that a module exports shows on every way, and is charged to its user")
 {
 	shows_our_memory(ANON_4K, MIB(1));
 	shows_our_memory(ANON_2M, MIB(4));
@@ -257,7 +257,7 @@ PROMISE(export_user_memory,
 }
 
 PROMISE(export_user_memory_is_refused,
-	"a module exports of a program whole pages that it may write itself, nothing else")
+	"a module can export only whole, writable pages of a program")
 {
 	struct memory mem = memory_make_patterned(ANON_4K, MIB(1));
 	struct kexport_get get = memory_of_ours(&mem);
@@ -284,7 +284,7 @@ PROMISE(export_user_memory_is_refused,
 }
 
 PROMISE(export_outlives_the_descriptor,
-	"a mapping keeps memory, module and dma-buf; the memory goes once")
+	"a mapping keeps memory, module and dma-buf; the memory is freed once")
 {
 	long live = file_number(FOLDER "live", "");
 	int fd = must(try_get("vmalloc", (struct kexport_get) { .size = MIB(1) }));
@@ -302,7 +302,7 @@ PROMISE(export_outlives_the_descriptor,
 
 static void get_and_close(void *kind)
 {
-	must(close(must(try_get(kind, (struct kexport_get) { .size = KIB(256) }))));
+	must_close(try_get(kind, (struct kexport_get) { .size = KIB(256) }));
 }
 
 static void get_too_much(void *kind)
@@ -311,7 +311,7 @@ static void get_too_much(void *kind)
 }
 
 PROMISE(export_leaves_nothing,
-	"a thousand exports, good and bad, leave no memory behind, and nobody holds the module")
+	"a thousand exports, good and bad, leave no memory and no module reference behind")
 {
 	static char kinds[][16] = { "kvmalloc", "vmalloc", "slab", "pages" };
 	long holders = file_number("/sys/module/kexport/refcnt", "");
@@ -344,7 +344,7 @@ static void writable_by_nobody(int fd, __u64 size)
 	must(close(importer));
 }
 
-/* What a descriptor that can be read only shows to devices. */
+/* Reads the buffer of a read-only descriptor as a device. */
 static void read_by_importer(int fd, void *to, size_t size, __u32 via)
 {
 	int importer = importer_open();
@@ -355,7 +355,7 @@ static void read_by_importer(int fd, void *to, size_t size, __u32 via)
 	must(close(importer));
 }
 
-/* A file of a file system with a page cache: this very program. */
+/* Opens this program: a file on a file system with a page cache. */
 static int open_program(__u64 *size)
 {
 	int file = must(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
@@ -367,7 +367,7 @@ static int open_program(__u64 *size)
 }
 
 PROMISE(export_file_shows_the_file,
-	"a range of a file's page cache is what read() gives, on every way")
+	"a buffer of a file's page cache shows what read() returns, on every way")
 {
 	__u64 size, offset = 3 * PAGE;
 	int file = open_program(&size), fd;
@@ -393,7 +393,7 @@ PROMISE(export_file_shows_the_file,
 #define CACHED MIB(1)
 
 PROMISE(export_file_gives_the_pages_back,
-	"what a buffer has of a file's page cache stays as long as the buffer, and no longer")
+	"pages of a file's page cache stay while the buffer lives, and can go afterwards")
 {
 	int file = file_on_disk(CACHED), fd;
 
@@ -408,7 +408,7 @@ PROMISE(export_file_gives_the_pages_back,
 	check_eq(file_pages_that_stay(file, CACHED), 0u);
 }
 
-/* Reads the file into the page cache; how many pages of it lie in the block. */
+/* Reads the file into the page cache; returns how many of its pages lie in the block. */
 static size_t cached_in_block(int file, size_t size, int block)
 {
 	char *map = must(mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0));
@@ -423,7 +423,7 @@ static size_t cached_in_block(int file, size_t size, int block)
 }
 
 PROMISE(export_file_is_read_where_it_may_stay,
-	"a file that is read for a buffer is read to where no memory has to be movable")
+	"a file that is read for a buffer is not read into ZONE_MOVABLE")
 {
 	const size_t size = block_sample_size();
 	int file = file_on_disk(size), block, fd;
@@ -446,7 +446,7 @@ PROMISE(export_file_is_read_where_it_may_stay,
 }
 
 PROMISE(export_file_refuses_what_it_cannot,
-	"writing a file's page cache, ranges beyond its end and files without pages")
+	"writable buffers of page cache, ranges beyond the end and files without pages fail")
 {
 	__u64 size;
 	int file = open_program(&size);
@@ -526,7 +526,7 @@ static int try_peek(int file, __u64 offset, void *to, __u64 size)
 }
 
 PROMISE(export_broken_memory_is_refused,
-	"a file with a broken page becomes no dma-buf and has no kernel address")
+	"a file with a broken page makes no dma-buf and gets no kernel address")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
 	struct kexport_get get = { .size = MIB(1), .file = mem.fd };
@@ -545,7 +545,7 @@ PROMISE(export_broken_memory_is_refused,
 	must(try_peek(mem.fd, 0, text, KIB(512)));
 	pattern_check(text, 1, mem.id, 0, KIB(512), "the kernel");
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(close(fd));
 	memory_free(&mem);
 	page_unpoison(frame);
@@ -556,7 +556,7 @@ PROMISE(export_broken_memory_is_refused,
 }
 
 PROMISE(export_file_keeps_what_is_cut_off,
-	"what is punched out of a file, or cut off it, stays in the buffer")
+	"memory that is punched out of a file, or cut off, stays in the buffer")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	int other = must(memfd_create("may shrink", MFD_CLOEXEC));
@@ -572,7 +572,7 @@ PROMISE(export_file_keeps_what_is_cut_off,
 	pattern_check(map_dma_buf(fd, 0, MIB(1)), 1, mem.id, 0, MIB(1), "the buffer");
 }
 
-PROMISE(export_file_respects_seals, "what is sealed against writing is exported read-only")
+PROMISE(export_file_respects_seals, "a memfd sealed against writing is exported read-only")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	struct kexport_get get = { .size = MIB(1), .file = mem.fd };
@@ -590,7 +590,7 @@ PROMISE(export_file_respects_seals, "what is sealed against writing is exported 
 	writable_by_nobody(fd, MIB(1));
 }
 
-/* Every pair of borders around pages and folios, from one byte on. */
+/* Peeks at every pair of borders near pages and folios, from one byte on. */
 static void peek_everywhere(int file, const char *want, __u64 size, __u64 folio)
 {
 	const __u64 borders[] = {
@@ -624,7 +624,7 @@ static void peek_at_memory(enum memory_kind kind)
 }
 
 PROMISE(export_peek_sees_any_range,
-	"a file's range at a kernel address is right wherever in folios it starts and ends")
+	"any range of a file has the right data at its kernel address")
 {
 	__u64 size;
 	int file = open_program(&size);
@@ -639,7 +639,8 @@ PROMISE(export_peek_sees_any_range,
 	peek_everywhere(file, want, size, 5 * PAGE);
 }
 
-PROMISE(export_peek_refuses_bad_ranges, "empty ranges, wrapping ones, and those beyond the end")
+PROMISE(export_peek_refuses_bad_ranges,
+	"kernel addresses of empty ranges, wrapping ones, and those beyond the end fail")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	char to[8];
@@ -655,7 +656,7 @@ PROMISE(export_peek_refuses_bad_ranges, "empty ranges, wrapping ones, and those 
 }
 
 PROMISE(export_takes_a_file_to_its_end,
-	"a memfd that ends inside of a page is seen to the end of that page, not beyond")
+	"of a memfd that ends inside a page, all of that page can be taken, nothing beyond")
 {
 	int file = must(memfd_create("odd", MFD_CLOEXEC));
 	char want[2 * PAGE] = "", got[2 * PAGE];
@@ -677,14 +678,14 @@ PROMISE(export_takes_a_file_to_its_end,
 }
 
 PROMISE(export_takes_a_file_of_any_size,
-	"a file as large as files can be has a beginning, and no page behind its last one")
+	"of the largest possible file the beginning can be exported, and nothing beyond its end")
 {
 	struct kexport_get get = { .size = PAGE, .file = memfd_create("huge", MFD_CLOEXEC) };
 	char got[8];
 
 	must(get.file);
 	must(ftruncate(get.file, INT64_MAX));
-	must(close(must(try_get("file", get))));
+	must_close(try_get("file", get));
 	must(try_peek(get.file, 0, got, 8));
 	get.offset = 1ULL << 63;
 	must_fail(EINVAL, try_get("file", get));
@@ -693,7 +694,7 @@ PROMISE(export_takes_a_file_of_any_size,
 	must_fail(ERANGE, try_get("file", get));
 }
 
-/* Pages of the mapping that are not in memory. */
+/* The number of pages of the mapping that are not in memory. */
 static unsigned int pages_out(char *map, size_t size)
 {
 	unsigned char in[MIB(1) / PAGE];
@@ -707,7 +708,7 @@ static unsigned int pages_out(char *map, size_t size)
 	return nr;
 }
 
-/* What somebody else holds for a moment stays that time. */
+/* Reclaims the pages; a page that something holds for a moment needs another try. */
 static void page_out(char *map, size_t size)
 {
 	int tries;
@@ -718,7 +719,7 @@ static void page_out(char *map, size_t size)
 }
 
 PROMISE(export_brings_back_what_is_swapped_out,
-	"tmpfs pages in swap come back for a kernel address and for a dma-buf", TAG_SWAP)
+	"tmpfs pages in swap are read back for a kernel address and for a dma-buf", TAG_SWAP)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	char *got = malloc(MIB(1));
@@ -730,7 +731,7 @@ PROMISE(export_brings_back_what_is_swapped_out,
 	must(try_peek(mem.fd, 0, got, MIB(1)));
 	pattern_check(got, 1, mem.id, 0, MIB(1), "the kernel address");
 
-	/* Only what a process has mapped can be asked to leave. */
+	/* MADV_PAGEOUT works on pages that are mapped here. */
 	pattern_check(mem.map, 1, mem.id, 0, MIB(1), "the memfd");
 	page_out(mem.map, MIB(1));
 	fd = must(try_get("file", (struct kexport_get) { .size = MIB(1), .file = mem.fd }));

@@ -2,15 +2,14 @@
 /*
  * Every allocation and every copy to or from user space fails once.
  *
- * An operation that succeeds is called again and again, with the first thing in
- * it that may fail failing, then the second, and so on until there is none left
- * (fail-nth). Each time it either succeeds, with the right data, or fails as
- * <linux/dmabufx.h> says, and then descriptors, pins, charges, dma-bufs and memory
- * are what they were. What is allocated once more after a failure needs other
- * means, at the end of this file.
+ * A sweep calls an operation that succeeds again and again. The first allocation or copy
+ * in the call fails, then the second, and so on until there are no more (fail-nth). Each
+ * call either succeeds, with the right data, or fails as <linux/dmabufx.h> says. After a
+ * failure, descriptors, pins, charges, dma-bufs and memory are as before. The end of this
+ * file has other means for allocations that are tried again after a failure.
  *
- * For kernels with fault injection. Memory of the kernel's own that is lost is
- * found by kmemleak, when all tests have run (guest-run).
+ * This needs a kernel with fault injection. Kernel memory that is lost is found by
+ * kmemleak after all tests (guest-run).
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -34,10 +33,13 @@
 #define DEBUGFS "/sys/kernel/debug/"
 #define MOST_PARTS 64
 
-/* No operation has so many steps: what comes so far goes on for ever. */
+/* More steps than any operation has: a sweep that gets this far would never end. */
 #define ENDLESS 2000
 
-/* What is to be as before. The slow part is looked at when a sweep is over. */
+/*
+ * Values that must be as before. @counters and @pinned_kib take long to read, so they are
+ * compared only after a sweep.
+ */
 struct state {
 	int device;
 	int free_fd;
@@ -48,8 +50,8 @@ struct state {
 
 static void state_read(struct state *s)
 {
-	s->query = query(s->device);
-	/* The lowest free number tells of descriptors that nobody closed. */
+	s->query = device_query(s->device);
+	/* A higher number means that a descriptor was not closed. */
 	s->free_fd = must(dup(s->device));
 	must(close(s->free_fd));
 }
@@ -77,7 +79,7 @@ static void state_check(const char *what, unsigned int n,
 		     now.query.user_locked);
 }
 
-/* Says what is not as before, or NULL. */
+/* Returns what differs from @before, or NULL. */
 static const char *state_differs(const struct state *before)
 {
 	struct state now = *before;
@@ -101,7 +103,7 @@ static void set(const char *file, const char *value)
 		skip("needs fault injection: %s: %s", path, errno_name(errno));
 }
 
-/* Opens this thread's fail-nth. Nothing is exempt, and nothing is printed. */
+/* Opens this thread's fail-nth. All allocations may fail, and the log stays silent. */
 static int fail_nth_open(void)
 {
 	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
@@ -128,9 +130,8 @@ static void inject(int fail_nth, unsigned int n)
 }
 
 /*
- * Ends the injection; returns whether something has failed. Reading and writing
- * this file are steps that can fail, too: a read that does is the first step
- * after all those that were asked for.
+ * Ends the injection; returns whether something has failed. Reading and writing this file
+ * can fail, too: after all steps of the operation, the read itself is the next step.
  */
 static bool injected(int fail_nth)
 {
@@ -144,15 +145,15 @@ static bool injected(int fail_nth)
 }
 
 /**
- * struct operation - what is called with failures in it
- * @what: for messages
+ * struct operation - a call that is made with failures in it
+ * @what: its name, for messages
  * @prepare: makes the call possible, or NULL
- * @call: the operation: -1 and errno, or another result
+ * @call: the operation; returns -1 and errno, or another result
  * @finish: verifies and undoes a success, or NULL
- * @explain: verifies what else a failure says, or NULL
- * @clean: undoes what a call leaves by right, failed or not, or NULL
- * @arg: for all of them
- * @errors: what it may fail with; ended by 0
+ * @explain: verifies what a failure says besides errno, or NULL
+ * @clean: undoes lasting effects of a call, failed or not, or NULL
+ * @arg: argument of all of them
+ * @errors: allowed errors, ended by 0
  */
 struct operation {
 	const char *what;
@@ -178,9 +179,9 @@ static void check_error(const struct operation *op, unsigned int n, int error)
 /**
  * struct sweep - calls of an operation
  * @op: the operation
- * @fail_nth: this thread's
- * @careful: look at everything after each call
- * @before: what is to be found again
+ * @fail_nth: this thread's file
+ * @careful: compare everything after each call
+ * @before: the state to compare with
  * @failures: how many calls failed
  */
 struct sweep {
@@ -254,7 +255,7 @@ static void sweep(const struct operation *op)
 	const char *what = state_differs(&s.before);
 
 	if (what) {
-		/* Once more, to tell which step it is. */
+		/* Repeat it to find the step. */
 		s.careful = true;
 		sweep_once(&s);
 		fail("%s: %s", op->what, what);
@@ -262,19 +263,19 @@ static void sweep(const struct operation *op)
 	close(s.before.device);
 	close(s.fail_nth);
 	note("%s: %u steps, %u calls failed", op->what, steps, s.failures);
-	/* Where something may fail and nothing did, nothing was proved. */
+	/* A sweep without an injected failure proves nothing. */
 	if (!steps && op->errors[0])
 		fail("%s: nothing was injected", op->what);
 }
 
-/* What a buffer is made of, and by which call. */
+/* Sources of memory, and the calls that make buffers. */
 
 /**
  * struct source - a buffer to be made
- * @parts: @nr_parts of them, patterned by pass 1 or @untouched
- * @untouched: the memory is not there yet, and becomes zeros
+ * @parts: @nr_parts of them, with the pattern of pass 1 unless @untouched
+ * @untouched: the memory is not allocated yet; the create fills it with zeros
  * @flags: of DMABUFX_IOC_CREATE
- * @name: for it, or NULL
+ * @name: the buffer's name, or NULL
  * @req: the last request
  * @device: the node
  */
@@ -291,8 +292,9 @@ struct source {
 enum { SCATTERED_PAGES = 96 };
 
 /*
- * Memory whose neighbours came at different times, and so are none in the machine.
- * The second part is the longer, so that the table grows in the midst of a batch.
+ * Neighbouring pages of this memory are allocated at different times, so that few are
+ * neighbours in physical memory. The second part is longer than the first, so that the
+ * run table grows in the middle of a batch.
  */
 static struct source source_of_scattered(struct memory *mem)
 {
@@ -355,7 +357,7 @@ static void check_zeros(const char *map, __u64 size)
 		check(!memcmp(map + at, zeros, PAGE));
 }
 
-/* Whether what is mapped is what the buffer was made of. */
+/* Verifies the contents of a mapping of the buffer. */
 static void source_shown(const struct source *s, const char *map)
 {
 	unsigned int i;
@@ -384,7 +386,7 @@ static void show_and_close(void *arg, int fd)
 	must(close(fd));
 }
 
-/* What the call has put into memory that was not there. */
+/* Frees the memory that the create has allocated. */
 static void untouch(void *arg)
 {
 	const struct source *s = arg;
@@ -409,7 +411,7 @@ static int call_create(void *arg)
 	const struct source *s = arg;
 	const struct part *part = &s->parts[0];
 
-	return try_create(s->device, item(part->mem, part->offset, part->size),
+	return try_create(s->device, list_item(part->mem, part->offset, part->size),
 			  0);
 }
 
@@ -420,8 +422,8 @@ static int call_create_list(void *arg)
 	unsigned int i;
 
 	for (i = 0; i < s->nr_parts; i++)
-		items[i] = item(s->parts[i].mem, s->parts[i].offset,
-				s->parts[i].size);
+		items[i] = list_item(s->parts[i].mem, s->parts[i].offset,
+				     s->parts[i].size);
 	return try_create_list(s->device, items, s->nr_parts, 0);
 }
 
@@ -439,16 +441,16 @@ static int call_request(void *arg)
 	return try_request(s->device, &s->req);
 }
 
-/* The reasons that the header has for these errors, and where they point. */
+/* Verifies that the reason and the segment fit the error, as the header says. */
 static void reason_given(void *arg, int error)
 {
 	const struct source *s = arg;
 	__u32 reason = s->req.reason, failed = s->req.failed_segment;
 
-	/* The struct itself could not be read: it stays as it is. */
+	/* If the driver could not read the struct, it has not changed it. */
 	if (error == EFAULT && reason == 0xfeedface && failed == 0xdeadbeef)
 		return;
-	/* The request as a whole, or its name. */
+	/* The request as a whole is to blame, or its name. */
 	if (failed == s->nr_parts && (reason == DMABUFX_REASON_NONE ||
 				      (error == EFAULT && reason == DMABUFX_REASON_NAME)))
 		return;
@@ -459,7 +461,7 @@ static void reason_given(void *arg, int error)
 	     s->nr_parts);
 }
 
-/* Of the first part alone. */
+/* Sweeps over UDMABUF_CREATE with the first part alone. */
 static void sweep_create(struct source s)
 {
 	s.nr_parts = 1;
@@ -551,7 +553,7 @@ PROMISE(fail_create_fills_holes,
 	h.untouched = true;
 	h.nr_parts = 1;
 	h.parts[0] = (struct part){ .mem = &huge, .offset = MIB(1), .size = MIB(1) };
-	/* Reserved hugetlb pages would not be given back by a punched hole. */
+	/* A punched hole does not give back pages that a mapping has reserved. */
 	memory_unmap(&huge);
 	sweep_create(s);
 	sweep_list(&s);
@@ -574,7 +576,7 @@ static void sweep_user(enum memory_kind kind, size_t size)
 }
 
 PROMISE(fail_create_of_user_memory,
-	"creates of private memory of every kind survive every failure, to write and read")
+	"writable and read-only buffers of all private memory survive every failure")
 {
 	sweep_user(ANON_4K, KIB(256));
 	sweep_user(ANON_64K, KIB(256));
@@ -592,7 +594,7 @@ static struct memory shared_memory(size_t size)
 	return mem;
 }
 
-PROMISE(fail_create_of_shared_memory, "the same for shared memory, anonymous or a memfd's")
+PROMISE(fail_create_of_shared_memory, "the same for shared memory, anonymous or of a memfd")
 {
 	struct memory mem = shared_memory(KIB(256));
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
@@ -605,7 +607,7 @@ PROMISE(fail_create_of_shared_memory, "the same for shared memory, anonymous or 
 }
 
 PROMISE(fail_create_of_untouched_memory,
-	"the same for private memory that the create itself brings in")
+	"the same for private memory that the create itself allocates")
 {
 	struct memory mem = memory_make_holes(ANON_4K, KIB(48));
 	struct source s = source_of(&mem);
@@ -615,7 +617,7 @@ PROMISE(fail_create_of_untouched_memory,
 }
 
 PROMISE(fail_create_of_mixed_memory,
-	"a named buffer of memfds and user memory survives every failure, to write and read")
+	"named buffers of memfds and user memory, writable or read-only, survive every failure")
 {
 	struct memory shmem = memory_make_patterned(SHMEM_4K, KIB(48));
 	struct memory user = memory_make_patterned(ANON_4K, KIB(48));
@@ -631,15 +633,15 @@ PROMISE(fail_create_of_mixed_memory,
 	sweep_request(&s);
 }
 
-/* What is done with a buffer. */
+/* Operations on a buffer. */
 
 /**
  * struct subject - a buffer, and its importer
- * @source: what it is made of
+ * @source: the memory that it is made of
  * @fd: the dma-buf
- * @importer: for it
- * @map: mapped for @fault and @unmap
- * @place: where to map: a multiple of 2 MiB, or a page behind one
+ * @importer: an importer's descriptor
+ * @map: a mapping, for @fault and @unmap
+ * @place: where to map: a multiple of 2 MiB, or the page after one
  */
 struct subject {
 	struct source source;
@@ -681,7 +683,7 @@ static void subject_vmap(void *arg)
 	importer_do(s->importer, DMABUFX_IMPORTER_VMAP, 0);
 }
 
-/* The importer undoes what is left of it. */
+/* Closing the importer ends its mapping and its attachment. */
 static void subject_close(void *arg)
 {
 	struct subject *s = arg;
@@ -763,7 +765,7 @@ static void vmapped_right(void *arg, int result)
 	read_via(arg, DMABUFX_VIA_VMAP);
 }
 
-/* Memory in many pieces: tables and page tables have to be allocated. */
+/* The memory has many runs: run tables and page tables have to be allocated. */
 static struct subject subject_make(void)
 {
 	static struct memory mem, huge;
@@ -805,10 +807,7 @@ PROMISE(fail_map, "mapping for a device survives every failure; unmapping never 
 	sweep_importer("unmap", subject_map, call_unmap, NULL, 0);
 }
 
-/*
- * dma_buf_vmap() of Linux (7.3) warns when an exporter's vmap fails, for whatever
- * reason, a lack of memory included.
- */
+/* dma_buf_vmap() of Linux 7.3 warns about every failure of an exporter's vmap. */
 PROMISE(fail_vmap, "mapping for the kernel survives every failure; unmapping never fails")
 {
 	expect_report(" dma_buf_vmap+");
@@ -904,7 +903,7 @@ static void subject_mmap(void *arg)
 	must(call_mmap(arg));
 }
 
-/* A touch at each 2 MiB, so that each entry is made by a failing fault. */
+/* Touches each 2 MiB, so that a fault that may fail makes each entry. */
 static int call_touch(void *arg)
 {
 	const struct subject *s = arg;
@@ -925,7 +924,7 @@ static void sweep_mmap(struct subject *s)
 		.arg = s,
 		.errors = { ENOMEM },
 	});
-	/* A fault without memory is tried again. */
+	/* The kernel repeats a fault that found no memory. */
 	sweep(&(struct operation){
 		.what = "fault",
 		.prepare = subject_mmap,
@@ -936,7 +935,7 @@ static void sweep_mmap(struct subject *s)
 	must(close(s->fd));
 }
 
-/* Room for 4 MiB from an address that is a multiple of 2 MiB. */
+/* Returns room for 4 MiB at a multiple of 2 MiB. */
 static char *place_for_4m(void)
 {
 	return map_at_aligned_place(-1, MIB(6), MIB(2),
@@ -971,7 +970,7 @@ PROMISE(fail_mmap_of_1g_pages, "mmap and faults of a 1 GiB page survive every fa
 	char *place = map_at_aligned_place(-1, GIB(1), GIB(1),
 					   MAP_PRIVATE | MAP_ANONYMOUS |
 					   MAP_NORESERVE);
-	int fd = create(&mem, 0, GIB(1)), fail_nth = fail_nth_open();
+	int fd = create_range(&mem, 0, GIB(1)), fail_nth = fail_nth_open();
 	bool happened = true;
 	unsigned int n;
 
@@ -988,7 +987,7 @@ PROMISE(fail_mmap_of_1g_pages, "mmap and faults of a 1 GiB page survive every fa
 	}
 }
 
-/* What only tells. */
+/* Calls that only read. */
 
 static int call_query(void *arg)
 {
@@ -1009,10 +1008,11 @@ static int call_info(void *arg)
 	return ioctl(asked->device, DMABUFX_IOC_INFO, &info);
 }
 
-PROMISE(fail_query_and_info, "QUERY and INFO are EFAULT when a copy fails, and harmless")
+PROMISE(fail_query_and_info,
+	"QUERY and INFO are EFAULT when a copy fails, and leave nothing behind")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct asked asked = { device_open(), create(&mem, 0, KIB(64)) };
+	struct asked asked = { device_open(), create_range(&mem, 0, KIB(64)) };
 
 	sweep(&(struct operation){
 		.what = "DMABUFX_IOC_QUERY",
@@ -1028,7 +1028,7 @@ PROMISE(fail_query_and_info, "QUERY and INFO are EFAULT when a copy fails, and h
 	});
 }
 
-/* What other modules export. */
+/* Exports of other modules. */
 
 struct export {
 	int debugfs;
@@ -1115,7 +1115,8 @@ static void compare_peek(void *arg, int result)
 	memset(p->seen, 0, p->what.size);
 }
 
-PROMISE(fail_vmap_file, "a file at a kernel address survives every failure")
+PROMISE(fail_vmap_file,
+	"the kernel address of a file survives every failure")
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, SCATTERED_PAGES * PAGE);
 	struct source scattered = source_of_scattered(&mem);
@@ -1141,16 +1142,15 @@ PROMISE(fail_vmap_file, "a file at a kernel address survives every failure")
 }
 
 /*
- * What is allocated again when it fails, or by means that fail-nth does not see
- * fail. Here the first failures of one kind are what is counted: 1, 2, 3, …, then
- * all.
+ * fail-nth cannot test an allocation that is tried again after a failure, nor one that it
+ * does not see. Here the first 1, 2, 3, … allocations of one kind fail, then all.
  */
 
 /**
- * struct kind_of_failure - something that can be made to fail alone
+ * struct kind_of_failure - failures of one kind
  * @attributes: its folder in debugfs
- * @on: makes it the only one
- * @off: makes all as before
+ * @on: allows failures of this kind only
+ * @off: restores the settings
  */
 struct kind_of_failure {
 	const char *attributes;
@@ -1219,7 +1219,7 @@ static void operation_fails_with(const struct kind_of_failure *kind,
 		failed = fails_with(kind, *times, &sweep);
 		note("%d failures: %s", *times, failed ? "ENOMEM" : "a buffer");
 	} while (*times++ != -1);
-	/* All of them at least must be noticed. */
+	/* The last call, in which all fail, cannot succeed. */
 	check(failed);
 	what = state_differs(&sweep.before);
 	if (what)
@@ -1239,7 +1239,7 @@ static void create_fails_with(const struct kind_of_failure *kind,
 	}, s->device, times);
 }
 
-/* Only objects of one cache. */
+/* Lets only objects of one cache fail. */
 static void cache_on(const char *failslab)
 {
 	set("failslab/ignore-gfp-wait", "N");
@@ -1253,7 +1253,7 @@ static void cache_off(const char *failslab)
 	set("failslab/cache-filter", "N");
 }
 
-/* Tables of 33 to 64 runs, and nothing else; kvrealloc() may ask twice. */
+/* The cache of tables of 33 to 64 runs; kvrealloc() may ask it twice. */
 #define TABLES "/sys/kernel/slab/kmalloc-cg-1k/failslab"
 
 static void tables_on(void)
@@ -1266,7 +1266,7 @@ static void tables_off(void)
 	cache_off(TABLES);
 }
 
-/* Every second page is a part, so that the table grows one by one. */
+/* Every second page is a part, so that the table grows run by run. */
 static struct source source_of_pages(struct memory *mem)
 {
 	struct source s = { .device = device_open() };
@@ -1278,7 +1278,7 @@ static struct source source_of_pages(struct memory *mem)
 }
 
 PROMISE(fail_table_of_runs,
-	"a create whose table of runs cannot be allocated, or grow, gives back all it took")
+	"if its run table cannot be allocated, or cannot grow, a create gives back all it took")
 {
 	static const struct kind_of_failure tables = {
 		"failslab", tables_on, tables_off
@@ -1302,7 +1302,7 @@ PROMISE(fail_table_of_runs,
 	create_fails_with(&tables, &user_scattered, times);
 }
 
-/* The table of a single run. */
+/* The cache of the table of a single run. */
 #define FIRST_TABLE "/sys/kernel/slab/kmalloc-cg-16/failslab"
 
 static void first_table_on(void)
@@ -1339,7 +1339,7 @@ PROMISE(fail_export_of_page_cache,
 		.errors = { ENOMEM, EFAULT },
 	};
 
-	/* Or it is the file system that fails. */
+	/* Fill the page cache first: otherwise the file system's allocations fail. */
 	must(pread(e.get.file, data, sizeof(data), 0));
 	sweep(&op);
 	operation_fails_with(&first_table, &op, device_open(), times);
@@ -1409,7 +1409,7 @@ PROMISE(fail_insertion_of_huge_page,
 	check_eq(file_number(reserved, ""), before);
 }
 
-/* Loading, which somebody may already use who has seen a node. */
+/* Loading the module. A program may use its nodes before the module is loaded fully. */
 
 #define NR_KINDS 3
 
@@ -1430,7 +1430,7 @@ static void fail_between(const char *start, const char *end)
 	}
 }
 
-/* From here on only what this function of the kernel's calls, or those that it calls, fails. */
+/* Restricts failures to this function of the kernel and the functions that it calls. */
 static void fail_only_in(const char *function)
 {
 	FILE *symbols = fopen("/proc/kallsyms", "re");
@@ -1455,7 +1455,7 @@ static void fail_only_in(const char *function)
 	fail_between(from, to);
 }
 
-/* Whether a node of ours has come into being since the last look. */
+/* Whether the module has created a node since the last call. */
 static bool node_was_seen(int watch)
 {
 	char events[4096] __attribute__((aligned(8)));
@@ -1477,13 +1477,13 @@ static void load_works(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 
-	close(create(&mem, 0, mem.size));
+	close(create_range(&mem, 0, mem.size));
 	memory_free(&mem);
 	must(module_try_unload());
 }
 
 PROMISE(fail_loading_leaves_nobody_behind,
-	"the module is loaded, or fails to before anybody can have opened a node of it",
+	"loading the module fails, if at all, before anybody can open its nodes",
 	TAG_ALONE)
 {
 	int fail_nth = fail_nth_open(), watch, file, n, loaded = 0, failed = 0, ret;

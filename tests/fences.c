@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Fences: vgem attaches some to our buffers as a GPU does, and everybody waits
- * for them who has to.
+ * Fences of a buffer: vgem attaches some, as a GPU does, and everybody who must wait for
+ * them waits.
  */
 #define DEFAULT_TAGS TAG_PEER
 
@@ -19,14 +19,15 @@
 #define SIZE KIB(64)
 
 /*
- * Milliseconds: enough for whoever would not wait; well before a fence of vgem is given up,
- * which is after 10 s; and for who waits no more, however slow.
+ * Milliseconds. A_WHILE is longer than anything takes that does not wait. SOON is less than
+ * the 10 s after which vgem gives a fence up. LONG is more than anything takes on a slow
+ * machine that no longer waits.
  */
 #define A_WHILE 300
 #define SOON 5000
 #define LONG 60000
 
-/* What of @events comes within @ms. */
+/* Returns those of @events that come within @ms milliseconds. */
 static int events_of(int fd, int events, int ms)
 {
 	struct pollfd ready = { .fd = fd, .events = events };
@@ -39,11 +40,11 @@ static int small_buffer(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 
-	return create(&mem, 0, mem.size);
+	return create_range(&mem, 0, mem.size);
 }
 
 PROMISE(fence_poll_waits,
-	"poll() says when a device has written, and when all have read")
+	"poll() tells when a device has written, and when all devices have read")
 {
 	int fd = small_buffer();
 	struct fence fence;
@@ -82,7 +83,7 @@ static void import_sync_file(int dma_buf, int sync_file, __u32 flags)
 }
 
 PROMISE(fence_comes_out_as_sync_file,
-	"a sync_file of the buffer waits for what its user has to wait for")
+	"a sync_file exported for reading or writing waits for the right fences")
 {
 	int fd = small_buffer(), before_reading, before_writing;
 	struct fence fence = fence_attach(fd, false);
@@ -95,7 +96,7 @@ PROMISE(fence_comes_out_as_sync_file,
 	check_eq(events_of(before_writing, POLLIN, LONG), POLLIN);
 }
 
-/* A fence of another buffer becomes one of @dma_buf, which no device has. */
+/* Attaches a fence to another buffer, and imports it into @dma_buf, which no device has. */
 static struct fence import_fence(int other, int dma_buf, __u32 flags)
 {
 	struct fence fence = fence_attach(other, true);
@@ -107,7 +108,7 @@ static struct fence import_fence(int other, int dma_buf, __u32 flags)
 }
 
 PROMISE(fence_goes_in_as_sync_file,
-	"a sync_file that is put into a buffer is waited for like a device's fence")
+	"an imported sync_file delays access like the fence of a device")
 {
 	int fd = small_buffer(), other = small_buffer();
 	struct fence fence = import_fence(other, fd, DMA_BUF_SYNC_WRITE);
@@ -124,16 +125,16 @@ PROMISE(fence_goes_in_as_sync_file,
 }
 
 /**
- * struct access - a process that begins to access a buffer, and ends
+ * struct access - a process that begins and ends an access to a buffer
  * @pid: the process
- * @end: its pidfd, to be polled for its end
+ * @end: its pidfd, to wait for its end
  */
 struct access {
 	int pid;
 	int end;
 };
 
-/* The process fails unless the access ends with @error, or succeeds where that is 0. */
+/* Starts a process that fails unless its access ends with @error, or succeeds for 0. */
 static struct access access_start(int dma_buf, __u64 direction, int error)
 {
 	struct dma_buf_sync sync = { DMA_BUF_SYNC_START | direction };
@@ -175,7 +176,7 @@ static void access_waits(int dma_buf, __u64 direction, bool device_writes)
 }
 
 PROMISE(fence_delays_cpu_access,
-	"DMA_BUF_IOCTL_SYNC waits for devices, but to read for none that reads")
+	"DMA_BUF_IOCTL_SYNC waits for devices; to read, only for those that write")
 {
 	int fd = small_buffer();
 	struct access access;
@@ -199,7 +200,7 @@ static void on_signal(int signal)
 }
 
 PROMISE(fence_wait_is_interrupted,
-	"a signal ends the wait for a device with EINTR, and the next access succeeds")
+	"a signal ends the wait for a device with EINTR, and a later access succeeds")
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	int fd = small_buffer(), left = SOON / A_WHILE;
@@ -209,7 +210,7 @@ PROMISE(fence_wait_is_interrupted,
 	must(sigaction(SIGUSR1, &action, NULL));
 	access = access_start(fd, DMA_BUF_SYNC_RW, EINTR);
 	check(!access_ends(&access, A_WHILE));
-	/* It may not have got there yet: again, but well before vgem gives up. */
+	/* The first signal may come before it waits: repeats it, until vgem would give up. */
 	do
 		must(kill(access.pid, SIGUSR1));
 	while (!access_ends(&access, A_WHILE) && --left);
@@ -221,10 +222,10 @@ PROMISE(fence_wait_is_interrupted,
 }
 
 PROMISE(swiotlb_data_waits_for_fence,
-	"what a device writes until its fence is what the CPU gets", TAG_BOUNCED)
+	"the CPU gets what a device wrote before its fence signalled", TAG_BOUNCED)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open();
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open();
 	struct fence fence = import_fence(small_buffer(), fd, DMA_BUF_SYNC_WRITE);
 	static __u64 data[SIZE / 8];
 	struct access access;

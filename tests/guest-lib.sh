@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What runs in a guest and tests: a test that is a function of the shell, programs of
-# tests, and what a kernel that watches itself says in the end. The array patterns is our
-# caller's: patterns of the names of tests.
+# Functions for scripts that run tests in a guest: a test that is a function of the shell,
+# a program of tests, and the checks of a debug kernel at the end. The caller has an array
+# called patterns: patterns of the names of tests.
 
 # shellcheck source=tests/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 leaks=/sys/kernel/debug/kmemleak
 
-# shell_test NAME [COMMAND...]: COMMAND, which is NAME by default, prints why it fails, or
-# nothing.
+# shell_test NAME [COMMAND...]: runs a test. COMMAND, by default the function NAME, prints
+# why it fails, or nothing.
 shell_test() {
 	local name=$1 why reports command=("${@:2}")
 
@@ -31,13 +31,13 @@ shell_test() {
 	fi
 }
 
-# What the kernel said since the test NAME began last.
+# log_of NAME: the kernel's log since the last begin of this test.
 log_of() {
 	dmesg | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
 }
 
-# run_program PROGRAM ARG...: a program of tests; what these arguments leave is chosen from
-# by our caller's patterns.
+# run_program PROGRAM ARG...: runs a program of tests; the caller's patterns choose from the
+# tests that the arguments leave.
 run_program() {
 	local status=0
 
@@ -46,9 +46,8 @@ run_program() {
 	((status <= 1)) || echo "not ok ${1##*/}: ended with status $status"
 }
 
-# Memory of the kernel that nobody knows any more, beside what it lost by itself
-# before (forget_leaks). A pointer may be on its way from one place to another
-# during one scan, and an object has to be some seconds old.
+# Prints memory that the kernel has lost since forget_leaks. kmemleak reports an object
+# that is some seconds old. A single scan may miss a pointer that is moved meanwhile.
 kernel_leaks_nothing() {
 	sleep 6
 	echo scan >"$leaks"
@@ -57,6 +56,7 @@ kernel_leaks_nothing() {
 	grep '^unreferenced object' "$leaks" || true
 }
 
+# Ignores the memory that Linux lost before the tests.
 forget_leaks() {
 	[[ -e $leaks ]] || return 0
 	echo scan >"$leaks"
@@ -68,14 +68,21 @@ kernel_watches() {
 	[[ -e /proc/lockdep_stats ]]
 }
 
-# The first report turns lockdep off, and so does a table that is full.
+# The first report turns lockdep off; so does a full table.
 lockdep_is_still_on() {
 	grep -q 'debug_locks: *1' /proc/lockdep_stats || echo "lockdep has turned itself off"
 }
 
-# What a kernel that watches itself says of all that was done. To be asked while
-# dmabufx is loaded: with a module goes what it lost.
+# The last tests of a boot: asks a debug kernel about all that was done. Call this while
+# dmabufx is loaded, if possible: then the reports name its functions.
 conclude() {
 	[[ ! -e $leaks ]] || shell_test kernel_leaks_nothing
 	! kernel_watches || shell_test lockdep_is_still_on
+}
+
+# Loads the drivers of DRM devices that the lab has.
+load_cards() {
+	modprobe -a vgem bochs
+	# The driver is called cirrus-qemu in newer kernels.
+	modprobe -q cirrus || modprobe cirrus-qemu
 }

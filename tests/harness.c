@@ -17,8 +17,8 @@
 #include "watch.h"
 
 /*
- * Generous: an emulated machine may be fifty times slower than a real one. The
- * environment's DMABUFX_PATIENCE multiplies it, for kernels that are slow.
+ * Long enough for an emulated machine, which may be fifty times slower than a real one.
+ * DMABUFX_PATIENCE in the environment multiplies it on slow kernels.
  */
 #define TEST_SECONDS 240
 
@@ -30,12 +30,12 @@ struct test *all_tests;
 
 static struct test **tests_end = &all_tests;
 
-/* Why a test failed or was skipped: written by its processes, read by ours. */
+/* Why a test failed or was skipped: shared with its processes, which write it. */
 static char *reason;
 
 #define REASON_SIZE 1024
 
-/* What the test expects the kernel to report: likewise. */
+/* Text of reports that the test expects from the kernel; shared, too. */
 static char *expected;
 
 #define EXPECTED_SIZE 128
@@ -70,7 +70,7 @@ void module_load(void)
 	close(file);
 }
 
-/* The first reason stays: what comes after is a consequence. */
+/* Keeps the first reason, for later ones follow from it. */
 __attribute__((format(printf, 2, 0)))
 static void give_reason(const char *where, const char *fmt, va_list args)
 {
@@ -207,13 +207,13 @@ static int run_limited(const struct test *test)
 	} while (in_time < 0 && errno == EINTR);
 	close(pidfd);
 
-	/* The group is killed in any case: no test leaves a process behind. */
+	/* Always kill the group, so that no test leaves a process behind. */
 	kill(-pid, SIGKILL);
 	must(waitpid(pid, &status, 0));
 	return in_time ? status : -1;
 }
 
-/* Turns the wait status into a result, and a reason where it has none. */
+/* Turns the wait status into a result, and sets a reason if there is none. */
 static enum result judge_status(int status)
 {
 	if (status == -1) {
@@ -234,7 +234,7 @@ static enum result judge_status(int status)
 	return FAILED;
 }
 
-/* A failure keeps its own reason: a leak may be its consequence. */
+/* A failed test keeps its own reason: a leak may follow from it. */
 static enum result judge_leaks(enum result result, const struct counters *before)
 {
 	struct counters after;
@@ -259,7 +259,7 @@ static enum result judge_log(enum result result, int log)
 	return FAILED;
 }
 
-/* Memory that the processes of a test share with ours. */
+/* Allocates the memory that the processes of a test share with this one. */
 static void share_reason(void)
 {
 	reason = mmap(NULL, REASON_SIZE + EXPECTED_SIZE, PROT_READ | PROT_WRITE,

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A test is a function with a name and a promise in words:
+ * A test is a function with a name, and with a promise in words:
  *
  *	PROMISE(fork_shares, "a child's mapping shares memory with its parent's")
  *	{
  *		...
  *	}
  *
- * Each runs in a process of its own, under a time limit; it passes by
- * returning. The parent watches what would outlive it (pins, dma-bufs, memory
- * of memfds, huge pages) and what the kernel said meanwhile.
+ * Each test runs in a process of its own, under a time limit, and passes by returning.
+ * Its parent compares counters before and after (pins, dma-bufs, pages of memfds, huge
+ * pages), and reads the kernel's log.
  */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
@@ -22,12 +22,12 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /**
- * struct settings - given by the command line
+ * struct settings - settings from the command line
  * @device: the node under test
- * @module: file of the module behind @device, or NULL for a driver that is
- *	built in and called as its node is
- * @reports_fail: somebody else takes every report of the kernel for a failure:
- *	tests that provoke one are skipped
+ * @module: the file of the module behind @device; NULL for a built-in driver, whose name
+ *	is the node's
+ * @reports_fail: something else fails a test for every report of the kernel, so tests
+ *	that provoke a report are skipped
  */
 struct settings {
 	const char *device;
@@ -37,10 +37,10 @@ struct settings {
 
 extern struct settings settings;
 
-/* The module behind the device, as /sys/module calls it. */
+/* The driver's name in /sys/module. */
 const char *driver_name(void);
 
-/* Unload it, without waiting: -1 and errno where it is used. Load it again. */
+/* Unloads the module; returns -1 and errno at once where it is in use. Loads it again. */
 int module_try_unload(void);
 void module_load(void);
 
@@ -54,9 +54,7 @@ struct test {
 
 void test_register(struct test *test);
 
-/*
- * For what shows tests to somebody: main.c to people and scripts.
- */
+/* For programs that run tests: main.c, and igt's. */
 
 /* Also the exit status of a test's process. */
 enum result {
@@ -65,44 +63,42 @@ enum result {
 	SKIPPED = 77,
 };
 
-/* Those linked into the program, in the order of their files. */
+/* The tests in the program, in the order of the files. */
 extern struct test *all_tests;
 
-/* Runs and judges one. *@why is the reason, until the next one runs. */
+/* Runs a test and judges it. *@why is the reason, valid until the next test runs. */
 enum result test_run(const struct test *test, const char **why);
 
-/*
- * For tests.
- */
+/* For tests. */
 
-/* What a promise needs, or where else it is to be kept: boots choose by these. */
+/* The needs of a promise, and the other places where it holds: boots choose by tags. */
 enum tag {
-	TAG_PEER	= 1 << 0,	/* the in-tree udmabuf is asked for it, too */
-	TAG_SERVED	= 1 << 1,	/* kept again at /dev/udmabuf, if dmabufx serves that */
+	TAG_PEER	= 1 << 0,	/* the in-tree udmabuf must keep it, too */
+	TAG_SERVED	= 1 << 1,	/* must hold at /dev/udmabuf, too, if dmabufx serves it */
 	TAG_THREADS	= 1 << 2,	/* threads or processes act at the same time */
 	TAG_BOUNCED	= 1 << 3,	/* needs bounce buffers */
-	TAG_STALE	= 1 << 4,	/* needs memory that comes as it was left */
+	TAG_STALE	= 1 << 4,	/* needs memory that is not cleared when allocated */
 	TAG_KEXPORT	= 1 << 5,	/* needs the sample exporter, kexport */
 	TAG_SWAP	= 1 << 6,	/* needs swap */
 	TAG_FAIL_NTH	= 1 << 7,	/* needs fault injection */
-	TAG_ALONE	= 1 << 8,	/* unloads the module, which nobody else may use */
+	TAG_ALONE	= 1 << 8,	/* unloads the module, so nothing else may use it */
 
-	/* Of the consumers' tests. */
+	/* Tags of the consumers' tests. */
 	TAG_EDU		= 1 << 9,	/* needs QEMU's device edu, which does DMA */
 	TAG_NESTED	= 1 << 10,	/* needs virtio-gpu */
 	TAG_CARDLESS	= 1 << 11,	/* runs before there is any DRM device */
-	TAG_DRIVER	= 1 << 12,	/* about a driver, without a big program */
+	TAG_DRIVER	= 1 << 12,	/* tests a driver, without a big program */
 	TAG_VKMS	= 1 << 13,	/* needs vkms */
 };
 
-/* A file may define it before it includes this: tags of all its promises. */
+/* Tags of all promises in a file: a file may define this before it includes harness.h. */
 #ifndef DEFAULT_TAGS
 #define DEFAULT_TAGS 0
 #endif
 
 #define FIRST_TWO(first, second, ...) ((first) | (second))
 
-/* PROMISE(id, words[, tags]): these are added to the file's. */
+/* PROMISE(id, words[, tags]): the tags are added to DEFAULT_TAGS. */
 #define PROMISE(id, words, ...)						\
 	static void test_##id(void);					\
 	static struct test registration_##id = {			\
@@ -124,30 +120,27 @@ void test_fail(const char *file, int line, const char *fmt, ...);
 __attribute__((noreturn, format(printf, 1, 2)))
 void skip(const char *fmt, ...);
 
-/* A figure or a fact for the reader, printed beside the result. */
+/* Prints a figure or a fact beside the result. */
 __attribute__((format(printf, 1, 2)))
 void note(const char *fmt, ...);
 
 /*
- * How often to do what is done many times: a tenth of it on kernels that are slow,
- * and see more each time.
+ * How often to repeat something: @times, or a tenth of that on a debug kernel, which is
+ * slow but notices more each time.
  */
 int repeats(int times);
 
-/* The kernel may report something with @text in its first line, by right. */
+/* From now on, reports with @text in their first line do not fail the test. */
 void expect_report(const char *text);
 
 /* "EINVAL" */
 const char *errno_name(int error);
 
-/* Waits for a child made by fork(); its failure is the test's. */
+/* Waits for a child made by fork(); if it failed, the test fails. */
 void join_child(int pid);
 
-/* Kills a child made by fork(). False if a minute later it has not ended. */
+/* Kills a child made by fork(). Returns false if it lives a minute later. */
 bool child_dies(int pid);
-
-/* A must() may stand in another one, which has a variable of the same name. */
-#pragma GCC diagnostic ignored "-Wshadow"
 
 #define fail(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 
@@ -179,6 +172,14 @@ bool child_dies(int pid);
 			fail("%s: %s", #call, errno_name(errno));	\
 		ret_;							\
 	})
+
+/* Closes the descriptor that a call returns, which must not return -1. */
+#define must_close(call)						\
+	do {								\
+		int fd_ = must(call);					\
+									\
+		must(close(fd_));					\
+	} while (0)
 
 /* A call that must return -1 and set errno to this error. */
 #define must_fail(error, call)						\

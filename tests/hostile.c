@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * What no sane program would ask for. Requests are generated: every field of
- * every struct takes every value at a border, two fields at a time, and lists
- * are random, from a fixed seed. What has to come out is an allowed error or a
- * buffer; where a rule is simple enough, exactly that one.
+ * Requests that no sane program makes. Each field of each struct takes every value at a
+ * border, two fields at a time, and lists are random, from a fixed seed. The result must be
+ * an allowed error or a buffer; where a rule is simple enough, exactly one of them.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -46,13 +45,13 @@ struct field {
 	{ #member, offsetof(type, member), sizeof(((type *)0)->member) }
 
 /**
- * struct victim - a call, and the memory it reads its argument from
- * @memory: where the argument lies
- * @good: what is there when the call succeeds
- * @size: bytes of it
- * @fields: those that are set, @nr of them; offsets from @memory
+ * struct victim - a call that reads its argument from memory
+ * @memory: the argument
+ * @good: an argument with which the call succeeds
+ * @size: bytes in @good
+ * @fields: fields to set, @nr of them, by offset in @memory
  * @call: returns a new descriptor, 0, or -1 and errno
- * @errors: that are allowed; ended by 0
+ * @errors: allowed errors, ended by 0
  */
 struct victim {
 	char *memory;
@@ -68,7 +67,7 @@ static int device;
 
 static void set_field(const struct victim *v, size_t field, size_t border)
 {
-	/* Little-endian: a short field takes the low part. */
+	/* Little-endian: a short field gets the low part. */
 	memcpy(v->memory + v->fields[field].offset, &borders[border],
 	       v->fields[field].size);
 }
@@ -109,7 +108,7 @@ static void set_pairs(const struct victim *v)
 	size_t a, b, i, j;
 	int fds = open_fds(), fd;
 
-	/* What is good is good. */
+	/* The good argument must succeed. */
 	memcpy(v->memory, v->good, v->size);
 	fd = must(v->call(v->memory));
 	if (fd)
@@ -129,8 +128,8 @@ static void set_pairs(const struct victim *v)
 }
 
 /*
- * Two pages, of which the first has what the driver reads of a struct that claims
- * to be larger: zeros. Behind the second there is nothing.
+ * Two readable pages with nothing mapped behind them. The first one has zeros where a
+ * larger struct would have later fields.
  */
 static char *two_pages(void)
 {
@@ -146,9 +145,10 @@ static int ioctl_create(void *memory)
 	return ioctl(device, DMABUFX_IOC_CREATE, memory);
 }
 
-PROMISE(hostile_create, "DMABUFX_IOC_CREATE with any two fields at any border")
+PROMISE(hostile_create,
+	"DMABUFX_IOC_CREATE accepts or refuses border values in any two fields")
 {
-	/* The segments end where the memory does. */
+	/* The segments end at the end of the memory. */
 	const size_t at = 2 * PAGE - 2 * sizeof(struct dmabufx_segment);
 #define SEGMENT(i, member) \
 	{ "segment[" #i "]." #member, at + (i) * sizeof(struct dmabufx_segment) + \
@@ -201,7 +201,8 @@ static int ioctl_udmabuf_list(void *memory)
 	return ioctl(device, UDMABUF_CREATE_LIST, memory);
 }
 
-PROMISE(hostile_udmabuf_create, "UDMABUF_CREATE with any two fields at any border")
+PROMISE(hostile_udmabuf_create,
+	"UDMABUF_CREATE accepts or refuses border values in any two fields")
 {
 	static const struct field fields[] = {
 		FIELD(struct udmabuf_create, memfd),
@@ -225,7 +226,7 @@ PROMISE(hostile_udmabuf_create, "UDMABUF_CREATE with any two fields at any borde
 }
 
 PROMISE(hostile_udmabuf_create_list,
-	"UDMABUF_CREATE_LIST with any two fields at any border")
+	"UDMABUF_CREATE_LIST accepts or refuses border values in any two fields")
 {
 	struct list {
 		struct udmabuf_create_list head;
@@ -241,7 +242,7 @@ PROMISE(hostile_udmabuf_create_list,
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct list good = {
 		.head.count = 2,
-		.items = { item(&mem, 0, SIZE), item(&mem, 0, SIZE) },
+		.items = { list_item(&mem, 0, SIZE), list_item(&mem, 0, SIZE) },
 	};
 
 	device = device_open();
@@ -267,7 +268,7 @@ static int ioctl_info(void *memory)
 }
 
 PROMISE(hostile_query_and_info,
-	"DMABUFX_IOC_QUERY and DMABUFX_IOC_INFO with any two fields at any border")
+	"DMABUFX_IOC_QUERY and _INFO accept or refuse border values in any two fields")
 {
 	static const struct field query_fields[] = {
 		FIELD(struct dmabufx_query, size), FIELD(struct dmabufx_query, version),
@@ -284,7 +285,7 @@ PROMISE(hostile_query_and_info,
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct dmabufx_query query = { .size = sizeof(query) };
 	struct dmabufx_info info = {
-		.size = sizeof(info), .fd = create(&mem, 0, SIZE),
+		.size = sizeof(info), .fd = create_range(&mem, 0, SIZE),
 	};
 
 	device = device_open();
@@ -310,7 +311,7 @@ PROMISE(hostile_query_and_info,
 	});
 }
 
-/* The dma-buf's own calls. */
+/* System calls on a dma-buf. */
 
 static void try_mmap(int fd, __u64 offset, __u64 len)
 {
@@ -355,10 +356,10 @@ static void try_sync(int fd, __u64 flags)
 }
 
 PROMISE(hostile_calls_of_a_dma_buf,
-	"mmap, lseek and SYNC of a dma-buf with everything at any border")
+	"mmap, lseek and SYNC of a dma-buf accept or refuse border values")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), whence;
+	int fd = create_range(&mem, 0, SIZE), whence;
 	size_t i, j;
 
 	for (i = 0; i < ARRAY_SIZE(borders); i++) {
@@ -371,7 +372,7 @@ PROMISE(hostile_calls_of_a_dma_buf,
 	}
 }
 
-/* Descriptors of every other kind. */
+/* Descriptors of all other kinds. */
 
 static int open_socket(void)
 {
@@ -488,13 +489,13 @@ static int open_program(void)
 static int open_dma_buf(void)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	memory_free(&mem);
 	return fd;
 }
 
-/* Files of shmem that are no memfds: nobody can seal them. */
+/* Files of shmem that are no memfds, so nobody can seal them. */
 
 static int open_tmpfs(void)
 {
@@ -503,7 +504,7 @@ static int open_tmpfs(void)
 	return fd < 0 || !ftruncate(fd, SIZE) ? fd : -1;
 }
 
-/* By way of its mapping, memory shows the file that it has inside the kernel. */
+/* The file in the kernel behind a mapping without a file. */
 static int open_what_is_mapped(const void *map)
 {
 	char path[64];
@@ -597,7 +598,7 @@ static void refuse_stranger(const struct stranger *stranger, int fd)
 }
 
 PROMISE(hostile_descriptors,
-	"descriptors of every kind that is no memfd are refused by every call")
+	"every call refuses descriptors of every kind that is no memfd")
 {
 	size_t i;
 
@@ -615,7 +616,7 @@ PROMISE(hostile_descriptors,
 	}
 }
 
-/* Lists, against the rules of the header, in the order in which they apply. */
+/* Random lists: a model of the header's rules, in their order, predicts the result. */
 
 #define MOST_SEGMENTS 6
 
@@ -638,7 +639,7 @@ static unsigned int pick(struct world *w, unsigned int nr)
 	return rand_r(&w->seed) % nr;
 }
 
-/* Mostly right, since one wrong field hides all that would come after it. */
+/* Most fields are right, for one wrong field hides errors in later ones. */
 static void make_segment(struct world *w, struct dmabufx_segment *seg)
 {
 	bool user = pick(w, 2);
@@ -701,7 +702,7 @@ static bool is_first(const struct world *w, __u32 i)
 	return true;
 }
 
-/* What can be said of the list alone. */
+/* The verdict on the list, before the memory is looked at. */
 static struct verdict plan(const struct world *w)
 {
 	unsigned __int128 pages = 0;
@@ -729,7 +730,7 @@ static struct verdict plan(const struct world *w)
 	return (struct verdict){ .size = pages * PAGE };
 }
 
-/* What the memory has to say; all sizes are sane by now. */
+/* The verdict on the memory; all sizes are sane by then. */
 static struct verdict judge_memory(const struct world *w, __u32 i)
 {
 	const struct dmabufx_segment *seg = &w->segments[i];
@@ -777,14 +778,14 @@ static void dump(const struct world *w)
 		     w->segments[i].size);
 }
 
-/* Where user space ends is the processor's business. */
+/* Depending on the processor, addresses may be no user space or just unmapped. */
 static bool same_reason(__u32 wanted, __u32 got)
 {
 	return wanted == got || (wanted == DMABUFX_REASON_NOT_USER &&
 				 got == DMABUFX_REASON_UNMAPPED);
 }
 
-/* Returns whether there was a buffer. */
+/* Returns whether it made a buffer. */
 static bool try_list(struct world *w)
 {
 	struct verdict wanted = judge(w);
@@ -807,7 +808,7 @@ static bool try_list(struct world *w)
 }
 
 PROMISE(hostile_lists,
-	"random lists give what the rules of the header say, of each exactly that")
+	"each random list gives exactly the result that the header's rules say")
 {
 	struct world w = {
 		.mem = memory_make(SHMEM_4K, SIZE),
@@ -828,7 +829,7 @@ PROMISE(hostile_lists,
 	check_le(made, lists * 9 / 10);
 }
 
-/* User ranges over whatever is mapped. */
+/* Ranges of all mappings of a process. */
 
 static void map_of(int fd, int prot, int flags, const char *what)
 {
@@ -838,7 +839,7 @@ static void map_of(int fd, int prot, int flags, const char *what)
 		note("%s: not here: %s", what, errno_name(errno));
 }
 
-/* Beside what each process has: kinds that drivers and file systems make. */
+/* Maps kinds of memory that drivers and file systems make. */
 static void map_everything(void)
 {
 	const int rw = PROT_READ | PROT_WRITE;
@@ -868,7 +869,7 @@ struct range {
 	char name[64];
 };
 
-/* All of them first: what is tried may change what is mapped. */
+/* Lists all ranges first, for creates may change what is mapped. */
 static size_t list_ranges(struct range *ranges, size_t most)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
@@ -887,7 +888,7 @@ static size_t list_ranges(struct range *ranges, size_t most)
 	return nr;
 }
 
-/* Returns whether it became a buffer. What is written meanwhile is not compared. */
+/* Returns whether it became a buffer. Memory that changes meanwhile is not compared. */
 static bool try_range(const struct range *r, __u64 size, __u32 flags)
 {
 	struct dmabufx_segment seg = user_segment((void *)r->start, size);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What the driver tells about itself and about a dma-buf. */
+/* The driver tells about itself (QUERY) and about a dma-buf (INFO). */
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sched.h>
@@ -25,20 +25,21 @@ static struct dmabufx_info info(int fd)
 	return info;
 }
 
-PROMISE(query_tells_the_parameters, "version, features and limits are those of the module")
+PROMISE(query_tells_the_parameters,
+	"QUERY tells version, features and limits of the module")
 {
-	struct dmabufx_query q = query(device_open());
+	struct dmabufx_query q = device_query(device_open());
 
 	check_eq(q.version, 0x1);
 	check_eq(q.features, 0x7);
 	check_eq(q.max_size, 0xffffffffULL * PAGE);
 	check_eq(q.max_segments, LIST_LIMIT);
-	/* Root is exempt. */
+	/* Root has no limits. */
 	check_eq(q.memfd_limit, -1);
 	check_eq(q.user_limit, -1);
 }
 
-PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with buffers")
+PROMISE(query_tells_what_is_left, "QUERY tells what the user's buffers have pinned")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(2));
 	char *user = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
@@ -49,21 +50,21 @@ PROMISE(query_tells_what_is_left, "what the user has pinned comes and goes with 
 		segment(&mem, 0, MIB(1)),
 	};
 	int device = device_open();
-	struct dmabufx_query before = query(device), during, after;
+	struct dmabufx_query before = device_query(device), during, after;
 	int fd = create_of(segments, 3);
 
-	during = query(device);
+	during = device_query(device);
 	must(close(fd));
-	after = query(device);
+	after = device_query(device);
 	check_eq(during.memfd_pinned - before.memfd_pinned, MIB(3));
 	check_eq(after.memfd_pinned, before.memfd_pinned);
-	/* Root's memory is counted in its process, not against a limit. */
+	/* Root's memory counts, though there is no limit. */
 	check_eq(during.user_locked, before.user_locked + MIB(1));
 	check_eq(after.user_locked, before.user_locked);
 }
 
 PROMISE(query_refuses_bad_structs,
-	"sizes and reserved fields are checked, and nothing is written then")
+	"QUERY refuses wrong sizes and reserved fields, and writes nothing then")
 {
 	struct { struct dmabufx_query q; __u64 more; } s = {};
 	struct dmabufx_query *fixed;
@@ -94,7 +95,8 @@ PROMISE(query_refuses_bad_structs,
 	check_eq(s.q.max_size, 0xffffffffULL * PAGE);
 }
 
-PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are those of its parts")
+PROMISE(info_tells_what_is_in_a_buffer,
+	"INFO tells runs, folios, sources and flags of a buffer")
 {
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct memory small = memory_make(SHMEM_4K, MIB(1));
@@ -112,7 +114,7 @@ PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are tho
 	check_eq(i.bytes, MIB(3) + KIB(512) + PAGE);
 	check_eq(i.smallest_folio, PAGE);
 	check_eq(i.largest_folio, MIB(2));
-	/* A memfd's memory is that, though it was named by address. */
+	/* Memory of a memfd counts as such, though an address named it. */
 	check_eq(i.memfd_bytes, MIB(3) + PAGE);
 	check_eq(i.user_bytes, KIB(512));
 	check_le(2, i.runs);
@@ -120,10 +122,10 @@ PROMISE(info_tells_what_is_in_a_buffer, "runs, folios, sources and flags are tho
 	check_le(MIB(2), i.longest_run);
 }
 
-PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driver's")
+PROMISE(info_knows_udmabuf_calls, "INFO knows buffers of the udmabuf calls")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	struct dmabufx_info i = info(create(&mem, PAGE, MIB(1)));
+	struct dmabufx_info i = info(create_range(&mem, PAGE, MIB(1)));
 
 	check_eq(i.flags, DMABUFX_INFO_MEMFD);
 	check_eq(i.runs, 1);
@@ -131,7 +133,7 @@ PROMISE(info_knows_udmabuf_calls, "a buffer of the old calls is one of this driv
 	check_eq(i.largest_folio, MIB(2));
 }
 
-/* Counts the runs of pages that are neighbours in physical memory. */
+/* Counts runs of pages that are neighbours in physical memory. */
 static unsigned int runs_by_frames(const struct memory *mem)
 {
 	unsigned int runs = 0;
@@ -149,7 +151,7 @@ static unsigned int runs_by_frames(const struct memory *mem)
 static void counts_runs(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	/* The second goes on where the first ends: this border ends no run. */
+	/* The second segment continues the first one: their border ends no run. */
 	const struct dmabufx_segment segments[] = {
 		segment(&mem, 0, PAGE), segment(&mem, PAGE, size - PAGE),
 	};
@@ -161,7 +163,7 @@ static void counts_runs(enum memory_kind kind, size_t size)
 	memory_free(&mem);
 }
 
-PROMISE(info_counts_runs, "neighbouring pages are one run, whatever folios they are of")
+PROMISE(info_counts_runs, "neighbouring pages are one run, even of different folios")
 {
 	static const enum memory_kind kinds[] = {
 		SHMEM_4K, ANON_4K, HUGETLB_2M, ANON_HUGETLB_2M,
@@ -179,7 +181,7 @@ PROMISE(info_counts_a_1g_page_once, "a page of 1 GiB is one run, private or shar
 	counts_runs(ANON_HUGETLB_1G, GIB(1));
 }
 
-/* Becomes somebody with nothing, or with all capabilities in a namespace of its own. */
+/* Drops all rights, or gets all capabilities in a new user namespace. */
 static void become_nobody(bool root_of_a_namespace)
 {
 	must(setresgid(65534, 65534, 65534));
@@ -198,7 +200,7 @@ static void info_for_nobody(int device, int fd, bool root_of_a_namespace)
 		must(ioctl(device, DMABUFX_IOC_INFO, &i));
 		check_eq(i.runs, 0);
 		check_eq(i.longest_run, 0);
-		/* What its owner knows anyway. */
+		/* The owner knows these anyway. */
 		check_eq(i.bytes, MIB(2));
 		check_eq(i.smallest_folio, MIB(2));
 		check_eq(i.largest_folio, MIB(2));
@@ -208,10 +210,10 @@ static void info_for_nobody(int device, int fd, bool root_of_a_namespace)
 }
 
 PROMISE(info_keeps_the_layout_to_itself,
-	"which pages are neighbours in memory is told to an administrator alone")
+	"INFO tells only an administrator which pages are neighbours in memory")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	int device = device_open(), fd = create(&mem, 0, MIB(2));
+	int device = device_open(), fd = create_range(&mem, 0, MIB(2));
 
 	check_eq(info(fd).runs, 1);
 	check_eq(info(fd).longest_run, MIB(2));
@@ -219,7 +221,7 @@ PROMISE(info_keeps_the_layout_to_itself,
 	info_for_nobody(device, fd, true);
 }
 
-PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refused")
+PROMISE(info_refuses_others, "INFO refuses other files, and dma-bufs of other drivers")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
 	struct dmabufx_info i = { .size = sizeof(i), .fd = 9999 };
@@ -229,7 +231,7 @@ PROMISE(info_refuses_others, "what is no dma-buf, or another driver's, is refuse
 	i.fd = mem.fd;
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
 	udmabuf = must(open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
-	i.fd = must(try_create(udmabuf, item(&mem, 0, MIB(1)), 0));
+	i.fd = must(try_create(udmabuf, list_item(&mem, 0, MIB(1)), 0));
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));
 	i.size = 8;
 	must_fail(EINVAL, ioctl(device, DMABUFX_IOC_INFO, &i));

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What scripts that boot guests, run tests and watch the kernel's log share: the table
-# boots, and reports.h.
+# Functions for scripts that boot guests, run tests or read the kernel's log: they read the
+# table boots, and reports.h.
 
 lib_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
-# rows KIND: those of the table boots, "NAME|FIELD|FIELD...".
+# rows KIND: prints rows of the table boots, as "NAME|FIELD|FIELD...".
 rows() {
 	sed -nE "/^$1 /{ s/^$1 +//; s/ *\| */|/g; p }" "$lib_dir/boots"
 }
 
-# row KIND NAME: the fields of one, its name first, into row[]; or false.
+# row KIND NAME: puts the fields of a row into row[], the name first; false without one.
 row() {
 	local line
 
@@ -20,13 +20,13 @@ row() {
 	IFS='|' read -r -a row <<<"$line|"
 }
 
-# explain KIND NAME: the lines below it.
+# explain KIND NAME: prints the lines below a row.
 explain() {
 	sed -nE "/^$1 $2 /,/^[^\t]*$/{ s/^\t//p }" "$lib_dir/boots"
 }
 
-# What the kernel says when something is wrong, as one expression. Without a program: in
-# the boot stale nothing may be loaded yet (guest-run).
+# The reports of reports.h as one regular expression. The shell itself reads them, because
+# in the boot stale no program may be loaded yet (guest-run).
 # shellcheck disable=SC2034 # for who reads this
 trouble=
 while IFS= read -r line; do
@@ -34,12 +34,12 @@ while IFS= read -r line; do
 done <"$lib_dir/reports.h"
 unset line
 
-# labelled LABEL: the lines of standard input, with LABEL/ before the names of results.
+# labelled LABEL: copies standard input, and puts LABEL/ before the names of results.
 labelled() {
 	sed -u -E "s,^(ok|not ok|skip) ,&$1/,"
 }
 
-# is_wanted NAME PATTERN...: one of the patterns matches it, or there are none.
+# is_wanted NAME PATTERN...: whether a pattern matches the name, or there are no patterns.
 is_wanted() {
 	local name=$1 pattern
 	shift
@@ -52,7 +52,7 @@ is_wanted() {
 	return 1
 }
 
-# asked_for WORD PATTERN...: what has that word in its name is to be run.
+# asked_for WORD PATTERN...: whether a pattern has this word in it, or there are none.
 asked_for() {
 	(($# == 1)) || [[ ${*:2} == *"$1"* ]]
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * What the manual pages of libdmabufx promise, each error included, on dmabufx
- * and on udmabuf. A program of its own, so that it can run under valgrind and
- * be compiled with sanitizers.
+ * libdmabufx does what its manual pages promise, each error included, on dmabufx and on
+ * udmabuf. This is a program of its own, to run under valgrind and to be compiled with
+ * sanitizers.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -32,7 +32,7 @@
 #include "vgem.h"
 #include "watch.h"
 
-PROMISE(library_opens_dmabufx, "dmabufx_open() opens dmabufx where that is there")
+PROMISE(library_opens_dmabufx, "dmabufx_open() opens dmabufx if it is there")
 {
 	struct dmabufx_query query;
 	int fd = good(dmabufx_open());
@@ -43,7 +43,7 @@ PROMISE(library_opens_dmabufx, "dmabufx_open() opens dmabufx where that is there
 }
 
 PROMISE(library_falls_back_to_udmabuf,
-	"dmabufx_open() opens udmabuf where dmabufx is not, and says so")
+	"without dmabufx, dmabufx_open() opens udmabuf, and says so")
 {
 	struct dmabufx_query query;
 	struct stat node;
@@ -62,7 +62,7 @@ PROMISE(library_falls_back_to_udmabuf,
 	check_eq(query.version, 0);
 	check_eq(query.features, DMABUFX_FEATURE_MEMFD);
 
-	/* A node that no driver answers on. */
+	/* No driver answers on this node. */
 	must(mknod("/dev/dmabufx", S_IFCHR | 0600, makedev(10, 254)));
 	check_eq(is_udmabuf(good(dmabufx_open())), true);
 
@@ -70,7 +70,8 @@ PROMISE(library_falls_back_to_udmabuf,
 	bad(EACCES, dmabufx_open());
 }
 
-PROMISE(library_query_is_truthful, "features and limits are those of the driver that is there")
+PROMISE(library_query_is_truthful,
+	"dmabufx_query() tells the features and limits of the driver")
 {
 	struct dmabufx_query query;
 	int fd = device();
@@ -92,7 +93,8 @@ PROMISE(library_query_is_truthful, "features and limits are those of the driver 
 	bad(ENOTTY, dmabufx_query(must(open("/dev/null", O_RDWR)), &query));
 }
 
-PROMISE(library_info_tells_of_a_buffer, "or that the driver cannot")
+PROMISE(library_info_tells_of_a_buffer,
+	"dmabufx_info() tells about a buffer, or fails if the driver cannot")
 {
 	int fd = device(), memfd = filled_memfd(1, MIB(1));
 	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
@@ -123,7 +125,8 @@ static void is_sealed_memory(int memfd, size_t size)
 	check_eq(must(fcntl(memfd, F_GETFD)), FD_CLOEXEC);
 }
 
-PROMISE(library_memfd_is_sealed_and_there, "of whole pages of the wanted kind")
+PROMISE(library_memfd_is_sealed_and_there,
+	"dmabufx_memfd() makes a sealed, populated memfd of whole pages")
 {
 	int ordinary = good(dmabufx_memfd("a", PAGE + 1, PAGE));
 	int huge = good(dmabufx_memfd("b", 1, MIB(2)));
@@ -139,7 +142,8 @@ PROMISE(library_memfd_is_sealed_and_there, "of whole pages of the wanted kind")
 	must(fcntl(ordinary, F_ADD_SEALS, F_SEAL_WRITE));
 }
 
-PROMISE(library_memfd_takes_huge_pages, "where shared memory may have them")
+PROMISE(library_memfd_takes_huge_pages,
+	"dmabufx_memfd() uses huge pages where shared memory may have them")
 {
 	const char *enabled = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 	int fd = device(), memfd, ordinary;
@@ -160,7 +164,8 @@ PROMISE(library_memfd_takes_huge_pages, "where shared memory may have them")
 	check_eq(info.largest_folio, PAGE);
 }
 
-PROMISE(library_memfd_errors, "each way to fail has its error and leaves nothing")
+PROMISE(library_memfd_errors,
+	"each failure of dmabufx_memfd() has its error and leaves nothing behind")
 {
 	char name[300];
 	int before;
@@ -179,7 +184,7 @@ PROMISE(library_memfd_errors, "each way to fail has its error and leaves nothing
 }
 
 PROMISE(library_memfd_needs_no_addresses,
-	"to be filled, where the process may have no more of them")
+	"dmabufx_memfd() populates memory in a process that has no addresses left")
 {
 	uint64_t kinds[] = { 0, PAGE };
 	struct stat stat;
@@ -210,7 +215,8 @@ static void name_is(int dmabuf, const char *name)
 	check(found);
 }
 
-PROMISE(library_creates_from_a_memfd, "a range of it, or all, with a name and flags")
+PROMISE(library_creates_from_a_memfd,
+	"a buffer can be made of all or a part of a memfd, with a name and flags")
 {
 	struct dmabufx_request request = { .name = "frame" };
 	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
@@ -234,7 +240,8 @@ PROMISE(library_creates_from_a_memfd, "a range of it, or all, with a name and fl
 	shows(dmabuf, 0, 1, PAGE, 2 * PAGE);
 }
 
-PROMISE(library_creates_from_segments, "in their order, without the empty ones")
+PROMISE(library_creates_from_segments,
+	"a buffer has its segments in order, without the empty ones")
 {
 	int fd = device(), a = filled_memfd(1, MIB(1)), b = filled_memfd(2, MIB(1));
 	const struct dmabufx_segment segments[] = {
@@ -253,7 +260,8 @@ PROMISE(library_creates_from_segments, "in their order, without the empty ones")
 	shows(dmabuf, 3 * PAGE, 2, 9 * PAGE, 2 * PAGE);
 }
 
-PROMISE(library_creates_from_an_iovec, "short or long, where the driver can")
+PROMISE(library_creates_from_an_iovec,
+	"a buffer can be made of an iovec, short or long, if the driver can")
 {
 	struct dmabufx_request request = {};
 	unsigned int i, counts[] = { 3, 40 };
@@ -281,7 +289,8 @@ PROMISE(library_creates_from_an_iovec, "short or long, where the driver can")
 	}
 }
 
-PROMISE(library_makes_read_only_buffers, "where the driver can, which nobody can map for writing")
+PROMISE(library_makes_read_only_buffers,
+	"nobody can map a read-only buffer for writing, if the driver has such")
 {
 	struct dmabufx_request request = { .flags = DMABUFX_CREATE_READ_ONLY };
 	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
@@ -299,7 +308,8 @@ PROMISE(library_makes_read_only_buffers, "where the driver can, which nobody can
 	check(!map);
 }
 
-PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
+PROMISE(library_explains_bad_requests,
+	"a bad request is explained, in the same words with each driver")
 {
 	struct dmabufx_request request = { .flags = 0x80 };
 	int fd = device(), memfd = filled_memfd(1, PAGE), null;
@@ -338,7 +348,7 @@ PROMISE(library_explains_bad_requests, "as a whole, the same with each driver")
 	told(&request, 0, 1, "no error");
 }
 
-/* Puts a good segment before and behind a bad one. */
+/* Creates a buffer of a bad segment between two good ones. */
 static void refuses(struct dmabufx_segment segment, int error, const char *why)
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE);
@@ -354,7 +364,8 @@ static void refuses(struct dmabufx_segment segment, int error, const char *why)
 	check_eq(open_fds(), before);
 }
 
-PROMISE(library_explains_bad_segments, "by index and reason, the same with each driver")
+PROMISE(library_explains_bad_segments,
+	"a bad segment is explained by index and reason, the same with each driver")
 {
 	int memfd = filled_memfd(1, 4 * PAGE), sealed = filled_memfd(2, PAGE);
 	int shrinks = memfd_make(SHMEM_4K, PAGE, 0);
@@ -384,7 +395,8 @@ PROMISE(library_explains_bad_segments, "by index and reason, the same with each 
 		"the memfd is sealed against writing, which allows only a read-only buffer");
 }
 
-PROMISE(library_explains_a_bad_range, "of a memfd that is to become a buffer by its end")
+PROMISE(library_explains_a_bad_range,
+	"a bad range of size 0, which means up to the memfd's end, is explained")
 {
 	struct dmabufx_request request = {};
 	int fd = device(), memfd = filled_memfd(1, PAGE), pipes[2];
@@ -400,7 +412,7 @@ PROMISE(library_explains_a_bad_range, "of a memfd that is to become a buffer by 
 	bad(ERANGE, dmabufx_create_memfd(fd, memfd, PAGE, 0, NULL));
 }
 
-/* A sentence, and an error in the words of the C library. */
+/* Returns a sentence, followed by the C library's words for the error. */
 static const char *and_why(const char *sentence, int error)
 {
 	static char text[128];
@@ -409,7 +421,8 @@ static const char *and_why(const char *sentence, int error)
 	return text;
 }
 
-PROMISE(library_hands_errors_on, "of the calls from which device and memfd should have come")
+PROMISE(library_hands_errors_on,
+	"errors of dmabufx_open() and dmabufx_memfd() are passed on and explained")
 {
 	const char *no_device = "neither /dev/dmabufx nor /dev/udmabuf can be opened";
 	struct dmabufx_request request = {};
@@ -424,7 +437,8 @@ PROMISE(library_hands_errors_on, "of the calls from which device and memfd shoul
 	bad(ENOMEM, dmabufx_create_memfd(fd, -ENOMEM, 0, 0, NULL));
 }
 
-PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does not know")
+PROMISE(library_explains_bad_addresses,
+	"bad addresses, modes and sizes, which udmabuf does not know, are explained")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE), reading;
 	struct dmabufx_segment huge[2] = {
@@ -443,7 +457,7 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 	told(&request, EFAULT, 0, "segment 0: nothing is mapped there");
 	iov.iov_base = (void *)(UINTPTR_MAX & ~(uintptr_t)(2 * PAGE - 1));
 	bad(EFAULT, dmabufx_create_iovec(fd, &iov, 1, &request));
-	/* All that a program of 32 bits can say may be an address of a program. */
+	/* In a 32-bit program, all values may be addresses of programs. */
 	if (sizeof(void *) == 8)
 		told(&request, EFAULT, 0,
 		     "segment 0: it is not in the address space of programs");
@@ -470,7 +484,8 @@ PROMISE(library_explains_bad_addresses, "and modes and sizes that udmabuf does n
 	     "segment 0: the memfd is not opened for reading and, as the buffer is not read-only, writing");
 }
 
-PROMISE(library_explains_udmabufs_size_limit, "which that calls invalid")
+PROMISE(library_explains_udmabufs_size_limit,
+	"udmabuf's size limit is explained, though its error is EINVAL")
 {
 	const char *limit_mb = "/sys/module/udmabuf/parameters/size_limit_mb";
 	struct dmabufx_request request = {};
@@ -489,7 +504,7 @@ PROMISE(library_explains_udmabufs_size_limit, "which that calls invalid")
 	     "segment 0: with it the buffer is larger than the driver allows");
 }
 
-PROMISE(library_explains_limits, "of users and of memory")
+PROMISE(library_explains_limits, "limits of users and of memory are explained")
 {
 	const char *limit_mib = "/sys/module/dmabufx/parameters/memfd_limit_mib";
 	struct dmabufx_request request = {};
@@ -524,7 +539,8 @@ PROMISE(library_explains_limits, "of users and of memory")
 	must(seteuid(0));
 }
 
-PROMISE(library_passes_on_its_own_full_table, "when the process has no free descriptor")
+PROMISE(library_passes_on_its_own_full_table,
+	"calls are EMFILE if the process has no free descriptor")
 {
 	struct dmabufx_request request = {};
 	int fd = device(), memfd = filled_memfd(1, PAGE);
@@ -539,7 +555,7 @@ PROMISE(library_passes_on_its_own_full_table, "when the process has no free desc
 	bad(EMFILE, dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
 }
 
-PROMISE(library_passes_on_full_tables, "when the system has no free file")
+PROMISE(library_passes_on_full_tables, "calls are ENFILE if the system has no free file")
 {
 	struct dmabufx_request request = {};
 	int fd = device(), memfd = filled_memfd(1, PAGE), ret;
@@ -558,7 +574,8 @@ PROMISE(library_passes_on_full_tables, "when the system has no free file")
 	told(&request, ENFILE, 1, strerror(ENFILE));
 }
 
-PROMISE(library_sentences_fit, "or are cut off where the caller's buffer ends")
+PROMISE(library_sentences_fit,
+	"explanations are short, and cut off at the end of the caller's buffer")
 {
 	struct dmabufx_request request = {
 		.error = -EPERM,
@@ -579,7 +596,8 @@ PROMISE(library_sentences_fit, "or are cut off where the caller's buffer ends")
 	}
 }
 
-PROMISE(library_map_errors, "each way to fail has its error, and no address")
+PROMISE(library_map_errors,
+	"each failure of dmabufx_map() has its error, and gives no address")
 {
 	int fd = device(), memfd = filled_memfd(1, MIB(1)), pipes[2];
 	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
@@ -601,7 +619,7 @@ PROMISE(library_map_errors, "each way to fail has its error, and no address")
 	good(dmabufx_unmap(map, MIB(1) - PAGE));
 }
 
-PROMISE(library_access_errors, "each way to fail has its error")
+PROMISE(library_access_errors, "each failure of CPU access and of sync files has its error")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE);
 	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
@@ -624,7 +642,7 @@ PROMISE(library_access_errors, "each way to fail has its error")
 	bad(ENOTTY, dmabufx_import_sync_file(memfd, dmabuf, DMABUFX_READ));
 }
 
-/* Of the thread that waits for the device, since it began to. */
+/* Signals to the waiting thread, and whether it has begun to wait. */
 static atomic_int alarms;
 static atomic_bool waits;
 
@@ -634,7 +652,7 @@ static void count_alarm(int sig)
 	atomic_fetch_add(&alarms, 1);
 }
 
-/* When the one that waits was interrupted; before vgem gives up, which is after 10 s. */
+/* Ends the device's work after five signals, or before vgem gives up, which takes 10 s. */
 static void *work_ends_after_alarms(void *arg)
 {
 	int left = 800;
@@ -645,7 +663,8 @@ static void *work_ends_after_alarms(void *arg)
 	return NULL;
 }
 
-PROMISE(library_waits_for_devices, "through signals, and sync files tell when they are done")
+PROMISE(library_waits_for_devices,
+	"CPU access waits for devices, despite signals; sync files tell when they are done")
 {
 	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = {};
 	const struct sigaction action = { .sa_handler = count_alarm };
@@ -661,13 +680,13 @@ PROMISE(library_waits_for_devices, "through signals, and sync files tell when th
 	ready.fd = sync;
 	check_eq(must(poll(&ready, 1, 0)), 0);
 
-	/* What the sync file waits for, another buffer can wait for, too. */
+	/* Another buffer can wait for the sync file, too. */
 	other = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
 	good(dmabufx_import_sync_file(other, sync, DMABUFX_WRITE));
 	ready.fd = good(dmabufx_export_sync_file(other, DMABUFX_WRITE));
 	check_eq(must(poll(&ready, 1, 0)), 0);
 
-	/* Only this thread is interrupted. */
+	/* Only this thread gets the signals. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGALRM);
 	must(sigaction(SIGALRM, &action, NULL));
@@ -691,7 +710,8 @@ static uint32_t code_of(const char *text)
 	       (uint32_t)text[2] << 16 | (uint32_t)text[3] << 24;
 }
 
-PROMISE(library_lays_images_out, "in rows that GPUs take, planes behind each other")
+PROMISE(library_lays_images_out,
+	"images have rows that GPUs accept, and one plane behind the other")
 {
 	static const struct {
 		const char *code;
@@ -769,7 +789,8 @@ static void *makes_buffers(void *arg)
 	return NULL;
 }
 
-PROMISE(library_serves_threads, "which make buffers at once and hear of their own errors")
+PROMISE(library_serves_threads,
+	"threads can make buffers at once, and each gets its own errors")
 {
 	pthread_t threads[4];
 	uintptr_t i;

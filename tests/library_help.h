@@ -13,7 +13,7 @@
 
 #define NOBODY 65534
 
-/* A descriptor that nobody has opened. */
+/* The number of no open descriptor. */
 #define CLOSED 1000000
 
 /* A call of the library that must succeed. */
@@ -26,7 +26,7 @@
 		ret_;							\
 	})
 
-/* A call of the library that must fail so. */
+/* A call of the library that must fail with this error. */
 #define bad(error, call)						\
 	do {								\
 		long ret_ = (call), wanted_ = (error);			\
@@ -43,14 +43,14 @@ bool under_valgrind(void);
 int device(void);
 bool is_udmabuf(int fd);
 
-/* Writes words into a memfd, each of which tells where it is. Or a new memfd so. */
+/* Fills a memfd, or a new one, with words that tell where they belong. */
 void fill(int memfd, unsigned int id, size_t size);
 int filled_memfd(unsigned int id, size_t size);
 
-/* What the dma-buf has at @where is what memfd @id has at @offset. */
+/* The dma-buf must show at @where the data of memfd @id at @offset. */
 void shows(int dmabuf, uint64_t where, unsigned int id, uint64_t offset, size_t size);
 
-/* A request that failed, told as @error, about @segment, in these @words. */
+/* The request must have failed with @error about @segment, explained in these @words. */
 void told(const struct dmabufx_request *request, int error, unsigned int segment,
 	  const char *words);
 

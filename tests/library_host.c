@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The library inside programs that are no simple tests: with other threads, with
- * limits and filters on system calls, on 32 bits, built for another version of it.
+ * The library in programs that are not simple: with other threads, with limits and filters
+ * on system calls, with 32 bits, or built for another version of it.
  */
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -40,16 +40,16 @@ static void *really_mmap(void *addr, size_t length, int prot, int flags, int fd,
 }
 
 /*
- * Another thread that maps a page wherever the library wants to have a mapping of
- * @fd, as soon as the place is free: before or after the library's call. Its page
- * has to stay what it is.
+ * Acts as another thread that maps a page where the library wants to map @fd, as soon as
+ * the place is free: before or after the library's call. The library must not replace the
+ * page.
  */
 static struct {
 	int fd;
 	unsigned int *pages[4];
 	unsigned int nr;
-	long long balance;	/* mapped and not unmapped, bytes */
-	long long most;		/* that it has been */
+	long long balance;	/* bytes mapped, less bytes unmapped */
+	long long most;		/* maximum of balance */
 } other = { .fd = -1 };
 
 static void other_maps_at(void *place)
@@ -66,7 +66,7 @@ static void other_maps_at(void *place)
 	*other.pages[other.nr++] = 0x5eed;
 }
 
-/* An address that has room for @length bytes and is aligned to no huge page. */
+/* A free address for @length bytes that is not aligned to a huge page. */
 static void *odd_place(size_t length)
 {
 	char *area = really_mmap(NULL, length + MIB(4), PROT_NONE,
@@ -77,8 +77,8 @@ static void *odd_place(size_t length)
 }
 
 /*
- * The program's own mmap() and munmap(), which the library calls. What it maps of
- * @fd anywhere comes to an odd place first.
+ * These replace mmap() and munmap() in the library, too. If it maps @fd without an address,
+ * the mapping goes to an address that is not aligned.
  */
 void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
@@ -95,7 +95,7 @@ void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 	if (watched && map == MAP_FAILED)
 		other_maps_at(addr);
 	errno = error;
-	/* That replaces what is there. */
+	/* MAP_FIXED replaces what is mapped there. */
 	if (map != MAP_FAILED && !(flags & MAP_FIXED))
 		other.balance += length;
 	if (other.most < other.balance)
@@ -112,7 +112,7 @@ int munmap(void *addr, size_t length)
 	return ret;
 }
 
-/* Whatever the other thread mapped is still there. */
+/* Verifies that the other thread's pages are still mapped. */
 static void other_lost_nothing(void)
 {
 	unsigned int i;
@@ -122,7 +122,7 @@ static void other_lost_nothing(void)
 			fail("another thread's page at %p was replaced", other.pages[i]);
 }
 
-/* A dma-buf of @size in repeated pieces, however little memory there is. */
+/* A dma-buf of @size, which repeats a little memory. */
 static int large_dmabuf(uint64_t size)
 {
 	int memfd = good(dmabufx_memfd("piece", MIB(64), 0)), dmabuf;
@@ -138,7 +138,8 @@ static int large_dmabuf(uint64_t size)
 	return dmabuf;
 }
 
-PROMISE(library_map_replaces_nothing, "that another thread maps meanwhile, where it fails or not")
+PROMISE(library_map_replaces_nothing,
+	"dmabufx_map() replaces nothing that another thread maps meanwhile")
 {
 	int memfd = filled_memfd(1, MIB(4));
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -153,7 +154,8 @@ PROMISE(library_map_replaces_nothing, "that another thread maps meanwhile, where
 	pattern_check(map, 0, 1, 0, MIB(4), "the mapping");
 }
 
-PROMISE(library_map_leaves_no_addresses, "reserved, where it fails or its mapping has gone")
+PROMISE(library_map_leaves_no_addresses,
+	"dmabufx_map() leaves no reserved addresses behind, also if it fails")
 {
 	int memfd = filled_memfd(1, MIB(4));
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -170,8 +172,9 @@ PROMISE(library_map_leaves_no_addresses, "reserved, where it fails or its mappin
 	check_eq(other.balance, before);
 }
 
-/* Or the allocation of another thread fails, because of a limit that leaves room. */
-PROMISE(library_map_takes_no_more_addresses, "than are asked for, not even for a moment")
+/* Otherwise another thread's allocation may fail because of RLIMIT_AS. */
+PROMISE(library_map_takes_no_more_addresses,
+	"dmabufx_map() never takes more addresses than it is asked for")
 {
 	int memfd = filled_memfd(1, MIB(4)), i;
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -181,10 +184,10 @@ PROMISE(library_map_takes_no_more_addresses, "than are asked for, not even for a
 		other.most = other.balance;
 		good(dmabufx_map(dmabuf, 0, MIB(4), PROT_READ, &map));
 		check_eq(other.most, other.balance);
-		/* valgrind has its own order of addresses. */
+		/* valgrind chooses addresses in another order. */
 		if (!under_valgrind())
 			check_eq((uintptr_t)map % MIB(2), 0);
-		/* The next one finds holes that are not aligned. */
+		/* Leaves unaligned holes for the next round. */
 		if (i % 2)
 			good(dmabufx_unmap(map, MIB(4)));
 		must(mmap(NULL, (2 * i + 1) * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -192,7 +195,8 @@ PROMISE(library_map_takes_no_more_addresses, "than are asked for, not even for a
 	}
 }
 
-PROMISE(library_map_leaves_positions_alone, "of a memfd, where others go on writing")
+PROMISE(library_map_leaves_positions_alone,
+	"dmabufx_map() does not change the file position of a memfd")
 {
 	int memfd = good(dmabufx_memfd("m", MIB(1), PAGE));
 	void *map;
@@ -202,12 +206,13 @@ PROMISE(library_map_leaves_positions_alone, "of a memfd, where others go on writ
 	check_eq(must(lseek(memfd, 0, SEEK_CUR)), 4);
 }
 
-PROMISE(library_unmaps_no_failure, "whose address is NULL, where a program may lie")
+PROMISE(library_unmaps_no_failure, "dmabufx_unmap() of NULL is EINVAL")
 {
 	bad(EINVAL, dmabufx_unmap(NULL, MIB(8)));
 }
 
-PROMISE(library_sizes_have_64_bits, "those beyond the address space are refused, not cut")
+PROMISE(library_sizes_have_64_bits,
+	"sizes beyond the address space are refused, not truncated")
 {
 	const uint64_t sizes[] = { GIB(4), GIB(4) + PAGE, GIB(6) };
 	unsigned int i;
@@ -227,7 +232,7 @@ PROMISE(library_sizes_have_64_bits, "those beyond the address space are refused,
 			bad(ENOMEM, dmabufx_map(dmabuf, 0, 0, PROT_READ, &map));
 			bad(ENOMEM, dmabufx_map(dmabuf, 0, sizes[i], PROT_READ, &map));
 			bad(EINVAL, dmabufx_unmap(&map, sizes[i]));
-			/* The end of it can be mapped. */
+			/* The end of the buffer can be mapped. */
 			good(dmabufx_map(dmabuf, sizes[i] - PAGE, 0, PROT_READ, &map));
 			good(dmabufx_unmap(map, PAGE));
 		} else {
@@ -239,8 +244,9 @@ PROMISE(library_sizes_have_64_bits, "those beyond the address space are refused,
 	}
 }
 
-/* 2^47 bytes are more than any machine has that runs this. */
-PROMISE(library_memfd_asks_the_machine, "before it takes memory that others need")
+/* No machine that runs this has 2^47 bytes. */
+PROMISE(library_memfd_asks_the_machine,
+	"dmabufx_memfd() of more than the machine has is ENOMEM, before it takes memory")
 {
 	int before = open_fds();
 
@@ -260,8 +266,9 @@ static void memfd_is_filled(uint64_t size, uint64_t page_size)
 	must(close(memfd));
 }
 
-/* As much as may be locked, 8 MiB, is enough for a buffer of 4 MiB and its memfd. */
-PROMISE(library_locks_no_more_than_it_maps, "in a program that has all its memory locked")
+/* 8 MiB may be locked: enough for a buffer of 4 MiB and its memfd. */
+PROMISE(library_locks_no_more_than_it_maps,
+	"mlockall() in a program does not make the library lock more than it maps")
 {
 	int fd = device(), memfd, dmabuf;
 	void *map;
@@ -275,13 +282,14 @@ PROMISE(library_locks_no_more_than_it_maps, "in a program that has all its memor
 	dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
 	good(dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &map));
 	good(dmabufx_unmap(map, MIB(4)));
-	/* More than can be locked need not be mapped to be there. */
+	/* The library populates more memory than may be locked without mapping it. */
 	memfd_is_filled(MIB(16), PAGE);
 	must(munlockall());
 	must(seteuid(0));
 }
 
-PROMISE(library_memfd_respects_the_file_limit, "of the process, which would be killed otherwise")
+PROMISE(library_memfd_respects_the_file_limit,
+	"dmabufx_memfd() is EFBIG beyond RLIMIT_FSIZE; it does not kill the process")
 {
 	int before = open_fds();
 
@@ -295,8 +303,8 @@ PROMISE(library_memfd_respects_the_file_limit, "of the process, which would be k
 }
 
 /*
- * From now on system call @nr, if its argument @arg is @value, is @action. What is
- * compared are the lower 32 bits, on a machine of little endianness.
+ * System call @nr gets @action from now on if its argument @arg is @value. Compares the
+ * lower 32 bits, on a little-endian machine.
  */
 static void filter_calls(unsigned int nr, unsigned int arg, uint32_t value, uint32_t action)
 {
@@ -315,7 +323,8 @@ static void filter_calls(unsigned int nr, unsigned int arg, uint32_t value, uint
 	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
 }
 
-PROMISE(library_memfd_does_without_populating, "by madvise(), which kernels or filters may lack")
+PROMISE(library_memfd_does_without_populating,
+	"dmabufx_memfd() works without MADV_POPULATE_WRITE")
 {
 	const int errors[] = { EINVAL, ENOSYS, EPERM, EACCES };
 	unsigned int i;
@@ -355,7 +364,8 @@ static void everything_but_opening(int fd)
 	good(dmabufx_create(fd, segments, 2, NULL));
 }
 
-PROMISE(library_opens_no_file, "but the device, so that a filter may forbid it")
+PROMISE(library_opens_no_file,
+	"the library opens no files but the device, so a filter may forbid it")
 {
 	int fd = device();
 	pid_t child;
@@ -376,7 +386,7 @@ static struct {
 	unsigned int came_to;
 } cancelled;
 
-/* Calls all that makes or finds descriptors and addresses, with success and without. */
+/* Makes all calls that get descriptors or addresses; some of them fail. */
 static void *is_cancelled(void *arg)
 {
 	struct dmabufx_segment none = { .fd = CLOSED, .size = PAGE };
@@ -419,7 +429,8 @@ static void comes_to_the_end(void)
 	check_eq(open_fds(), before);
 }
 
-PROMISE(library_is_not_cancelled, "in the middle of a function, with what it has made")
+PROMISE(library_is_not_cancelled,
+	"pthread_cancel() does not end a function midway, so nothing leaks")
 {
 	pid_t child;
 
@@ -428,7 +439,7 @@ PROMISE(library_is_not_cancelled, "in the middle of a function, with what it has
 	comes_to_the_end();
 	if (under_valgrind())
 		return;
-	/* The way that is taken where there is no populating, too. */
+	/* The same if the kernel cannot populate. */
 	child = must(fork());
 	if (!child) {
 		filter_calls(SYS_madvise, 2, MADV_POPULATE_WRITE, SECCOMP_RET_ERRNO | EINVAL);
@@ -438,8 +449,9 @@ PROMISE(library_is_not_cancelled, "in the middle of a function, with what it has
 	join_child(child);
 }
 
-/* What a filter that knows udmabuf alone does with the calls of dmabufx. */
-PROMISE(library_does_with_calls_of_udmabuf, "where a filter forbids those of dmabufx")
+/* Filters that know only udmabuf refuse the calls of dmabufx with these errors. */
+PROMISE(library_does_with_calls_of_udmabuf,
+	"the library works if a filter forbids the calls of dmabufx")
 {
 	int fd = device(), memfd = filled_memfd(1, MIB(1)), dmabuf;
 	struct dmabufx_query query;
@@ -461,14 +473,15 @@ PROMISE(library_does_with_calls_of_udmabuf, "where a filter forbids those of dma
 	join_child(child);
 }
 
-/* The nodes as @dmabufx and @udmabuf may be opened, in a /dev of our own. */
+/* Sets the modes of both nodes in a private /dev. */
 static void nodes(mode_t dmabufx, mode_t udmabuf)
 {
 	must(chmod("/dev/dmabufx", dmabufx));
 	must(chmod("/dev/udmabuf", udmabuf));
 }
 
-PROMISE(library_opens_what_it_may, "udmabuf, where dmabufx is there for others alone")
+PROMISE(library_opens_what_it_may,
+	"dmabufx_open() opens udmabuf if it may not open dmabufx")
 {
 	struct stat ours, theirs;
 	int fd;
@@ -493,14 +506,14 @@ PROMISE(library_opens_what_it_may, "udmabuf, where dmabufx is there for others a
 	nodes(0600, 0600);
 	must(seteuid(NOBODY));
 	bad(EACCES, dmabufx_open());
-	/* It is the one that is there of which the error tells. */
+	/* The error is that of the node that exists. */
 	must(seteuid(0));
 	must(unlink("/dev/udmabuf"));
 	must(seteuid(NOBODY));
 	bad(EACCES, dmabufx_open());
 }
 
-PROMISE(library_images_fit_into_64_bits, "or are refused, whatever their sides")
+PROMISE(library_images_fit_into_64_bits, "sizes of images fit into 64 bits, or are refused")
 {
 	struct dmabufx_image image, none = { .size = 0 };
 	const uint32_t yu24 = 'Y' | 'U' << 8 | '2' << 16 | (uint32_t)'4' << 24;
@@ -515,7 +528,8 @@ PROMISE(library_images_fit_into_64_bits, "or are refused, whatever their sides")
 	check_eq(image.size, 3 * (uint64_t)(UINT32_MAX - 511 + 1) / 256 * 256 * (1U << 30));
 }
 
-PROMISE(library_request_is_told_of_success, "by which a failure before is forgotten")
+PROMISE(library_request_is_told_of_success,
+	"a success clears the error of an earlier failure from the request")
 {
 	struct dmabufx_request request = { .flags = DMABUFX_CREATE_CLOEXEC };
 	int fd = device(), memfd = filled_memfd(1, PAGE);
@@ -528,7 +542,7 @@ PROMISE(library_request_is_told_of_success, "by which a failure before is forgot
 	check_eq(request.failed_segment, 1);
 }
 
-/* Structs, and what follows each, which is not the library's to write. */
+/* Structs with bytes behind them that the library must not change. */
 struct guarded_query { struct dmabufx_query s; unsigned char guard[64]; };
 struct guarded_info { struct dmabufx_info s; unsigned char guard[64]; };
 struct guarded_image { struct dmabufx_image s; unsigned char guard[64]; };
@@ -545,7 +559,8 @@ static void guard_is_intact(const unsigned char *guard)
 		check_eq(guard[i], 0x5a);
 }
 
-PROMISE(library_writes_what_the_program_knows, "of each struct and no byte more")
+PROMISE(library_writes_what_the_program_knows,
+	"the library writes nothing behind the program's structs")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE), dmabuf;
 	struct guarded_query query;
@@ -571,8 +586,9 @@ PROMISE(library_writes_what_the_program_knows, "of each struct and no byte more"
 	guard_is_intact(image.guard);
 }
 
-/* What a program of a later version has, whose structs are 64 bytes longer. */
-PROMISE(library_serves_newer_programs, "as far as they want nothing that it does not know")
+/* The program is of a later version: its structs are 64 bytes longer. */
+PROMISE(library_serves_newer_programs,
+	"larger structs of newer programs work if they need nothing unknown")
 {
 	int fd = device(), memfd = filled_memfd(1, PAGE);
 	struct guarded_query query;
@@ -602,7 +618,8 @@ PROMISE(library_serves_newer_programs, "as far as they want nothing that it does
 	check_eq(request.s.error, -E2BIG);
 }
 
-PROMISE(library_knows_its_first_version, "below which sizes are invalid and nothing is written")
+PROMISE(library_knows_its_first_version,
+	"structs smaller than in the first version are EINVAL, and not written")
 {
 	struct { uint64_t words[2]; } small = { { ~0ULL, ~0ULL } };
 	int fd = device(), memfd = filled_memfd(1, PAGE);

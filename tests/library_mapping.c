@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What dmabufx_map(3) and dmabufx_create(3) say of other calls of the kernel: which
- * of them take a mapping of a dma-buf, and which only the memfd's own.
+ * Which system calls accept a mapping of a dma-buf, and which only one of the memfd itself,
+ * as dmabufx_map(3) and dmabufx_create(3) say.
  */
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -33,7 +33,7 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-/* A way to hand over the page at an address: 0, or why it was refused. */
+/* Passes the page at an address to the kernel; returns 0 or the error. */
 typedef int (*taking)(void *page);
 
 static int result(long ret)
@@ -73,7 +73,7 @@ static int spliced(void *page)
 	return ret;
 }
 
-/* By a network of our own, whose loopback is up. */
+/* Sends in a new network namespace, whose loopback is up. */
 static int sent_without_copy(void *page)
 {
 	struct sockaddr_in self = { .sin_family = AF_INET, .sin_port = htons(4242),
@@ -119,7 +119,7 @@ static const struct {
 };
 
 PROMISE(library_mapping_is_of_page_frames,
-	"calls that take pages refuse it, as dmabufx_map(3) says, and take the memfd's own")
+	"calls that pin pages refuse the dma-buf's mapping, and accept the memfd's")
 {
 	int memfd = filled_memfd(1, MIB(1));
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -129,7 +129,7 @@ PROMISE(library_mapping_is_of_page_frames,
 
 	good(dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, &frames));
 	good(dmabufx_map(memfd, 0, 0, PROT_READ | PROT_WRITE, &pages));
-	/* Every page is in the page table. */
+	/* Touch every page, so that it is in the page table. */
 	pattern_check(frames, 0, 1, 0, MIB(1), "the mapping");
 	for (i = 0; i < ARRAY_SIZE(pinning); i++) {
 		error = pinning[i].take(frames);
@@ -139,12 +139,13 @@ PROMISE(library_mapping_is_of_page_frames,
 		if (error)
 			fail("%s of the memfd: %s", pinning[i].name, errno_name(error));
 	}
-	/* valgrind has an answer of its own. */
+	/* valgrind answers mremap() itself. */
 	if (!under_valgrind())
 		must_fail(EFAULT, mremap(frames, MIB(1), MIB(2), MREMAP_MAYMOVE));
 }
 
-PROMISE(library_mapping_is_copied_from, "by read(), write() and debuggers")
+PROMISE(library_mapping_is_copied_from,
+	"read(), write() and debuggers can access a mapping")
 {
 	int memfd = filled_memfd(1, MIB(1)), ends[2], self;
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
@@ -163,7 +164,7 @@ PROMISE(library_mapping_is_copied_from, "by read(), write() and debuggers")
 	pattern_check(text, 0, 1, PAGE, PAGE, "what a debugger sees");
 }
 
-/* All of @map is waited for by whoever has the descriptor that is returned. */
+/* Registers @map; the descriptor that is returned gets its page faults. */
 static int register_userfaultfd(void *map, size_t size)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -181,7 +182,7 @@ static int register_userfaultfd(void *map, size_t size)
 }
 
 PROMISE(library_fills_what_userfaultfd_misses,
-	"of a memfd with zeros, and asks nobody, as dmabufx_create(3) says")
+	"a create fills holes that userfaultfd watches with zeros, and does not wait")
 {
 	int memfd = memfd_make(SHMEM_4K, MIB(1), F_SEAL_SHRINK), uffd;
 	struct pollfd asked = { .events = POLLIN };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Who may go before whom, and what happens when things go wrong midway. */
+/* Parts of a buffer may end in any order, and failures midway leave nothing behind. */
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@
 
 #define SIZE MIB(1)
 
-/* Everything that can be seen of a buffer once its memfd is gone. */
+/* Verifies all ways into a buffer that work without its memfd. */
 static void still_shows(int fd, unsigned int pass, unsigned int id)
 {
 	static __u64 data[SIZE / 8];
@@ -43,11 +43,11 @@ static void still_shows(int fd, unsigned int pass, unsigned int id)
 	pattern_check(data, pass, id, 0, SIZE, "vmap");
 }
 
-/* A buffer whose memfd and device are closed already. */
+/* A buffer whose memfd and device are closed. */
 static int orphan(unsigned int pass, unsigned int *id)
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	pattern_fill(mem.map, pass, mem.id, 0, SIZE);
 	*id = mem.id;
@@ -64,7 +64,7 @@ PROMISE(outlives_its_memfd, "a buffer keeps its memory when the memfd is closed"
 }
 
 PROMISE(mapping_outlives_its_fd,
-	"a mapping keeps the buffer when its fd is closed, and so does what is left of it")
+	"a mapping, or a part of it, keeps the buffer when its fd is closed")
 {
 	unsigned int id;
 	int fd = orphan(1, &id);
@@ -156,7 +156,7 @@ PROMISE(outlives_its_process,
 }
 
 PROMISE(unread_buffer_goes_with_its_socket,
-	"a buffer that was sent over a socket, and that nobody received, ends with the socket")
+	"a buffer sent over a socket that nobody received ends with the socket")
 {
 	unsigned int id;
 	int sockets[2], fd = orphan(1, &id);
@@ -172,13 +172,13 @@ PROMISE(unread_buffer_goes_with_its_socket,
 static void hole_leaves_the_buffer(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	char *map = map_dma_buf(fd, 0, mem.size);
 
 	check_eq(touch(map, false), 0);
 	memory_punch(&mem, 0, mem.size);
 	check_eq(mem.map[8], 0);
-	/* This is new memory, not the buffer's. */
+	/* This writes to new memory of the memfd, not to the buffer's. */
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
 	still_shows(fd, 1, mem.id);
 	pattern_check(map, 1, mem.id, 0, mem.size, "mmap");
@@ -188,20 +188,20 @@ static void hole_leaves_the_buffer(enum memory_kind kind)
 }
 
 PROMISE(punched_hole_does_no_harm,
-	"a hole punched below a buffer leaves the buffer its memory, and the memfd gets new")
+	"after a hole is punched, the buffer keeps its memory, and the memfd gets new memory")
 {
 	hole_leaves_the_buffer(SHMEM_4K);
 	hole_leaves_the_buffer(HUGETLB_2M);
 	hole_leaves_the_buffer(SHMEM_2M);
 }
 
-/* Where a large folio is cut into, it stays the memfd's and the buffer's. */
+/* A large folio with a hole punched into it still belongs to memfd and buffer. */
 static void hole_in_a_folio_is_shared(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	const size_t hole = mem.folio / 2, size = PAGE;
 	char *zeros = calloc(1, PAGE), *map;
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	check(zeros);
 	memory_punch(&mem, hole, size);
@@ -210,7 +210,7 @@ static void hole_in_a_folio_is_shared(enum memory_kind kind)
 	pattern_check(map, 1, mem.id, 0, hole, "mmap");
 	pattern_check(map + hole + size, 1, mem.id, hole + size, mem.size - hole - size,
 		      "mmap");
-	/* Whoever writes now, the other sees it. */
+	/* Memfd and buffer see each other's writes. */
 	pattern_fill(map, 2, mem.id, 0, mem.size);
 	pattern_check(mem.map, 2, mem.id, 0, mem.size, "the memfd");
 	must(munmap(map, mem.size));
@@ -220,7 +220,7 @@ static void hole_in_a_folio_is_shared(enum memory_kind kind)
 }
 
 PROMISE(punched_hole_in_a_folio_is_zeros,
-	"a hole punched into a large folio becomes zeros in the buffer, which it stays shared with")
+	"a hole in a large folio becomes zeros; memfd and buffer still share the folio")
 {
 	hole_in_a_folio_is_shared(SHMEM_64K);
 	hole_in_a_folio_is_shared(SHMEM_2M);
@@ -230,7 +230,7 @@ PROMISE(punched_hole_in_a_folio_is_zeros,
 static void write_seal_is_busy(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
-	int fd = create(&mem, PAGE, KIB(64));
+	int fd = create_range(&mem, PAGE, KIB(64));
 
 	memory_unmap(&mem);
 	must_fail(EBUSY, fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
@@ -285,7 +285,7 @@ static bool seal_against_create(struct seal_race *race, int device,
 	pthread_create(&thread, NULL, seal, race);
 	pthread_barrier_wait(&race->start);
 	spin(2000);
-	fd = try_create(device, item(&mem, 0, mem.size), 0);
+	fd = try_create(device, list_item(&mem, 0, mem.size), 0);
 	if (fd < 0)
 		check_eq(errno, EINVAL);
 	pthread_join(thread, NULL);
@@ -299,7 +299,7 @@ static bool seal_against_create(struct seal_race *race, int device,
 }
 
 PROMISE(write_seal_races_with_create,
-	"of F_SEAL_WRITE and create at the same moment, one is always refused", TAG_THREADS)
+	"of F_SEAL_WRITE and a create at the same moment, one always fails", TAG_THREADS)
 {
 	int device = device_open(), rounds = 100, sealed = 0, i;
 	struct seal_race race = {};
@@ -314,10 +314,10 @@ static void create_without_fds(void *arg)
 {
 	struct memory *mem = arg;
 	int device = device_open();
-	struct udmabuf_create_item all = item(mem, 0, mem->size);
+	struct udmabuf_create_item all = list_item(mem, 0, mem->size);
 	struct rlimit before, none;
 
-	/* Descriptors up to the device's are open. */
+	/* All descriptors up to the device's are open. */
 	must(getrlimit(RLIMIT_NOFILE, &before));
 	none = before;
 	none.rlim_cur = device + 1;
@@ -329,31 +329,31 @@ static void create_without_fds(void *arg)
 }
 
 PROMISE(no_fd_left_is_emfile,
-	"without a free fd a create is EMFILE, and everything is given back once")
+	"without a free fd a create is EMFILE, and everything is freed exactly once")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	long growth = kernel_memory_growth(create_without_fds, &mem, 200,
 					   200 * 64);
 
 	check_le(growth, 200 * 64);
-	/* The memory is not pinned, and whole. */
+	/* No page is pinned, and all are there. */
 	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
 	memory_unmap(&mem);
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 }
 
 PROMISE(no_file_left_is_enfile,
-	"when the system has no file left a create is ENFILE, and nothing stays pinned")
+	"when the system has no free file, a create is ENFILE, and nothing stays pinned")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	struct udmabuf_create_item all = item(&mem, 0, SIZE);
+	struct udmabuf_create_item all = list_item(&mem, 0, SIZE);
 	const char *most = "/proc/sys/fs/file-max";
 	int device = device_open(), one, list, errors[2];
 	char before[32];
 
 	snprintf(before, sizeof(before), "%lu", (unsigned long)file_number(most, ""));
 	check(file_write(most, "1"));
-	/* Root has as many as it wants. */
+	/* Root has no limit of open files. */
 	must(seteuid(65534));
 	one = try_create(device, all, 0);
 	errors[0] = errno;
@@ -375,7 +375,7 @@ static void on_alarm(int signal)
 }
 
 PROMISE(signals_during_create,
-	"a create under a rain of signals succeeds or is EINTR, and leaks nothing")
+	"a create that many signals interrupt succeeds or is EINTR, and leaks nothing")
 {
 	struct sigaction action = { .sa_handler = on_alarm };
 	struct itimerval rain = { { 0, 1000 }, { 0, 1000 } };
@@ -385,7 +385,7 @@ PROMISE(signals_during_create,
 	must(setitimer(ITIMER_REAL, &rain, NULL));
 	for (i = 0; i < 40; i++) {
 		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
-		int fd = try_create(device, item(&mem, 0, mem.size), 0);
+		int fd = try_create(device, list_item(&mem, 0, mem.size), 0);
 
 		if (fd < 0)
 			check_eq(errno, EINTR);
@@ -404,7 +404,7 @@ static void create_for_ever(void)
 	for (;;) {
 		struct memory mem = memory_make_holes(SHMEM_4K, MIB(4));
 
-		must(close(must(try_create(device, item(&mem, 0, mem.size), 0))));
+		must_close(try_create(device, list_item(&mem, 0, mem.size), 0));
 		memory_free(&mem);
 	}
 }
@@ -426,7 +426,7 @@ PROMISE(killed_during_create,
 }
 
 PROMISE(threads_create_and_close,
-	"four processes that create, touch and close buffers of one memfd do no harm",
+	"four processes may create, touch and close buffers of the same memfd",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(4));
@@ -437,7 +437,7 @@ PROMISE(threads_create_and_close,
 		if (children[i])
 			continue;
 		for (round = 0; round < 100; round++) {
-			int fd = create(&mem, (i + round) * PAGE, MIB(1));
+			int fd = create_range(&mem, (i + round) * PAGE, MIB(1));
 			char *map = map_dma_buf(fd, 0, MIB(1));
 
 			map[round * PAGE] = round;
@@ -465,7 +465,7 @@ static void *close_for_ever(void *arg)
 }
 
 PROMISE(guessed_fd_may_be_closed,
-	"who guesses a buffer's fd may close it before the create has returned",
+	"another thread may guess a buffer's fd and close it before the create returns",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
@@ -473,11 +473,11 @@ PROMISE(guessed_fd_may_be_closed,
 	struct closer closer = { .fd = must(dup(0)) };
 	pthread_t thread;
 
-	/* The lowest free number is the next fd. */
+	/* The buffer will get the lowest free number. */
 	must(close(closer.fd));
 	pthread_create(&thread, NULL, close_for_ever, &closer);
 	while (rounds--) {
-		check_eq(try_create(device, item(&mem, 0, mem.size), 0),
+		check_eq(try_create(device, list_item(&mem, 0, mem.size), 0),
 			 closer.fd);
 		closed += close(closer.fd) < 0;
 	}
@@ -486,7 +486,7 @@ PROMISE(guessed_fd_may_be_closed,
 	note("%d buffers were closed by the other thread", closed);
 }
 
-/* What is done and undone many times must leave no memory behind. */
+/* Things that are done and undone many times must leave no memory behind. */
 struct cycle {
 	struct memory mem;
 	struct udmabuf_create_item items[127];
@@ -502,9 +502,9 @@ static void rounds_leave_nothing(void (*round)(void *arg))
 	};
 	int i;
 
-	/* Every second page, so that tables need memory. */
+	/* Every second page, so that the tables are large. */
 	for (i = 0; i < 127; i++)
-		cycle.items[i] = item(&cycle.mem, 2 * i * PAGE, PAGE);
+		cycle.items[i] = list_item(&cycle.mem, 2 * i * PAGE, PAGE);
 	cycle.fd = must(try_create_list(cycle.device, cycle.items, 127, 0));
 	leaves_nothing(round, &cycle, 1000);
 }
@@ -513,7 +513,7 @@ static void create_and_close(void *arg)
 {
 	struct cycle *cycle = arg;
 
-	must(close(must(try_create_list(cycle->device, cycle->items, 127, 0))));
+	must_close(try_create_list(cycle->device, cycle->items, 127, 0));
 }
 
 static void map_and_unmap(void *arg)
@@ -578,7 +578,7 @@ PROMISE(module_stays_while_it_is_used,
 		skip("needs --module");
 	device = device_open();
 	must_fail(EWOULDBLOCK, module_try_unload());
-	fd = create(&mem, 0, SIZE);
+	fd = create_range(&mem, 0, SIZE);
 	must(close(device));
 	must_fail(EWOULDBLOCK, module_try_unload());
 
@@ -594,11 +594,11 @@ PROMISE(module_stays_while_it_is_used,
 	must(module_try_unload());
 	check(access(settings.device, F_OK));
 	module_load();
-	close(create(&mem, 0, SIZE));
+	close(create_range(&mem, 0, SIZE));
 }
 
 PROMISE(module_stays_while_a_stranger_exports,
-	"a dma-buf keeps both modules, also where its maker is not linked to this one",
+	"a dma-buf keeps both modules loaded, even if its maker is not linked to dmabufx",
 	TAG_ALONE)
 {
 	int importer, fd;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a user may pin: RLIMIT_MEMLOCK for the caller's own memory, the module's
- * memfd_limit_mib for memfds. Tests run as root; who is limited is a child with
- * another uid and no capabilities.
+ * A user may pin a limited amount of memory: RLIMIT_MEMLOCK limits the caller's own memory,
+ * the parameter memfd_limit_mib limits memfds. Tests run as root; the limited user is a
+ * child with another uid and without capabilities.
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -30,7 +30,7 @@
 #include "memory.h"
 #include "watch.h"
 
-/* Users whom nobody else is. */
+/* Users without other processes. */
 #define ALICE 4001
 #define BOB 4002
 
@@ -38,7 +38,7 @@
 #define PARAMETER PARAMETERS "memfd_limit_mib"
 #define TOTAL PARAMETERS "total_limit_mib"
 
-/* What a limited process works with: opened while root. */
+/* The objects of a limited process, which root opens. */
 struct world {
 	int device;
 	struct memory memfd;	/* of 8 MiB */
@@ -66,13 +66,13 @@ static void become(unsigned int uid, size_t memlock)
 	set_memlock(memlock);
 	must(setresgid(uid, uid, uid));
 	must(setresuid(uid, uid, uid));
-	/* Or /proc/self would be root's. */
+	/* Otherwise /proc/self would belong to root. */
 	must(prctl(PR_SET_DUMPABLE, 1));
 }
 
 #define NOTHING (-1)
 
-/* The same with no capability but this one. */
+/* The same with this capability only. */
 static void become_with(unsigned int uid, size_t memlock, int capability)
 {
 	struct __user_cap_header_struct header = {
@@ -89,7 +89,7 @@ static void become_with(unsigned int uid, size_t memlock, int capability)
 	must(syscall(SYS_capset, &header, data));
 }
 
-/* Returns true in a child that is @uid, and false when that has ended well. */
+/* Returns true in a child that is @uid, then false in the parent, once the child is done. */
 static bool is_other(unsigned int uid, size_t memlock)
 {
 	int child = must(fork());
@@ -101,9 +101,9 @@ static bool is_other(unsigned int uid, size_t memlock)
 	return !child;
 }
 
-/* What follows is done by @uid with @memlock; its failure is the test's. */
+/* A child runs the statement as @uid with @memlock; if it fails, the test fails. */
 #define run_as(uid, memlock) \
-	for (bool other = is_other(uid, memlock); other; _exit(0))
+	for (; is_other(uid, memlock); _exit(0))
 
 static int try_pin(const struct world *w, const struct memory *mem, size_t size)
 {
@@ -118,7 +118,7 @@ static int pin(const struct world *w, const struct memory *mem, size_t size)
 	return must(try_pin(w, mem, size));
 }
 
-/* A process of @uid that has pinned @size until let_go(). */
+/* Forks a process of @uid that keeps @size bytes pinned until let_go(). */
 static int holder(const struct world *w, unsigned int uid, size_t memlock,
 		  int capability, const struct memory *mem, size_t size)
 {
@@ -135,7 +135,7 @@ static int holder(const struct world *w, unsigned int uid, size_t memlock,
 		_exit(0);
 	}
 	must(close(ends[1]));
-	/* Its own failure is what it says. */
+	/* If the child failed, so does the test. */
 	if (read(ends[0], &byte, 1) != 1)
 		join_child(child);
 	must(close(ends[0]));
@@ -157,7 +157,7 @@ static void is_over_at(int line, int error, __u32 reason, const struct world *w,
 	struct dmabufx_segment seg = segment(mem, 0, size);
 	struct dmabufx_create req = request(&seg, 1, 0);
 
-	/* The request as a whole is to blame. */
+	/* The request as a whole is to blame, not its segment. */
 	refused_at(line, error, reason, 1, w->device, &req);
 }
 
@@ -169,7 +169,7 @@ static long pinned_kib(void)
 /* RLIMIT_MEMLOCK */
 
 PROMISE(limit_memlock_counts_user_memory,
-	"an unprivileged user pins RLIMIT_MEMLOCK of its memory, and no page more")
+	"an unprivileged user can pin RLIMIT_MEMLOCK bytes of its memory, and no page more")
 {
 	struct world w = make_world();
 
@@ -181,7 +181,7 @@ PROMISE(limit_memlock_counts_user_memory,
 		/* The same memory counts again. */
 		second = pin(&w, &w.own, MIB(2));
 		check_eq(pinned_kib(), 4096);
-		check_eq(query(w.device).user_locked, MIB(4));
+		check_eq(device_query(w.device).user_locked, MIB(4));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, 1);
 
 		must(close(first));
@@ -195,7 +195,7 @@ PROMISE(limit_memlock_counts_user_memory,
 }
 
 PROMISE(limit_memlock_counts_whole_pages,
-	"of memory that begins and ends in pages, whole pages count; repeats do, too")
+	"whole pages count where memory begins or ends inside a page; repeats count, too")
 {
 	struct world w = make_world();
 	struct dmabufx_segment across = user_segment(w.own.map + PAGE - 1, 2);
@@ -207,7 +207,7 @@ PROMISE(limit_memlock_counts_whole_pages,
 
 	run_as(ALICE, 2 * PAGE) {
 		req = request(&across, 1, 0);
-		must(close(must(try_request(w.device, &req))));
+		must_close(try_request(w.device, &req));
 		req = request(thrice, 3, 0);
 		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 3, w.device, &req);
 	}
@@ -218,7 +218,7 @@ PROMISE(limit_memlock_counts_whole_pages,
 }
 
 PROMISE(limit_memlock_is_charged_before_memory_is_taken,
-	"a request beyond the limit does not touch what it names")
+	"a request beyond the limit does not touch its memory")
 {
 	static unsigned char there[MIB(2) / PAGE];
 	struct world w = make_world();
@@ -236,7 +236,7 @@ PROMISE(limit_memlock_is_charged_before_memory_is_taken,
 }
 
 PROMISE(limit_memlock_0_is_eperm,
-	"who may not lock memory at all gets EPERM, but for memfds")
+	"with RLIMIT_MEMLOCK 0 a request is EPERM, unless it is of memfds only")
 {
 	struct world w = make_world();
 
@@ -290,14 +290,14 @@ PROMISE(limit_memlock_is_shared_with_io_uring,
 }
 
 PROMISE(limit_cap_ipc_lock_is_exempt,
-	"CAP_IPC_LOCK frees of both limits, not of being counted")
+	"with CAP_IPC_LOCK there is no limit, but memory counts")
 {
 	struct world w = make_world();
 	int child = holder(&w, ALICE, 0, CAP_IPC_LOCK, &w.own, MIB(8));
 
-	/* Who has it not is limited by what others of the user have taken. */
+	/* A process without the capability is limited by all of the user's pins. */
 	run_as(ALICE, MIB(8)) {
-		check_eq(query(w.device).user_locked, MIB(8));
+		check_eq(device_query(w.device).user_locked, MIB(8));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
 	}
 	let_go(child);
@@ -306,7 +306,7 @@ PROMISE(limit_cap_ipc_lock_is_exempt,
 }
 
 PROMISE(limit_holds_in_user_namespaces,
-	"who is root in a user namespace of its own is limited as before")
+	"root in a user namespace has the user's limits")
 {
 	struct world w = make_world();
 
@@ -333,13 +333,13 @@ static void call_that_fails(void *arg)
 }
 
 PROMISE(limit_failed_creates_charge_nothing,
-	"1000 creates that fail late leave the whole limit, and no memory behind")
+	"1000 creates that fail late leave no charge and no memory behind")
 {
 	struct fails f = { .w = make_world() };
 
 	f.segments[0] = segment(&f.w.own, 0, KIB(64));
 	f.segments[1] = segment(&f.w.memfd, 0, KIB(64));
-	/* All that can be seen before is, but not that a file has no such page. */
+	/* The third segment fails late: its mapped file has no such page. */
 	f.segments[2] = user_segment(must(mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 					       MAP_SHARED, memory_make(SHMEM_4K, PAGE).fd,
 					       0)) + PAGE, PAGE);
@@ -350,13 +350,13 @@ PROMISE(limit_failed_creates_charge_nothing,
 		for (i = 0; i < 100; i++)
 			call_that_fails(&f);
 		check_eq(pinned_kib(), 0);
-		check_eq(query(f.w.device).user_locked, 0);
-		check_eq(query(f.w.device).memfd_pinned, 0);
+		check_eq(device_query(f.w.device).user_locked, 0);
+		check_eq(device_query(f.w.device).memfd_pinned, 0);
 		pin(&f.w, &f.w.own, KIB(64));
 	}
 }
 
-/* A process with another mm has the last descriptor of all that may be pinned. */
+/* Another process gets a descriptor of all memory that may be pinned, and closes it last. */
 static void other_holds_last(struct world *w, int fd)
 {
 	int done[2], child;
@@ -376,7 +376,7 @@ static void other_holds_last(struct world *w, int fd)
 }
 
 PROMISE(limit_is_uncharged_once,
-	"creates and closes, by fds passed on too, leave the limit as it was")
+	"creates and closes, also by another process's fd, leave no charge")
 {
 	struct world w = make_world();
 
@@ -391,14 +391,14 @@ PROMISE(limit_is_uncharged_once,
 				must(close(fd));
 		}
 		check_eq(pinned_kib(), 0);
-		check_eq(query(w.device).user_locked, 0);
+		check_eq(device_query(w.device).user_locked, 0);
 		pin(&w, &w.own, MIB(1));
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, PAGE);
 	}
 }
 
 PROMISE(limit_outlives_the_process,
-	"a buffer counts until it ends, though who made it is long gone")
+	"a buffer counts until it ends, even after its process has ended")
 {
 	struct world w = make_world();
 	atomic_int *number = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
@@ -422,14 +422,14 @@ PROMISE(limit_outlives_the_process,
 		is_over(ENOMEM, MEMLOCK, &w, &w.own, MIB(1) + PAGE);
 	must(close(fd));
 	run_as(ALICE, MIB(4)) {
-		check_eq(query(w.device).user_locked, 0);
+		check_eq(device_query(w.device).user_locked, 0);
 		pin(&w, &w.own, MIB(4));
 	}
 }
 
 #define PASSERS_BY 100
 
-/* Some of them may still be on their way out. */
+/* Whether the records go away; some processes may end late. */
 static bool are_forgotten(const char *cache, long before)
 {
 	long now = before;
@@ -447,7 +447,7 @@ static bool are_forgotten(const char *cache, long before)
 }
 
 PROMISE(limit_forgets_who_is_gone,
-	"of processes and users that made buffers and ended, the kernel keeps no record")
+	"the kernel keeps no record of processes and users after their buffers have ended")
 {
 	struct world w = make_world();
 	long processes = slab_objects("mm_struct"), users = slab_objects("uid_cache");
@@ -464,7 +464,7 @@ PROMISE(limit_forgets_who_is_gone,
 
 /* memfd_limit_mib */
 
-/* Runs @run with the parameter set, and sets it back however that ends. */
+/* Runs @run in a child with the parameter set; resets it even if the child fails. */
 static void in_world_with(struct world *w, const char *parameter, const char *mib,
 			  void (*run)(struct world *w))
 {
@@ -497,8 +497,8 @@ static void with_limit(const char *mib, void (*run)(struct world *w))
 
 static void by_all_calls(struct world *w)
 {
-	struct udmabuf_create_item two = item(&w->memfd, 0, MIB(2));
-	struct udmabuf_create_item one = item(&w->memfd, 0, MIB(1));
+	struct udmabuf_create_item two = list_item(&w->memfd, 0, MIB(2));
+	struct udmabuf_create_item one = list_item(&w->memfd, 0, MIB(1));
 	struct dmabufx_segment twice[] = {
 		segment(&w->memfd, 0, KIB(512)), segment(&w->memfd, 0, KIB(516)),
 	};
@@ -508,16 +508,16 @@ static void by_all_calls(struct world *w)
 	run_as(ALICE, MIB(4)) {
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(4) + PAGE);
 		must_fail(EDQUOT, try_create(w->device,
-					     item(&w->memfd, 0, MIB(4) + PAGE),
+					     list_item(&w->memfd, 0, MIB(4) + PAGE),
 					     0));
 		fd = pin(w, &w->memfd, MIB(3));
-		check_eq(query(w->device).memfd_limit, MIB(4));
-		check_eq(query(w->device).memfd_pinned, MIB(3));
+		check_eq(device_query(w->device).memfd_limit, MIB(4));
+		check_eq(device_query(w->device).memfd_pinned, MIB(3));
 		must_fail(EDQUOT, try_create(w->device, two, 0));
 		must_fail(EDQUOT, try_create_list(w->device, &two, 1, 0));
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(2));
 		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2, w->device, &req);
-		/* It is memfds alone that count. */
+		/* Only memfds count. */
 		pin(w, &w->own, MIB(4));
 
 		must(try_create(w->device, one, 0));
@@ -525,16 +525,16 @@ static void by_all_calls(struct world *w)
 		run_as(ALICE, 0)
 			must_fail(EDQUOT, try_create(w->device, one, 0));
 		must(close(fd));
-		check_eq(query(w->device).memfd_pinned, MIB(1));
+		check_eq(device_query(w->device).memfd_pinned, MIB(1));
 		must(try_create_list(w->device, &two, 1, 0));
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, MIB(1) + PAGE);
 	}
 	run_as(ALICE, 0)
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 PROMISE(limit_of_memfds_binds_all_calls,
-	"a user pins memfd_limit_mib by all calls together; more is EDQUOT")
+	"a user can pin memfd_limit_mib by all calls together; more is EDQUOT")
 {
 	with_limit("4", by_all_calls);
 }
@@ -547,7 +547,7 @@ static void by_others(struct world *w)
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, PAGE);
 	run_as(BOB, 0)
 		pin(w, &w->memfd, MIB(4));
-	/* Root is exempt. */
+	/* Root has no limit. */
 	must(close(pin(w, &w->memfd, MIB(8))));
 	let_go(child);
 	child = holder(w, ALICE, 0, CAP_IPC_LOCK, &w->memfd, MIB(8));
@@ -559,7 +559,7 @@ static void by_others(struct world *w)
 }
 
 PROMISE(limit_of_memfds_is_each_users,
-	"each user has memfd_limit_mib to itself, in all its processes; root has none")
+	"each user has memfd_limit_mib for all its processes; root has no limit")
 {
 	with_limit("4", by_others);
 }
@@ -574,16 +574,16 @@ static void both_limits(struct world *w)
 	run_as(ALICE, MIB(2)) {
 		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2, w->device, &req);
 		check_eq(pinned_kib(), 0);
-		check_eq(query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).user_locked, 0);
 		pin(w, &w->own, MIB(2));
 		refused(ENOMEM, DMABUFX_REASON_MEMLOCK, 2, w->device, &req);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		pin(w, &w->memfd, MIB(1));
 	}
 }
 
 PROMISE(limit_hit_gives_back_the_other,
-	"a request that one limit stops is not counted against the other")
+	"a request that exceeds one limit is not charged to the other")
 {
 	with_limit("1", both_limits);
 }
@@ -592,7 +592,7 @@ static void pins_all(struct world *w)
 {
 	run_as(ALICE, 0) {
 		pin(w, &w->memfd, MIB(8));
-		must(try_create(w->device, item(&w->memfd, 0, MIB(8)), 0));
+		must(try_create(w->device, list_item(&w->memfd, 0, MIB(8)), 0));
 	}
 }
 
@@ -601,12 +601,12 @@ static void pins_nothing(struct world *w)
 	run_as(ALICE, 0) {
 		is_over(EDQUOT, MEMFD_LIMIT, w, &w->memfd, 1);
 		must_fail(EDQUOT, try_create(w->device,
-					     item(&w->memfd, 0, PAGE), 0));
+					     list_item(&w->memfd, 0, PAGE), 0));
 	}
 }
 
 PROMISE(limit_of_memfds_may_be_any_number,
-	"huge values of memfd_limit_mib do not wrap, and 0 forbids")
+	"huge values of memfd_limit_mib do not wrap; 0 allows nothing")
 {
 	static const char * const huge[] = {
 		"18446744073709551615", "17592186044416", "17592186044415",
@@ -624,25 +624,25 @@ PROMISE(limit_of_memfds_may_be_any_number,
 }
 
 PROMISE(limit_of_memfds_is_half_of_memory,
-	"the default is half of the machine's memory, for all users three quarters; it can be read")
+	"by default memfd_limit_mib is half of the memory, total_limit_mib three quarters")
 {
 	long quarter = file_number("/proc/meminfo", "MemTotal:") / 4096;
 	struct memory holes = memory_make_holes(SHMEM_4K, MIB(128));
 	struct world w = { .device = device_open() };
 
-	/* In whole MiB. */
+	/* The parameters are rounded to MiB. */
 	check_le(2 * quarter - 2, file_number(PARAMETER, ""));
 	check_le(file_number(PARAMETER, ""), 2 * quarter + 2);
 	check_le(3 * quarter - 3, file_number(TOTAL, ""));
 	check_le(file_number(TOTAL, ""), 3 * quarter + 3);
-	/* A user may pin twice what the in-tree driver lets a buffer have. */
+	/* A user may pin twice as much as one buffer of the in-tree driver may have. */
 	run_as(ALICE, 0) {
-		check_eq(query(w.device).memfd_limit / MIB(1), file_number(PARAMETER, ""));
+		check_eq(device_query(w.device).memfd_limit / MIB(1), file_number(PARAMETER, ""));
 		pin(&w, &holes, holes.size);
 	}
 }
 
-/* Takes some of the machine's memory away. Returns what brings it back, or -1. */
+/* Takes memory offline. Returns a descriptor that brings it back, or -1. */
 static int take_memory_away(void)
 {
 	glob_t blocks;
@@ -651,7 +651,7 @@ static int take_memory_away(void)
 
 	if (glob("/sys/devices/system/memory/memory*/state", 0, NULL, &blocks))
 		return -1;
-	/* What was used last is least likely to be there at the end. */
+	/* The last block is the least likely to have memory that cannot move. */
 	for (i = blocks.gl_pathc; state < 0 && i--;)
 		if (file_write(blocks.gl_pathv[i], "offline"))
 			state = must(open(blocks.gl_pathv[i], O_WRONLY));
@@ -660,7 +660,7 @@ static int take_memory_away(void)
 }
 
 PROMISE(limit_by_default_follows_the_memory,
-	"memory that is plugged in or out moves the limits that nobody has set")
+	"memory that is plugged in or out changes the default limits")
 {
 	long memory, before = file_number(PARAMETER, ""), after, all;
 	int state;
@@ -685,16 +685,16 @@ static void by_many_users(struct world *w)
 	int alice = holder(w, ALICE, 0, NOTHING, &w->memfd, MIB(3)), bob;
 
 	run_as(BOB, 0) {
-		/* Or a record of what BOB has would end with the refusal. */
+		/* Keeps a buffer, or the refusal would end the record of BOB's charge. */
 		pin(w, &w->memfd, PAGE);
 		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, MIB(3));
-		must_fail(EDQUOT, try_create(w->device, item(&w->memfd, 0, MIB(4)), 0));
-		check_eq(query(w->device).memfd_pinned, PAGE);
+		must_fail(EDQUOT, try_create(w->device, list_item(&w->memfd, 0, MIB(4)), 0));
+		check_eq(device_query(w->device).memfd_pinned, PAGE);
 	}
 	bob = holder(w, BOB, 0, NOTHING, &w->memfd, MIB(3));
 	run_as(BOB + 1, 0)
 		is_over(EDQUOT, TOTAL_LIMIT, w, &w->memfd, PAGE);
-	/* Root is exempt, and counted. */
+	/* Root has no limit, but its pins count. */
 	must(close(pin(w, &w->memfd, MIB(8))));
 	let_go(alice);
 	run_as(BOB + 1, 0) {
@@ -705,12 +705,12 @@ static void by_many_users(struct world *w)
 }
 
 PROMISE(limit_of_all_users_together,
-	"users who each are within their limit cannot pin more than total_limit_mib together")
+	"users within their own limits cannot pin more than total_limit_mib together")
 {
 	with_parameter(TOTAL, "6", by_many_users);
 }
 
-/* Large folios of which a page or two are in buffers. */
+/* Large folios with one or two pages in buffers. */
 
 /* A request for the page at @offset of each of the first folios of @mem. */
 static struct dmabufx_create pages_of_folios(const struct memory *mem, __u64 offset,
@@ -737,14 +737,14 @@ static void hold_folios(const struct world *w, const struct memory *mem, int err
 
 	refused(error, reason, 5, w->device, &five);
 	first = must(try_request(w->device, &four));
-	/* No page of another folio; any number of these folios'. */
+	/* A page of another folio is too much; more pages of these folios are not. */
 	refused(error, reason, 5, w->device, &five);
 	second = must(try_request(w->device, &others));
 	must(close(first));
 	refused(error, reason, 5, w->device, &five);
-	must(close(must(try_request(w->device, &four))));
+	must_close(try_request(w->device, &four));
 	must(close(second));
-	must(close(must(try_request(w->device, &four))));
+	must_close(try_request(w->device, &four));
 }
 
 static void hold_memfds(struct world *w)
@@ -753,11 +753,11 @@ static void hold_memfds(struct world *w)
 
 	run_as(ALICE, 0) {
 		hold_folios(w, mem, EDQUOT, DMABUFX_REASON_MEMFD_LIMIT);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 }
 
-/* As with_limit(), of this memory. */
+/* with_limit() with this kind of memory. */
 static void with_limit_and(enum memory_kind kind, const char *mib,
 			   void (*run)(struct world *w))
 {
@@ -769,7 +769,7 @@ static void with_limit_and(enum memory_kind kind, const char *mib,
 }
 
 PROMISE(limit_counts_whole_folios_of_memfds,
-	"a page of a huge page keeps all of it, which counts besides, once for each user")
+	"a page of a huge page counts for itself and, once for each user, for the huge page")
 {
 	with_limit_and(SHMEM_2M, "9", hold_memfds);
 	with_limit_and(HUGETLB_2M, "9", hold_memfds);
@@ -777,7 +777,7 @@ PROMISE(limit_counts_whole_folios_of_memfds,
 
 static void hold_own_folios(enum memory_kind kind)
 {
-	/* Made by who pins it: a child has none of its parent's own pages. */
+	/* The process that pins the memory makes it: a child has no private pages of its parent. */
 	struct memory mem = memory_make(kind, FOLIOS * MIB(2));
 	struct world w = { .device = device_open() };
 	struct dmabufx_create four = pages_of_folios(&mem, 0, 4);
@@ -785,17 +785,17 @@ static void hold_own_folios(enum memory_kind kind)
 
 	become(ALICE, MIB(9));
 	hold_folios(&w, &mem, ENOMEM, DMABUFX_REASON_MEMLOCK);
-	check_eq(query(w.device).user_locked, 0);
+	check_eq(device_query(w.device).user_locked, 0);
 	fd = must(try_request(w.device, &four));
 	memory_free(&mem);
-	check_eq(query(w.device).user_locked, MIB(8) + 4 * PAGE);
+	check_eq(device_query(w.device).user_locked, MIB(8) + 4 * PAGE);
 	check_eq(pinned_kib(), 4 * PAGE / 1024);
 	must(close(fd));
-	check_eq(query(w.device).user_locked, 0);
+	check_eq(device_query(w.device).user_locked, 0);
 }
 
 PROMISE(limit_counts_whole_folios_of_own_memory,
-	"so does a page of a program's own huge page, which munmap() would free")
+	"so does a page of a private huge page, which munmap() would otherwise free")
 {
 	enum memory_kind kinds[] = { ANON_2M, ANON_HUGETLB_2M };
 	size_t i;
@@ -819,12 +819,12 @@ static void parts_of_a_gigabyte(struct world *w)
 		struct dmabufx_create req = request(&seg, 1, 0);
 
 		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 1, w->device, &req);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 }
 
 PROMISE(limit_counts_a_gigabyte_for_its_page,
-	"a page of a page of 1 GiB counts 1 GiB")
+	"a small page of a 1 GiB page counts 1 GiB")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	struct world w = { .device = device_open(), .memfd = mem };
@@ -837,33 +837,33 @@ PROMISE(limit_counts_a_gigabyte_for_its_page,
 		struct dmabufx_create req = request(&seg, 1, 0);
 		int first = must(try_request(w.device, &req));
 
-		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + PAGE);
 		must(try_request(w.device, &req));
-		check_eq(query(w.device).memfd_pinned, GIB(1) + 2 * PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + 2 * PAGE);
 		must(close(first));
-		check_eq(query(w.device).memfd_pinned, GIB(1) + PAGE);
+		check_eq(device_query(w.device).memfd_pinned, GIB(1) + PAGE);
 	}
 	check(file_write(PARAMETER, "default"));
 }
 
-/* So much counts with the first buffer, with both, with the second alone, and then none. */
+/* Compares the charge with the first buffer, with both, with the second, and with none. */
 static void counts(struct world *w, struct dmabufx_create *first, __u64 one,
 		   struct dmabufx_create *second, __u64 both, __u64 other)
 {
 	int fd = must(try_request(w->device, first)), fd2;
 
-	check_eq(query(w->device).memfd_pinned, one);
+	check_eq(device_query(w->device).memfd_pinned, one);
 	fd2 = must(try_request(w->device, second));
-	check_eq(query(w->device).memfd_pinned, both);
+	check_eq(device_query(w->device).memfd_pinned, both);
 	must(close(fd));
-	check_eq(query(w->device).memfd_pinned, other);
+	check_eq(device_query(w->device).memfd_pinned, other);
 	must(close(fd2));
-	check_eq(query(w->device).memfd_pinned, 0);
+	check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 static void scattered_in_folios(struct world *w)
 {
-	/* Pages 0, 2, 4, ... of two folios, and then the others. */
+	/* The even pages of two folios, then the odd ones. */
 	enum { NR = MIB(4) / PAGE };
 	struct dmabufx_segment *segments = calloc(NR, sizeof(*segments));
 	struct dmabufx_create half = request(segments, NR / 2, 0);
@@ -874,14 +874,14 @@ static void scattered_in_folios(struct world *w)
 	for (i = 0; i < NR; i++)
 		segments[i] = segment(&w->memfd, i * 2 % NR * PAGE + i / (NR / 2) * PAGE,
 				      PAGE);
-	/* The two folios, and what of them is in buffers. */
+	/* Two whole folios, and in addition their pages in each buffer. */
 	run_as(ALICE, 0)
 		counts(w, &half, MIB(4) + MIB(2), &all, MIB(4) + MIB(2) + MIB(4),
 		       MIB(4) + MIB(4));
 }
 
 PROMISE(limit_counts_scattered_folios_once,
-	"a framebuffer that is scattered over huge pages counts each of them once, and its pages")
+	"a buffer scattered over huge pages counts its pages, and each huge page once")
 {
 	with_limit_and(SHMEM_2M, "12", scattered_in_folios);
 	with_limit_and(HUGETLB_2M, "12", scattered_in_folios);
@@ -889,7 +889,7 @@ PROMISE(limit_counts_scattered_folios_once,
 
 static void pieces_that_follow(struct world *w)
 {
-	/* Two folios in pieces of 64 KiB, in order; and pages around their border. */
+	/* Two folios in 64 pieces, in order; and the pages at their border. */
 	enum { NR = 64 };
 	struct dmabufx_segment pieces[NR], border = segment(&w->memfd, MIB(2) - PAGE,
 							    2 * PAGE);
@@ -904,7 +904,7 @@ static void pieces_that_follow(struct world *w)
 }
 
 PROMISE(limit_counts_pieces_that_make_a_folio_as_pages,
-	"pieces that follow one another to a folio's end are charged by page, as one segment is")
+	"segments that together cover whole folios count by page, as a single segment does")
 {
 	with_limit_and(SHMEM_2M, "16", pieces_that_follow);
 	with_limit_and(HUGETLB_2M, "16", pieces_that_follow);
@@ -925,28 +925,28 @@ static void shared_by_address(struct world *w)
 	run_as(ALICE, 0) {
 		int fd = pin(w, &user, MIB(4));
 
-		check_eq(query(w->device).memfd_pinned, MIB(4));
-		check_eq(query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, MIB(4));
+		check_eq(device_query(w->device).user_locked, 0);
 		check_eq(pinned_kib(), 0);
 		is_over(EDQUOT, MEMFD_LIMIT, w, &user, PAGE);
 		must(close(fd));
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 	}
 	run_as(ALICE, MIB(1)) {
 		must(try_request(w->device, &req));
-		check_eq(query(w->device).memfd_pinned, MIB(2));
-		check_eq(query(w->device).user_locked, MIB(1));
+		check_eq(device_query(w->device).memfd_pinned, MIB(2));
+		check_eq(device_query(w->device).user_locked, MIB(1));
 		check_eq(pinned_kib(), 1024);
 	}
 }
 
 PROMISE(limit_of_memfds_binds_their_addresses,
-	"shared memory that is named by address counts as the memfd that it is")
+	"shared memory named by address counts as a memfd")
 {
 	with_limit("4", shared_by_address);
 }
 
-/* Another thread maps the one over the other all the time. */
+/* Another thread maps private memory and the memfd at this place, by turns. */
 struct changing {
 	char *place;
 	const struct memory *memfd;
@@ -988,14 +988,14 @@ static void kinds_that_change(struct world *w)
 		atomic_store(&c.end, true);
 		pthread_join(thread, NULL);
 		note("%d of %d made", made, tries);
-		check_eq(query(w->device).user_locked, 0);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		check_eq(pinned_kib(), 0);
 	}
 }
 
 PROMISE(limit_is_right_while_mappings_change,
-	"memory that becomes shared or private while it is pinned counts for what it is",
+	"memory that becomes shared or private during a create counts as the kind that is pinned",
 	TAG_THREADS)
 {
 	with_limit("1", kinds_that_change);
@@ -1035,13 +1035,13 @@ static void uses_no_right(struct world *w)
 }
 
 PROMISE(limit_asks_for_rights_only_when_it_is_hit,
-	"who stays within the limits is not noted to have used CAP_IPC_LOCK")
+	"a process within the limits is not recorded as having used CAP_IPC_LOCK")
 {
 	set_memlock(MIB(1));
 	with_limit("4", uses_no_right);
 }
 
-/* Processes of a user that take and give back as fast as they can. */
+/* Processes of one user that pin and unpin as fast as they can. */
 struct race {
 	const struct memory *mem;
 	size_t size;		/* of a buffer; two are allowed at a time */
@@ -1050,7 +1050,7 @@ struct race {
 	atomic_int held;
 	atomic_int most;
 	atomic_int refused;
-	atomic_int in_vain;	/* refused since one was made */
+	atomic_int in_vain;	/* refusals since the last success */
 };
 
 #define RACERS 4
@@ -1065,7 +1065,7 @@ static void take_and_give_back(const struct world *w, struct race *race)
 		if (fd < 0) {
 			check_eq(errno, race->error);
 			atomic_fetch_add(&race->refused, 1);
-			/* A charge that was lost would stay for ever. */
+			/* If a charge is lost, all calls fail from then on. */
 			check_le(atomic_fetch_add(&race->in_vain, 1), 200000);
 			sched_yield();
 			continue;
@@ -1103,8 +1103,8 @@ static void races(const struct world *w, struct race how)
 	     atomic_load(&race->refused), atomic_load(&race->most));
 	check_le(atomic_load(&race->most), 2);
 	run_as(ALICE, 2 * how.size) {
-		check_eq(query(w->device).user_locked, 0);
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).user_locked, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 		pin(w, how.mem, 2 * how.size);
 	}
 }
@@ -1128,7 +1128,7 @@ static void races_for_folios(struct world *w)
 		become(ALICE, 0);
 		for (k = 0; k < rounds; k++) {
 			fd = must(try_request(w->device, &req));
-			check_le(FOLIOS * MIB(2), query(w->device).memfd_pinned);
+			check_le(FOLIOS * MIB(2), device_query(w->device).memfd_pinned);
 			must(close(fd));
 		}
 		_exit(0);
@@ -1136,11 +1136,11 @@ static void races_for_folios(struct world *w)
 	for (i = 0; i < RACERS; i++)
 		join_child(children[i]);
 	run_as(ALICE, 0)
-		check_eq(query(w->device).memfd_pinned, 0);
+		check_eq(device_query(w->device).memfd_pinned, 0);
 }
 
 PROMISE(limit_holds_when_processes_share_folios,
-	"four processes of a user that take and give back pages of the same huge pages lose none",
+	"four processes of a user that pin pages of the same huge pages lose no charge",
 	TAG_THREADS)
 {
 	with_limit_and(SHMEM_2M, "64", races_for_folios);
@@ -1154,7 +1154,7 @@ static void races_for_memory(struct world *w)
 }
 
 PROMISE(limit_holds_when_processes_race,
-	"four processes that take and give back never hold more, nor lose any", TAG_THREADS)
+	"four processes that pin and unpin never exceed the limit, and lose no charge", TAG_THREADS)
 {
 	with_limit("1", races_for_memory);
 	with_limit("1", races_for_memfds);

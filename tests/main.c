@@ -8,7 +8,7 @@
 
 #include "harness.h"
 
-/* How often --only and --without may be given. */
+/* The most options --only, and the most --without. */
 #define MAX_PATTERNS 32
 
 /* Patterns of --only and --without, each list ended by NULL. */
@@ -34,7 +34,7 @@ static const struct tag_name {
 	{ }
 };
 
-/* Each has the tags of one --tags; and those of all --without-tags. */
+/* wanted_tags has an element for each --tags; unwanted_tags is all --without-tags. */
 static unsigned int wanted_tags[MAX_PATTERNS], unwanted_tags;
 static int nr_wanted_tags;
 
@@ -113,7 +113,7 @@ static unsigned int tag_of(const char *name)
 	exit(2);
 }
 
-/* Of names with commas between them. */
+/* Parses names of tags with commas between them. */
 static unsigned int tags_of(char *list)
 {
 	unsigned int tags = 0;
@@ -133,7 +133,7 @@ static void add_wanted_tags(unsigned int tags)
 	wanted_tags[nr_wanted_tags++] = tags;
 }
 
-/* Returns whether only a list is wanted. */
+/* Returns whether --list was given. */
 static bool parse(int argc, char **argv)
 {
 	bool list = false;
@@ -173,7 +173,7 @@ static bool parse(int argc, char **argv)
 	return list;
 }
 
-/* "NAME PROMISE (TAG, TAG)" */
+/* Prints "NAME PROMISE (TAG, TAG)". */
 static void show(const struct test *test)
 {
 	const struct tag_name *t;
@@ -189,7 +189,7 @@ static void show(const struct test *test)
 	puts(test->tags ? ")" : "");
 }
 
-/* Returns whether the test did not fail. */
+/* Returns false if the test failed. */
 static bool run(const struct test *test)
 {
 	const char *why;

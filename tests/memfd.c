@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memfds while they become buffers: what is looked at before anything is filled, who
- * fills their holes, and who waits for whom.
+ * Memfds while a create works on them. All segments are checked before holes are filled;
+ * others may fill holes, change seals or close descriptors meanwhile.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -23,7 +23,7 @@
 
 #define RESERVED "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages"
 
-/* A memfd of this kind that nobody has mapped. */
+/* A memfd of this kind, not mapped. */
 static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
 {
 	return (struct memory) {
@@ -33,7 +33,7 @@ static struct memory unmapped(enum memory_kind kind, size_t size, int seals)
 	};
 }
 
-/* What is looked at first. */
+/* Checks that come first. */
 
 struct bad_end {
 	int error;
@@ -81,14 +81,14 @@ static void refused_ends_fill_nothing(enum memory_kind kind)
 }
 
 PROMISE(memfd_refused_calls_fill_nothing,
-	"a descriptor at a list's end that is refused leaves holes before it what they are")
+	"a bad descriptor at the end of a list keeps earlier holes from being filled")
 {
 	refused_ends_fill_nothing(SHMEM_4K);
 	refused_ends_fill_nothing(HUGETLB_2M);
 }
 
 PROMISE(memfd_last_page_of_all_is_refused,
-	"a memfd may end where offsets do: its last page is ERANGE, the one before is taken")
+	"the last page of the largest possible memfd is ERANGE, the page before is accepted")
 {
 	const __u64 last = (1ull << 63) - PAGE;
 	struct memory mem = unmapped(SHMEM_4K, PAGE, 0);
@@ -108,12 +108,12 @@ PROMISE(memfd_last_page_of_all_is_refused,
 		.memfd = mem.fd, .offset = last, .size = PAGE }, 0));
 	check_eq(memory_populated(&mem), 0);
 	seg.size = PAGE;
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), PAGE);
 	must(close(mem.fd));
 }
 
-/* Another thread changes what a descriptor is. */
+/* Another thread replaces the file behind a descriptor. */
 
 struct changing {
 	atomic_bool over;
@@ -136,7 +136,7 @@ static void *change_descriptor(void *arg)
 }
 
 PROMISE(memfd_descriptors_may_change_meanwhile,
-	"descriptors that another thread closes and replaces are taken or refused as they are",
+	"descriptors that another thread replaces meanwhile are accepted or refused correctly",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
@@ -148,11 +148,11 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 	pthread_t thread;
 
 	for (i = 0; i < 16; i++) {
-		items[i] = item(&mem, i * PAGE, PAGE);
+		items[i] = list_item(&mem, i * PAGE, PAGE);
 		items[i].memfd = i % 2 ? c.fd : mem.fd;
 	}
 	check_eq(pthread_create(&thread, NULL, change_descriptor, &c), 0);
-	/* However late a busy host lets the other thread begin. */
+	/* On a busy host the other thread may begin late. */
 	while (!atomic_load(&c.rounds))
 		sched_yield();
 	for (left = tries; left; left--) {
@@ -169,13 +169,13 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 	must(close(c.fd));
 }
 
-/* Who fills holes of hugetlb. */
+/* Filling holes of hugetlb. */
 
 static void fill_and_free(struct memory *mem)
 {
-	must(close(create(mem, MIB(2), MIB(2))));
+	must(close(create_range(mem, MIB(2), MIB(2))));
 	check_eq(memory_populated(mem), MIB(2));
-	must(close(create(mem, 0, mem->size)));
+	must(close(create_range(mem, 0, mem->size)));
 	check_eq(memory_populated(mem), mem->size);
 	memory_free(mem);
 }
@@ -187,7 +187,7 @@ PROMISE(memfd_holes_keep_the_pools_count,
 	struct memory mem = memory_make_holes(HUGETLB_2M, MIB(8));
 
 	check_eq(file_number(RESERVED, ""), before + 4);
-	must(close(create(&mem, MIB(2), MIB(2))));
+	must(close(create_range(&mem, MIB(2), MIB(2))));
 	check_eq(file_number(RESERVED, ""), before + 3);
 	fill_and_free(&mem);
 	check_eq(file_number(RESERVED, ""), before);
@@ -204,18 +204,18 @@ PROMISE(memfd_holes_keep_the_pools_count,
 }
 
 PROMISE(memfd_holes_are_filled_for_readers,
-	"holes of hugetlb are filled for who may only read, sealed against writing or not")
+	"a read-only buffer fills holes of hugetlb, sealed against writing or not")
 {
 	struct memory mem = unmapped(HUGETLB_2M, MIB(4), F_SEAL_SHRINK | F_SEAL_GROW);
 	struct dmabufx_segment seg = { .fd = file_reopen(mem.fd, O_RDONLY), .size = MIB(2) };
 	struct dmabufx_create req = request(&seg, 1, DMABUFX_CREATE_READ_ONLY);
 	int device = device_open();
 
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), MIB(2));
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 	seg.size = MIB(4);
-	must(close(must(try_request(device, &req))));
+	must_close(try_request(device, &req));
 	check_eq(memory_populated(&mem), MIB(4));
 	must(close(seg.fd));
 	must(close(mem.fd));
@@ -232,7 +232,7 @@ struct signalled {
 	int sent;
 };
 
-/* A signal for each page that is filled, but for the last. */
+/* Sends a signal for each page that is filled, except the last. */
 static void *signal_each_page(void *arg)
 {
 	struct signalled *s = arg;
@@ -259,7 +259,7 @@ static int fill_despite_signals(size_t size)
 	int fd;
 
 	check_eq(pthread_create(&thread, NULL, signal_each_page, &s), 0);
-	fd = create(&s.mem, 0, size);
+	fd = create_range(&s.mem, 0, size);
 	pthread_join(thread, NULL);
 	check_eq(memory_populated(&s.mem), size);
 	must(close(fd));
@@ -268,7 +268,7 @@ static int fill_despite_signals(size_t size)
 }
 
 PROMISE(memfd_holes_are_filled_despite_signals,
-	"with signals that have handlers on the way, holes of hugetlb are filled",
+	"signals that have handlers do not keep holes of hugetlb from being filled",
 	TAG_THREADS)
 {
 	struct sigaction action = { .sa_handler = on_signal };
@@ -308,7 +308,7 @@ static void *punch_pages(void *arg)
 }
 
 PROMISE(memfd_fillers_of_holes_may_meet,
-	"creates, page faults and who punches holes again fill them and keep the pool's count",
+	"creates and page faults fill holes while they are punched, and the pool's count stays",
 	TAG_THREADS)
 {
 	long before = file_number(RESERVED, "");
@@ -319,8 +319,8 @@ PROMISE(memfd_fillers_of_holes_may_meet,
 	check_eq(pthread_create(&toucher, NULL, touch_pages, &f), 0);
 	check_eq(pthread_create(&puncher, NULL, punch_pages, &f), 0);
 	for (i = 0; i < repeats(300); i++) {
-		fd = try_create(device, item(&f.mem, 0, f.mem.size), 0);
-		/* Holes may come faster than they are filled: no reason to go on for ever. */
+		fd = try_create(device, list_item(&f.mem, 0, f.mem.size), 0);
+		/* If holes are punched faster than they can be filled, a create gives up. */
 		if (fd < 0) {
 			check_eq(errno, ENOMEM);
 			gave_up++;
@@ -333,13 +333,13 @@ PROMISE(memfd_fillers_of_holes_may_meet,
 	pthread_join(toucher, NULL);
 	pthread_join(puncher, NULL);
 	note("%d were made, %d gave up", made, gave_up);
-	/* When nobody punches any more, nobody gives up. */
-	must(close(create(&f.mem, 0, f.mem.size)));
+	/* While nobody punches holes, no create gives up. */
+	must(close(create_range(&f.mem, 0, f.mem.size)));
 	memory_free(&f.mem);
 	check_eq(file_number(RESERVED, ""), before);
 }
 
-/* Who waits for whom. */
+/* Waiting for a memfd's lock. */
 
 struct filling {
 	struct memory mem;
@@ -350,12 +350,12 @@ static void *fill_by_create(void *arg)
 {
 	struct filling *f = arg;
 
-	must(close(create(&f->mem, 0, f->mem.size)));
+	must(close(create_range(&f->mem, 0, f->mem.size)));
 	atomic_store(&f->done, true);
 	return NULL;
 }
 
-/* How often its owner got the memfd's lock while holes of it were filled. */
+/* Counts how often the owner got the memfd's lock while a create filled holes. */
 static int turns_of_the_owner(enum memory_kind kind, size_t size)
 {
 	struct filling f = { .mem = unmapped(kind, size, F_SEAL_SHRINK) };
@@ -366,7 +366,7 @@ static int turns_of_the_owner(enum memory_kind kind, size_t size)
 	while (!atomic_load(&f.done)) {
 		bool begun = memory_populated(&f.mem);
 
-		/* No seal, but the lock that seals take. */
+		/* Adds no seal, but takes the lock that seals take. */
 		must(fcntl(f.mem.fd, F_ADD_SEALS, 0));
 		turns += begun && memory_populated(&f.mem) < size;
 	}
@@ -377,8 +377,8 @@ static int turns_of_the_owner(enum memory_kind kind, size_t size)
 }
 
 /*
- * A create of which the owner slept through every batch says nothing; one that keeps the
- * lock gives the owner no turn, however often it is tried.
+ * One create proves nothing: the owner may have slept through every batch. But a create
+ * that keeps the lock gives the owner no turn in any number of tries.
  */
 static void owner_has_turns(enum memory_kind kind, size_t size)
 {
@@ -391,14 +391,14 @@ static void owner_has_turns(enum memory_kind kind, size_t size)
 }
 
 PROMISE(memfd_owner_waits_for_a_batch,
-	"a memfd's owner maps, cuts and seals it while a long create fills its holes",
+	"a memfd's owner gets its lock between batches while a long create fills holes",
 	TAG_THREADS)
 {
 	owner_has_turns(SHMEM_4K, MIB(256));
 	owner_has_turns(HUGETLB_2M, MIB(160));
 }
 
-/* Somebody has the lock of a memfd: who writes there from a page that does not come. */
+/* Holds the lock of a memfd: a thread writes there from a page that is withheld. */
 struct holder {
 	int memfd;
 	struct withheld page;
@@ -436,19 +436,19 @@ static void lock_let_go(struct holder *h)
 	free(h);
 }
 
-/* Of a list with two memfds the child takes the first, and waits for the other. */
+/* The child takes the first memfd of the list, and waits for the second one. */
 PROMISE(memfd_lock_is_waited_for_killably,
-	"who is killed in the middle of a list, waiting for a memfd's lock, ends and keeps nothing",
+	"a create killed while it waits for a memfd's lock ends and keeps nothing",
 	TAG_THREADS)
 {
 	struct memory first = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
 	struct memory other = unmapped(SHMEM_4K, MIB(1), F_SEAL_SHRINK);
 	const struct udmabuf_create_item items[] = {
-		item(&first, 0, MIB(1)), item(&other, 0, MIB(1)),
+		list_item(&first, 0, MIB(1)), list_item(&other, 0, MIB(1)),
 	};
 	struct holder *holder = lock_held(&other);
 	int device = device_open(), child;
-	const __u64 before = query(device).memfd_pinned;
+	const __u64 before = device_query(device).memfd_pinned;
 	bool died;
 
 	child = must(fork());
@@ -461,7 +461,7 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	died = child_dies(child);
 	lock_let_go(holder);
 	check(died);
-	check_eq(query(device).memfd_pinned, before);
+	check_eq(device_query(device).memfd_pinned, before);
 	must(close(device));
 	must(close(first.fd));
 	must(close(other.fd));
@@ -490,7 +490,7 @@ static bool is_sealed_midway(enum memory_kind kind, size_t size)
 	pthread_t thread;
 
 	check_eq(pthread_create(&thread, NULL, seal_midway, &s), 0);
-	fd = try_create(device, item(&s.mem, 0, size), 0);
+	fd = try_create(device, list_item(&s.mem, 0, size), 0);
 	if (fd < 0)
 		check_eq(errno, EINVAL);
 	pthread_join(thread, NULL);

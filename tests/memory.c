@@ -7,6 +7,7 @@
 #include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ size_t memory_folio(enum memory_kind kind)
 	return kinds[kind].folio;
 }
 
-/* A place whose alignment lets the kernel use the largest folios and entries. */
+/* With such alignment the kernel can use the largest folios and page table entries. */
 void *map_at_aligned_place(int fd, size_t size, size_t align, int flags)
 {
 	char *room = must(mmap(NULL, size + align, PROT_NONE,
@@ -84,7 +85,7 @@ void *map_at_aligned_place(int fd, size_t size, size_t align, int flags)
 
 static unsigned int next_id(void)
 {
-	static unsigned int last;
+	static atomic_uint last;
 
 	return ++last;
 }
@@ -209,7 +210,7 @@ static void poison_write(const char *file, __u64 frame)
 
 	snprintf(path, sizeof(path), POISON "%s", file);
 	snprintf(number, sizeof(number), "%#llx\n", frame);
-	/* The kernel calls a page with users not handled; it is marked. */
+	/* If a page is in use, the kernel marks it and returns an error. */
 	file_write(path, number);
 }
 
@@ -234,7 +235,7 @@ void page_unpoison(__u64 frame)
 	fail("page frame %#llx stays marked as broken", frame);
 }
 
-/* One folio: aligned, its head first, its tails behind it, and no more. */
+/* True for one folio: aligned, its head first, then all its tails. */
 bool memory_is_folio(const struct memory *mem, size_t offset)
 {
 	__u64 first = page_frame(mem->map + offset);
@@ -253,7 +254,7 @@ bool memory_is_folio(const struct memory *mem, size_t offset)
 
 static bool has_its_folios(const struct memory *mem)
 {
-	/* A big memfd is verified here and there: each look is a system call. */
+	/* Looks at some folios of a big memfd, for each look is a system call. */
 	size_t step = mem->size / 64 / mem->folio * mem->folio, offset;
 
 	if (step < mem->folio)
@@ -264,7 +265,7 @@ static bool has_its_folios(const struct memory *mem)
 	return memory_is_folio(mem, mem->size - mem->folio);
 }
 
-/* PREEMPT_RT excludes them; such a kernel asks no driver for huge entries, either. */
+/* PREEMPT_RT excludes them; such a kernel asks no driver for huge entries either. */
 bool kernel_has_thp(void)
 {
 	return !access(THP "enabled", F_OK);
@@ -284,12 +285,12 @@ static void populate(struct memory *mem)
 		must(madvise(mem->map, mem->size, MADV_HUGEPAGE));
 	for (offset = 0; offset < mem->size; offset += PAGE)
 		mem->map[offset] = 0;
-	/* Or khugepaged might make them one, where it exists. */
+	/* khugepaged, where it exists, could turn the pages into a huge page. */
 	if (kernel_has_thp() && (mem->kind == ANON_4K || mem->kind == ANON_64K))
 		must(madvise(mem->map, mem->size, MADV_NOHUGEPAGE));
 }
 
-/* Which folios the kernel hands out is a setting of the machine. */
+/* Sets the sysfs switches for the sizes of the folios that the kernel allocates. */
 static void set_folios(enum memory_kind kind)
 {
 	static const char * const switches[] = {
@@ -344,7 +345,7 @@ struct memory memory_make(enum memory_kind kind, size_t size)
 	while (!has_its_folios(&mem)) {
 		if (!left--)
 			fail("the kernel did not give %s", kinds[kind].name);
-		/* What is free may be in pieces. */
+		/* Free memory may be fragmented. */
 		memory_free(&mem);
 		file_write("/proc/sys/vm/drop_caches", "3");
 		file_write("/proc/sys/vm/compact_memory", "1");
@@ -455,7 +456,7 @@ void page_give(const struct withheld *withheld, const void *contents)
 	};
 	struct uffdio_range hole = { copy.dst, PAGE };
 
-	/* Where the area is gone there is nothing to copy to, but who waits. */
+	/* The page was unmapped meanwhile: then only wake those who wait. */
 	if (ioctl(withheld->uffd, UFFDIO_COPY, &copy))
 		must(ioctl(withheld->uffd, UFFDIO_WAKE, &hole));
 	must(close(withheld->uffd));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory of every kind that a dma-buf may consist of, memfds and other, and
- * patterns whose every word tells where it belongs.
+ * Makes all kinds of memory that a dma-buf may consist of, with and without a memfd, and
+ * fills it with patterns: each word of a pattern tells where it belongs.
  */
 #ifndef TESTS_MEMORY_H
 #define TESTS_MEMORY_H
@@ -21,7 +21,7 @@ enum memory_kind {
 	SHMEM_2M,	/* transparent huge pages */
 	HUGETLB_2M,
 	HUGETLB_1G,
-	/* The same as private, anonymous memory, no memfds. */
+	/* The same as private, anonymous memory, without memfds. */
 	ANON_4K,
 	ANON_64K,
 	ANON_2M,
@@ -32,12 +32,12 @@ enum memory_kind {
 
 /**
  * struct memory - a memfd, or memory of this process
- * @kind: what it consists of
- * @folio: bytes in each of its folios
- * @fd: sealed against shrinking; -1 where there is no memfd
+ * @kind: its folios
+ * @folio: size of each folio, bytes
+ * @fd: a memfd with F_SEAL_SHRINK, or -1
  * @size: bytes, a multiple of @folio
- * @map: all of it, shared and writable, or NULL after memory_unmap()
- * @id: different for each memory of a test; part of its pattern
+ * @map: a shared, writable mapping of all of it, or NULL after memory_unmap()
+ * @id: differs for each memory of a test; part of its pattern
  */
 struct memory {
 	enum memory_kind kind;
@@ -52,68 +52,68 @@ const char *memory_name(enum memory_kind kind);
 size_t memory_folio(enum memory_kind kind);
 
 /*
- * Makes populated memory of this kind, and verifies that its folios are what
- * was asked for. The test is skipped where the machine cannot have them. The
- * size is rounded up to whole folios.
+ * Makes memory of this kind and populates it, and verifies that it has such folios. Skips
+ * the test where the machine cannot have them. Rounds the size up to whole folios.
  */
 struct memory memory_make(enum memory_kind kind, size_t size);
 
-/* The same without memory in it: holes, mapped, of ordinary pages. */
+/* The same, mapped but not populated: a memfd of holes, or addresses without memory. */
 struct memory memory_make_holes(enum memory_kind kind, size_t size);
 
 /* The same, filled with the pattern of pass 1. */
 struct memory memory_make_patterned(enum memory_kind kind, size_t size);
 
-/* A memfd of this kind with these F_SEAL_*, not populated. */
+/* A memfd of this kind with these F_SEAL_*, not populated; skips the test without one. */
 int memfd_make(enum memory_kind kind, size_t size, unsigned int seals);
 
-/* What memfd_secret() makes; the test is skipped where the kernel has it not. */
+/* A descriptor of memfd_secret(); skips the test where the kernel lacks the call. */
 int memfd_make_secret(size_t size);
 
-/* Opens the file of @fd once more, with these flags and O_CLOEXEC. */
+/* Opens the file of @fd again, with these flags and O_CLOEXEC. */
 int file_reopen(int fd, int flags);
 
-/* What is mapped at @map, as memory of its own: it has no memfd. */
+/* Describes what is mapped at @map as memory without a memfd. */
 struct memory memory_at(void *map, size_t size);
 
-/* The memory of a memfd, by its addresses alone. The memfd stays @mem's. */
+/* The same memory of a memfd, to be named by address. @mem keeps the memfd. */
 struct memory memory_as_user(const struct memory *mem);
 
-/* Transparent huge pages, hence huge entries; or the test is skipped. */
+/* Whether the kernel has transparent huge pages. Without them it makes no huge entries. */
 bool kernel_has_thp(void);
+/* Skips the test without them. */
 void needs_thp(void);
 
-/* Whether it lies in one folio from @offset on, and nothing else does. */
+/* Whether the memory at @offset is exactly one folio. */
 bool memory_is_folio(const struct memory *mem, size_t offset);
 
-/* An unfrequented place, aligned so that large folios fit. */
+/* Maps @fd, or anonymous memory for -1, at an address aligned to @align. */
 void *map_at_aligned_place(int fd, size_t size, size_t align, int flags);
 
-/* No mapping of ours is left: only the memfd. */
+/* Unmaps the memory, so that only the memfd keeps it. */
 void memory_unmap(struct memory *mem);
 void memory_free(struct memory *mem);
 
 /* Makes this range of the memfd a hole. */
 void memory_punch(const struct memory *mem, size_t offset, size_t size);
 
-/* Bytes that are not holes. */
+/* The number of bytes that are not holes. */
 size_t memory_populated(const struct memory *mem);
 
 /*
- * A file of this size that nobody else can open, on a disk of some kind: in the
- * current directory. The test is skipped where that is in memory.
+ * A file of this size on a disk, in the current directory, that nobody else can open.
+ * Skips the test where the current directory is in memory.
  */
 int file_on_disk(size_t size);
 
-/* How many pages of the first @size bytes of a file stay in memory though they may go. */
+/* How many pages of the first @size bytes of a file cannot leave the page cache. */
 size_t file_pages_that_stay(int file, size_t size);
 
-/* Reads or writes a byte; returns the signal that this ends in, or 0. */
+/* Reads or writes a byte; returns the signal that it raised, or 0. */
 int touch(char *address, bool write);
 
 /*
- * A page of private memory that is not there: whoever touches it waits until it is
- * given, and then has these contents. The test is skipped without userfaultfd.
+ * A page of private memory that is withheld: whoever accesses it waits until page_give(),
+ * and then finds these contents. Skips the test without userfaultfd.
  */
 struct withheld {
 	char *page;
@@ -123,32 +123,32 @@ struct withheld {
 struct withheld page_withhold(char *page);
 void page_give(const struct withheld *withheld, const void *contents);
 
-/* Returns when somebody waits for it. */
+/* Returns when somebody waits for the page. */
 void page_is_awaited(const struct withheld *withheld);
 
-/* The page frame behind a mapped address; 0 for none. */
+/* The page frame behind a mapped address, or 0. */
 __u64 page_frame(const void *address);
 
-/* Whether the kernel knows the frame to be broken. */
+/* Whether the kernel knows that the frame is broken. */
 bool page_is_poisoned(__u64 frame);
 
-/* Has the machine find a frame broken; the test is skipped where it cannot. */
+/* Makes the machine report a frame as broken; skips the test where it cannot. */
 void page_poison(__u64 frame);
 
 /*
- * Makes a free frame good again. One that stayed marked would be handed out,
- * as a part of a larger piece of memory, to whoever asks next.
+ * Makes a free frame good again. Otherwise the kernel might hand it out as a part of a
+ * large folio.
  */
 void page_unpoison(__u64 frame);
 
 /*
- * The pattern of memory @id, as written by pass @pass, from byte @offset of
- * it on. Offset and length are multiples of 8.
+ * Writes the pattern of memory @id in pass @pass, from byte @offset on. Offset and length
+ * are multiples of 8.
  */
 void pattern_fill(void *to, unsigned int pass, unsigned int id,
 		  __u64 offset, size_t len);
 
-/* Fails the test with where the found words really belong. */
+/* Compares with the pattern; a failure says where the words that are found belong. */
 void pattern_check(const void *found, unsigned int pass, unsigned int id,
 		   __u64 offset, size_t len, const char *who);
 

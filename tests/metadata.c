@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What a buffer costs the kernel besides the memory that it consists of. */
+/* The kernel memory that a buffer costs, beside the memory that it consists of. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,8 +14,8 @@
 #define MANY 800
 
 /*
- * Bytes of kernel memory for each of many buffers of the same memfd. There
- * must be many, since memory is counted by the page.
+ * Bytes of kernel memory for each of many buffers of the same memfd. It takes many, for the
+ * kernel counts memory by the page.
  */
 static long cost_of_a_buffer(const struct memory *mem, int buffers)
 {
@@ -25,7 +25,7 @@ static long cost_of_a_buffer(const struct memory *mem, int buffers)
 	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < buffers; i++)
-		fds[i] = create(mem, 0, SIZE);
+		fds[i] = create_range(mem, 0, SIZE);
 	cost = (kernel_memory() - before) / buffers;
 	for (i = 0; i < buffers; i++)
 		close(fds[i]);
@@ -63,12 +63,12 @@ PROMISE(metadata_of_2m_hugetlb,
 	costs_at_most(HUGETLB_2M, MANY, KIB(4));
 }
 
-/* Neighbouring pages are one run, and one entry for a device without limits. */
+/* Neighbouring pages are one run, which is one entry for a device without limits. */
 static unsigned int count_runs(const struct memory *mem)
 {
 	struct dmabufx_importer_map map;
 	int importer = importer_open();
-	int fd = create(mem, 0, SIZE);
+	int fd = create_range(mem, 0, SIZE);
 
 	importer_limits(importer, ~0ull, ~0ull, ~0u);
 	importer_attach(importer, fd);
@@ -79,7 +79,7 @@ static unsigned int count_runs(const struct memory *mem)
 }
 
 PROMISE(metadata_of_4k_pages,
-	"256 MiB of 4 KiB pages cost 16 bytes for each run of pages, rounded up")
+	"a buffer of 256 MiB of 4 KiB pages costs 16 bytes for each run, rounded up")
 {
 	struct memory mem;
 	unsigned int runs;
@@ -88,24 +88,24 @@ PROMISE(metadata_of_4k_pages,
 	needs_exact_records();
 	mem = memory_make(SHMEM_4K, SIZE);
 	runs = count_runs(&mem);
-	/* Few: each has 65,536 pages to pin. */
+	/* Few buffers, for each has 65,536 pages to pin. */
 	cost = cost_of_a_buffer(&mem, 8);
 	note("256 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
-	/* The slab rounds up to a power of two. */
+	/* The slab rounds sizes up to a power of two. */
 	check_le(cost, KIB(4) + 2 * 16 * runs);
 }
 
 /*
- * A table that begins with room for a batch of 248 folios, and doubles, has room for
- * 63488 runs in the end, which is a MiB. 16 bytes for each run are half of that.
+ * A table that starts with room for a batch of 248 folios, and doubles, ends with room for
+ * 63,488 runs, about 1 MiB. 16 bytes for each run are half of that.
  */
 #define BATCH 248
 #define PIECES 32500
 #define BUFFERS 4
 
 PROMISE(metadata_of_pieces,
-	"a buffer in many pieces costs 16 bytes for each, not what its table took while it grew")
+	"a buffer of many runs costs 16 bytes for each; the space in which it grew is freed")
 {
 	struct udmabuf_create_item *items = calloc(PIECES, sizeof(*items));
 	int device = device_open(), i, fds[BUFFERS];
@@ -115,10 +115,10 @@ PROMISE(metadata_of_pieces,
 	needs_exact_records();
 	check(items);
 	mem = memory_make(SHMEM_4K, BATCH * PAGE);
-	items[0] = item(&mem, 0, mem.size);
-	/* No page follows itself, so these are not merged. */
+	items[0] = list_item(&mem, 0, mem.size);
+	/* No page follows itself, so runs do not merge. */
 	for (i = 1; i < PIECES; i++)
-		items[i] = item(&mem, mem.size - PAGE, PAGE);
+		items[i] = list_item(&mem, mem.size - PAGE, PAGE);
 	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < BUFFERS; i++)
@@ -127,7 +127,7 @@ PROMISE(metadata_of_pieces,
 	for (i = 0; i < BUFFERS; i++)
 		must(close(fds[i]));
 	note("a buffer of %d pieces costs %ld bytes", PIECES, cost);
-	/* The page allocator deals in powers of two. */
+	/* The page allocator rounds sizes up to a power of two. */
 	check_le(cost, KIB(512 + 64));
 	free(items);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What a process may do with a mapping of a buffer, and what it may not. */
+/* Mappings of a buffer in processes: what works, and what is refused. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -28,7 +28,7 @@ static void shows(const char *map, const struct memory *mem, __u64 offset,
 PROMISE(mmap_private_is_refused, "a private mapping is EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE, fd, 0));
 	must_fail(EINVAL, mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
@@ -39,7 +39,7 @@ PROMISE(mmap_beyond_the_end_is_refused,
 	"offsets and lengths that leave the buffer are EINVAL")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE / 2);
+	int fd = create_range(&mem, 0, SIZE / 2);
 	const int prot = PROT_READ, flags = MAP_SHARED;
 
 	must_fail(EINVAL, mmap(NULL, SIZE / 2 + 1, prot, flags, fd, 0));
@@ -55,7 +55,7 @@ PROMISE(mmap_beyond_the_end_is_refused,
 PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE / 2);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE / 2);
 
 	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, 0));
 	must_fail(EFAULT, mremap(map, SIZE / 2, SIZE, MREMAP_MAYMOVE));
@@ -63,7 +63,7 @@ PROMISE(mremap_cannot_grow, "growing a mapping is EFAULT, in place or elsewhere"
 	must_fail(EFAULT, mremap(map, 0, SIZE, MREMAP_MAYMOVE));
 }
 
-/* Runs it on a mapping of single pages, then on one that huge entries fit. */
+/* Runs it on a mapping of single pages, then on a mapping of huge pages. */
 static void for_both_sizes(void (*run)(const struct memory *mem, char *map))
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, HUGETLB_2M };
@@ -73,7 +73,7 @@ static void for_both_sizes(void (*run)(const struct memory *mem, char *map))
 		struct memory mem = memory_make_patterned(kinds[i], MIB(8));
 
 		note("%s", memory_name(kinds[i]));
-		run(&mem, map_at_aligned_place(create(&mem, 0, mem.size), mem.size, MIB(2),
+		run(&mem, map_at_aligned_place(create_range(&mem, 0, mem.size), mem.size, MIB(2),
 					       MAP_SHARED));
 	}
 }
@@ -84,7 +84,7 @@ static void move_and_shrink(const struct memory *mem, char *map)
 	char *there = must(mmap(NULL, half + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
 				-1, 0));
 
-	/* One of the two page tables that are moved is there before. */
+	/* Touches one of the two page tables that are moved, so that it exists. */
 	shows(map + half, mem, half, half / 4);
 	there = must(mremap(map + half, half, half, MREMAP_MAYMOVE | MREMAP_FIXED,
 			    there + PAGE));
@@ -99,7 +99,7 @@ static void move_and_shrink(const struct memory *mem, char *map)
 }
 
 PROMISE(mremap_keeps_data,
-	"a mapping that is moved, in part and to an odd place, or shrunk shows the same pages")
+	"a mapping moved as a whole or in part, or shrunk, shows the same pages")
 {
 	for_both_sizes(move_and_shrink);
 }
@@ -108,10 +108,10 @@ PROMISE(remap_file_pages_stays_inside,
 	"remap_file_pages() cannot bring pages from beyond the end")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE / 2), 0, SIZE / 2);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE / 2), 0, SIZE / 2);
 	size_t beyond = SIZE / 2 / PAGE;
 
-	/* The kernel may have unmapped the page before it was refused. */
+	/* The kernel may unmap the page before the call fails. */
 	check_eq(remap_file_pages(map, PAGE, 0, beyond, 0), -1);
 	if (!touch(map, false))
 		shows(map, &mem, 0, PAGE);
@@ -122,7 +122,7 @@ static void windows(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(4));
 	__u64 first = PAGE, size = MIB(4) - 3 * PAGE, offset;
-	int fd = create(&mem, first, size);
+	int fd = create_range(&mem, first, size);
 
 	for (offset = 0; offset < size; offset += KIB(404)) {
 		size_t len = size - offset < KIB(40) ? size - offset : KIB(40);
@@ -134,7 +134,7 @@ static void windows(enum memory_kind kind)
 }
 
 PROMISE(mmap_windows_show_their_pages,
-	"mappings of parts, from any offset, show the right pages of any memory")
+	"mappings of parts, from any offset, show the right pages of all kinds of memory")
 {
 	enum memory_kind kind;
 
@@ -145,7 +145,7 @@ PROMISE(mmap_windows_show_their_pages,
 PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 {
 	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(4));
-	char *map = map_dma_buf(create(&mem, PAGE, MIB(3)), 0, MIB(3));
+	char *map = map_dma_buf(create_range(&mem, PAGE, MIB(3)), 0, MIB(3));
 	__u64 offset;
 
 	for (offset = MIB(3); offset; offset -= PAGE)
@@ -154,7 +154,7 @@ PROMISE(mmap_last_page_first, "a mapping may be touched in any order")
 
 static void unmap_the_middle(const struct memory *mem, char *map)
 {
-	/* From one huge page into the next, of which one is mapped. */
+	/* From one huge page, which is mapped, into the next, which is not. */
 	const size_t hole = MIB(1) + PAGE, end = MIB(3) - PAGE;
 
 	shows(map, mem, 0, MIB(1));
@@ -165,7 +165,8 @@ static void unmap_the_middle(const struct memory *mem, char *map)
 	check_eq(touch(map + end - 1, true), SIGSEGV);
 }
 
-PROMISE(munmap_in_the_middle, "what is left of a mapping still shows its pages")
+PROMISE(munmap_in_the_middle,
+	"after munmap() in its middle, the rest of a mapping still shows its pages")
 {
 	for_both_sizes(unmap_the_middle);
 }
@@ -179,11 +180,11 @@ static void protect_and_touch(const struct memory *mem, char *map)
 	check_eq(touch(map, true), SIGSEGV);
 	check_eq(touch(middle, true), SIGSEGV);
 	check_eq(touch(middle, false), 0);
-	/* That fault has mapped more than what was asked for. */
+	/* The fault has mapped more pages than the one that was touched. */
 	check_eq(touch(middle + PAGE, true), SIGSEGV);
 	shows(map + PAGE, mem, PAGE, mem->size - PAGE);
 
-	/* One page of many, so that what is around it is split. */
+	/* Protects one page, so that the mapping around it is split. */
 	must(mprotect(map, mem->size, PROT_READ | PROT_WRITE));
 	must(mprotect(middle + PAGE, PAGE, PROT_NONE));
 	check_eq(touch(middle + PAGE, false), SIGSEGV);
@@ -197,7 +198,7 @@ static void protect_and_touch(const struct memory *mem, char *map)
 }
 
 PROMISE(mprotect_is_obeyed,
-	"writing what was made read-only is SIGSEGV, touched before or not; and back again")
+	"writes to read-only parts of a mapping are SIGSEGV until they are writable again")
 {
 	for_both_sizes(protect_and_touch);
 }
@@ -211,7 +212,7 @@ static void write_while_tracked(const struct memory *mem, char *map)
 }
 
 PROMISE(tracked_writes_are_taken,
-	"entries that soft-dirty tracking made read-only, and new ones, take the next write")
+	"a page that soft-dirty tracking made read-only takes the next write")
 {
 	for_both_sizes(write_while_tracked);
 }
@@ -219,7 +220,7 @@ PROMISE(tracked_writes_are_taken,
 PROMISE(read_then_write, "a page first read, then written, takes the write")
 {
 	struct memory mem = memory_make_patterned(SHMEM_2M, MIB(2));
-	char *map = map_dma_buf(create(&mem, 0, MIB(2)), 0, MIB(2));
+	char *map = map_dma_buf(create_range(&mem, 0, MIB(2)), 0, MIB(2));
 	__u64 offset;
 
 	shows(map, &mem, 0, MIB(2));
@@ -247,7 +248,8 @@ static void fork_and_write(const struct memory *mem, char *map)
 	pattern_check(mem->map, 2, mem->id, 0, mem->size, "the memfd");
 }
 
-PROMISE(fork_shares, "a child's mapping shares memory with its parent's, touched before or not")
+PROMISE(fork_shares,
+	"a child's mapping shares memory with its parent's, touched before or not")
 {
 	for_both_sizes(fork_and_write);
 }
@@ -257,7 +259,7 @@ PROMISE(mapping_is_marked,
 {
 	static const char * const flags[] = { " pf ", " de ", " dd ", " sh " };
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	FILE *smaps = fopen("/proc/self/smaps", "re");
 	bool found = false;
 	char line[512];
@@ -283,7 +285,7 @@ PROMISE(mlock_and_advice_do_no_harm,
 	"mlock, MADV_DONTNEED and MADV_WILLNEED leave the data as it is")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 
 	shows(map, &mem, 0, SIZE);
 	mlock(map, SIZE);
@@ -293,26 +295,28 @@ PROMISE(mlock_and_advice_do_no_harm,
 	shows(map, &mem, 0, SIZE);
 }
 
-/* This process, as a debugger accesses it. */
+/* The memory of this process as a debugger accesses it. */
 static int process_memory(void)
 {
 	return must(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
 }
 
 PROMISE(debuggers_see_mappings,
-	"/proc/PID/mem reads and writes a mapping, from anywhere to anywhere")
+	"/proc/PID/mem reads and writes any range of a mapping")
 {
 	struct memory one = memory_make_patterned(SHMEM_4K, MIB(1));
 	struct memory two = memory_make_patterned(HUGETLB_2M, MIB(2));
 	struct udmabuf_create_item list[] = {
-		item(&one, PAGE, PAGE), item(&two, MIB(1), 2 * PAGE), item(&one, 0, PAGE),
+		list_item(&one, PAGE, PAGE),
+		list_item(&two, MIB(1), 2 * PAGE),
+		list_item(&one, 0, PAGE),
 	};
 	char *map = map_dma_buf(must(try_create_list(device_open(), list, 3, 0)), 0,
 				4 * PAGE);
 	int process = process_memory();
 	char data[4 * PAGE];
 
-	/* Before anything is faulted in, and from inside one run into the next. */
+	/* Reads before any fault, and from one run into the next. */
 	check_eq(pread(process, data, 4 * PAGE, (uintptr_t)map), 4 * PAGE);
 	pattern_check(data, 1, one.id, PAGE, PAGE, "the debugger");
 	pattern_check(data + PAGE, 1, two.id, MIB(1), 2 * PAGE, "the debugger");
@@ -328,7 +332,7 @@ PROMISE(debuggers_see_mappings,
 	pattern_check(map, 1, one.id, PAGE, 8, "mmap");
 	pattern_check(map + PAGE, 2, two.id, MIB(1), 16, "mmap");
 
-	/* What follows the area is none of ours. */
+	/* Nothing is mapped after the area. */
 	must(munmap(map + 2 * PAGE, 2 * PAGE));
 	check_eq(pread(process, data, 4 * PAGE, (uintptr_t)map), 2 * PAGE);
 	must_fail(EIO, pread(process, data, PAGE, (uintptr_t)map + 2 * PAGE));
@@ -337,7 +341,7 @@ PROMISE(debuggers_see_mappings,
 PROMISE(debuggers_peek_and_poke, "ptrace() reads and writes the words of a mapping")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	char *map = map_dma_buf(create(&mem, 0, SIZE), 0, SIZE);
+	char *map = map_dma_buf(create_range(&mem, 0, SIZE), 0, SIZE);
 	__u64 word;
 	int child = must(fork()), status = 0;
 
@@ -359,10 +363,10 @@ PROMISE(debuggers_peek_and_poke, "ptrace() reads and writes the words of a mappi
 }
 
 PROMISE(debuggers_obey_protection,
-	"a debugger writes through no mapping that is read-only, and reads any")
+	"a debugger cannot write through a read-only mapping, but reads every mapping")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), process = process_memory();
+	int fd = create_range(&mem, 0, SIZE), process = process_memory();
 	char *map = must(mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0));
 	__u64 word = 1;
 
@@ -375,10 +379,10 @@ PROMISE(debuggers_obey_protection,
 }
 
 PROMISE(mmap_by_an_importer_may_fail_late,
-	"an importer may close the area that it was given without asking whether it can be")
+	"an importer's mmap may fail after the buffer is mapped, and then end the mapping")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importer = importer_open();
+	int fd = create_range(&mem, 0, SIZE), importer = importer_open();
 
 	must_fail(ECANCELED, mmap(NULL, SIZE, PROT_READ, MAP_SHARED, importer,
 				  (fd | DMABUFX_IMPORTER_MMAP_CLOSES) * PAGE));
@@ -389,25 +393,25 @@ static void poisoned_page_of(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
 	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
-	int before, written, seen, after, fd = create(&mem, 0, MIB(2));
-	/* This place lets the kernel ask for a huge entry. */
+	int before, written, seen, after, fd = create_range(&mem, 0, MIB(2));
+	/* At such an address the kernel may ask for a huge entry. */
 	char *map = map_at_aligned_place(fd, MIB(2), MIB(2), MAP_SHARED), data[3 * PAGE];
 	int process = process_memory();
 	__u64 size = mem.size;
 
-	/* Nobody maps it when the machine finds it broken. */
+	/* While the page is mapped, the process would get a signal. */
 	memory_unmap(&mem);
 	page_poison(frame);
 
 	before = touch(map + bad, false);
 	written = touch(map + bad, true);
 	seen = pread(process, data, 3 * PAGE, (uintptr_t)map + bad - PAGE);
-	/* Faults beside it must not map it along the way. */
+	/* Faults beside the page must not map it. */
 	shows(map, &mem, 0, KIB(64));
 	shows(map + size - KIB(64), &mem, size - KIB(64), KIB(64));
 	after = touch(map + bad, false);
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	must(munmap(map, size));
 	must(close(fd));
 	memory_free(&mem);
@@ -415,7 +419,7 @@ static void poisoned_page_of(enum memory_kind kind)
 	check_eq(before, SIGBUS);
 	check_eq(written, SIGBUS);
 	check_eq(after, SIGBUS);
-	/* A debugger sees what is before it. */
+	/* A debugger sees the memory before the page. */
 	check_eq(seen, PAGE);
 }
 
@@ -426,7 +430,7 @@ PROMISE(poisoned_page_is_sigbus,
 }
 
 PROMISE(poisoned_page_of_a_folio_is_sigbus,
-	"the same for a page inside of a 2 MiB folio")
+	"the same for a page inside a 2 MiB folio")
 {
 	poisoned_page_of(SHMEM_2M);
 }

@@ -1,37 +1,38 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ways to break the module, as lists in tests/mutations.
+"""Reads, checks and compiles the mutations in tests/mutations, ways to break the module.
 
-    mutants.py check              each applies to the sources as they are, and
-                                  docs/testing.md has the table that bugs prints
-    mutants.py bugs               a table of bugs that other drivers had
-    mutants.py list [NAME...]     lines "NAME KERNEL BOOT PATTERN...", or of those named
+    mutants.py check              verifies that each mutation applies to the sources, and
+                                  that docs/testing.md has the table that bugs prints
+    mutants.py bugs               prints a table of bugs that other drivers had
+    mutants.py list [NAME...]     prints "NAME KERNEL BOOT PATTERN..." of all mutations, or
+                                  of these
     mutants.py build VERSION NAME...
-                                  compiles them for an installed kernel of that version
+                                  compiles these for an installed kernel of this version
 
-SOURCE.toml has the mutations of drivers/dmabufx/SOURCE.c, a table for each:
+SOURCE.toml has a table for each mutation of drivers/dmabufx/SOURCE.c:
 
     [name-of-the-mutation]
     why = "what is broken, in words"
     tests = "patterns of the names of tests, one of which has to fail"
-    old = lines of the source, which are there once
-    new = what takes their place
+    old = lines of the source, which must be there exactly once
+    new = the lines that replace them
 
-and where they are needed:
+Optional keys:
 
-    bug = "text"                  the bug of another driver, or an earlier one's of this
-                                  kind, that it repeats
+    bug = "text"                  the bug that the mutation repeats, of another driver or
+                                  of an earlier one of this kind
     kernel = "debug"              the kernel that notices, if "backports" does not
-    boot = "swiotlb"              how it is booted, if not "normal"
-    changes = [...]               several tables of old, new and file, which is another
+    boot = "swiotlb"              the boot, if not "normal"
+    changes = [...]               several tables of old, new and file; file is another
                                   source than SOURCE.c
 
-build compiles the module once as it is, by the kernel's own build, in
-build/mutants/VERSION/as-it-is. For each mutation, only what is made of the changed
-source is compiled again, with the commands that the kernel's build left beside its
-objects, and linked with everything else to build/mutants/VERSION/NAME/*.ko. modpost is
-not asked again: what the module exports has to stay as it is, and so has what it imports,
-for kernels with CONFIG_MODVERSIONS.
+build compiles the intact module once, by the kernel's own build, in
+build/mutants/VERSION/as-it-is. For each mutation it compiles only the objects of the
+changed source, with the commands that the kernel's build left beside its objects, and
+links them with all others to build/mutants/VERSION/NAME/*.ko. It does not run modpost
+again. So a mutation must not change the module's exports nor, for kernels with
+CONFIG_MODVERSIONS, its imports.
 """
 import concurrent.futures
 import os
@@ -47,7 +48,7 @@ DRIVER = pathlib.Path("drivers/dmabufx")
 
 
 class Problem(Exception):
-    """Something that a mutation's author has to mend."""
+    """An error in the list of mutations."""
 
 
 class Mutation:
@@ -75,7 +76,7 @@ class Mutation:
             raise Problem(f"{name}: names no tests")
 
     def sources(self):
-        """Returns the sources that it changes, as {path: text}."""
+        """Returns the changed sources, as {path: text}."""
         texts = {}
         for path, old, new in self.changes:
             text = texts.get(path) or (TOP / path).read_text(encoding="utf-8")
@@ -111,7 +112,7 @@ def chosen(names):
 
 
 def bugs():
-    """Returns a table of bugs, of the mutations that repeat them and of their tests."""
+    """Returns a table of bugs, with the mutations that repeat them and their tests."""
     rows = {}
     for mutation in read_all().values():
         if mutation.bug:
@@ -128,7 +129,7 @@ def listed(words):
 
 
 def check():
-    """Each mutation applies, and changes something that no other one does."""
+    """Verifies that each mutation applies, and that no two are the same."""
     if bugs() not in (TOP / "docs/testing.md").read_text(encoding="utf-8"):
         raise Problem("docs/testing.md has another table than 'mutants.py bugs' prints")
     made = {}
@@ -141,7 +142,7 @@ def check():
 
 
 class Tree:
-    """The module as it is, compiled by the kernel's own build."""
+    """The intact module, compiled by the kernel's own build."""
 
     MODULES = ("dmabufx", "tests/dmabufx-kunit")
 
@@ -158,7 +159,7 @@ class Tree:
              f"-j{os.cpu_count()}", "DMABUFX_TESTS=y", "modules"])
 
     def take(self, source):
-        """Copies a source, unless it is the same here: or make would compile it again."""
+        """Copies a source unless the copy is the same, for make would compile it again."""
         copy = self.top / source.relative_to(TOP)
         text = source.read_bytes()
         if not copy.exists() or copy.read_bytes() != text:
@@ -166,12 +167,12 @@ class Tree:
             copy.write_bytes(text)
 
     def command(self, made):
-        """Returns the file in which kbuild left how an object was made, and of what."""
+        """Returns the .cmd file in which kbuild left the command for an object."""
         path = self.top / DRIVER / made
         return (path.parent / f".{path.name}.cmd").read_text(encoding="utf-8")
 
     def made_of(self, sources):
-        """Returns what is made of these sources, in the order in which it has to be."""
+        """Returns all files that depend on these sources, in the order of compilation."""
         names = "|".join(re.escape(path.name) for path in sources)
         steps = []
         for module in self.MODULES:
@@ -185,14 +186,14 @@ class Tree:
         return steps
 
     def make(self, mutation):
-        """Compiles the module as a mutation breaks it, if that has not been done."""
+        """Compiles the broken module, unless that has been done."""
         sources = mutation.sources()
         dir_ = self.out / mutation.name
         if self.is_made(dir_, sources):
             return mutation.name
         shutil.rmtree(dir_, ignore_errors=True)
         tree = dir_ / "tree"
-        # Links to all that stays as it is.
+        # Links to all files that do not change.
         shutil.copytree(self.top, tree, copy_function=lambda a, b: os.symlink(a, b))
         for path, text in sources.items():
             self.replace(tree / path, text)
@@ -217,12 +218,12 @@ class Tree:
         return mutation.name
 
     def has_versions(self):
-        """Tells whether the kernel refuses symbols of which modpost wrote no version."""
+        """Tells whether the kernel refuses symbols without a version from modpost."""
         config = (self.kernel / "include/config/auto.conf").read_text(encoding="utf-8")
         return "CONFIG_MODVERSIONS=y\n" in config
 
     def is_made(self, dir_, sources):
-        """Tells whether this was compiled of just these sources and of today's others."""
+        """Tells whether this was compiled from these sources and today's other sources."""
         try:
             newest = max((self.top / DRIVER / f"{module}.ko").stat().st_mtime
                          for module in self.MODULES)
@@ -233,7 +234,7 @@ class Tree:
             return False
 
     def moved(self, text, tree):
-        """Older kernels' builds name everything by its whole path."""
+        """Changes absolute paths, which builds of older kernels use."""
         return text.replace(str(self.top), str(tree))
 
     @staticmethod
@@ -249,9 +250,9 @@ class Tree:
 
 
 def run(command, cwd=None):
-    """Runs a command, or a line of the shell's, whose words are shown if it fails."""
+    """Runs a command, or a line of the shell; if it fails, its output is in the Problem."""
     done = subprocess.run(command, cwd=cwd, shell=isinstance(command, str), text=True,
-                          # As kbuild exports it; objtool asks.
+                          # kbuild exports it, and objtool reads it.
                           env=os.environ | {"SRCARCH": "x86"},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
@@ -260,12 +261,12 @@ def run(command, cwd=None):
 
 
 def imports(module):
-    """Returns the names of what a module does not define itself."""
+    """Returns the undefined symbols of a module."""
     return set(run(["nm", "-u", "--format=just-symbols", module]).split())
 
 
 def build(version, names):
-    """Compiles these mutations; says how far that is."""
+    """Compiles these mutations, and prints progress."""
     mutations = chosen(names)
     tree = Tree(version)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * How much a fault maps, and that the kernel's walks through what it mapped do
- * no harm. dmabufx only: faults are counted by its tracepoint. Buffers are
- * mapped by the library, which chooses the address.
+ * Each fault maps as much as it can, and the kernel's walks through such mappings do no
+ * harm. For dmabufx only, for its tracepoint counts faults. The library chooses addresses.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -34,7 +33,7 @@ static char *library_map(int fd, __u64 offset, size_t size)
 	return map;
 }
 
-/* A word in each page, that no other page has. */
+/* Writes a different word into each page. */
 static void mark_pages(char *map, size_t size, __u64 seed)
 {
 	size_t at;
@@ -52,10 +51,10 @@ static void check_pages(const char *map, size_t size, __u64 seed)
 }
 
 PROMISE(order_of_huge_pages_is_a_pmd,
-	"a huge page that lies right is mapped by one fault")
+	"one fault maps a whole huge page if the address is aligned to it")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -66,10 +65,10 @@ PROMISE(order_of_huge_pages_is_a_pmd,
 }
 
 PROMISE(order_follows_the_offset,
-	"a map that begins inside a huge page still maps the others whole")
+	"in a mapping that begins inside a huge page, the others are mapped whole")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, 0, mem.size), MIB(1), MIB(6));
+	char *map = library_map(create_range(&mem, 0, mem.size), MIB(1), MIB(6));
 
 	needs_thp();
 	mark_pages(mem.map, mem.size, 2);
@@ -80,10 +79,10 @@ PROMISE(order_follows_the_offset,
 }
 
 PROMISE(order_of_misplaced_memory_is_a_pte,
-	"where address and memory differ, a fault fills one page table")
+	"where address and memory are aligned differently, a fault fills one page table")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
-	char *map = library_map(create(&mem, PAGE, MIB(6)), 0, MIB(6));
+	char *map = library_map(create_range(&mem, PAGE, MIB(6)), 0, MIB(6));
 
 	mark_pages(mem.map, mem.size, 3);
 	trace_faults();
@@ -98,7 +97,7 @@ PROMISE(order_ends_with_the_memory,
 	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
 	struct memory other = memory_make(SHMEM_4K, PAGE);
 	struct udmabuf_create_item list[] = {
-		item(&huge, 0, MIB(2) - PAGE), item(&other, 0, PAGE),
+		list_item(&huge, 0, MIB(2) - PAGE), list_item(&other, 0, PAGE),
 	};
 	char *map = library_map(must(try_create_list(device_open(), list, 2, 0)), 0, MIB(2));
 
@@ -115,7 +114,7 @@ PROMISE(order_ends_with_the_area,
 	"a huge page whose last page was unmapped is not mapped as a whole")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	mark_pages(mem.map, mem.size, 5);
 	must(munmap(map + MIB(2) - PAGE, PAGE));
@@ -134,10 +133,10 @@ PROMISE(order_of_small_pages_is_a_pte,
 	unsigned int i;
 	char *map;
 
-	/* No page follows itself: no two MiB are contiguous, even where all of memory is. */
+	/* No page follows itself, so no two MiB are contiguous even in contiguous memory. */
 	for (i = 0; i < 4; i++) {
-		list[2 * i] = item(&mem, i * MIB(2), MIB(1));
-		list[2 * i + 1] = item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
+		list[2 * i] = list_item(&mem, i * MIB(2), MIB(1));
+		list[2 * i + 1] = list_item(&mem, i * MIB(2) + MIB(1) - PAGE, MIB(1));
 	}
 	map = map_at_aligned_place(must(try_create_list(device_open(), list, 8, 0)),
 				   mem.size, MIB(2), MAP_SHARED);
@@ -154,10 +153,10 @@ PROMISE(order_of_small_pages_is_a_pte,
 	}
 }
 
-PROMISE(order_of_1g_pages_is_a_pud, "a page of 1 GiB is mapped by one fault")
+PROMISE(order_of_1g_pages_is_a_pud, "one fault maps a whole page of 1 GiB")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -168,7 +167,7 @@ PROMISE(order_of_1g_pages_is_a_pud, "a page of 1 GiB is mapped by one fault")
 	check_pages(mem.map, MIB(64), 5);
 }
 
-/* By one entry for each 2 MiB, or by a page table for each. */
+/* All faults map entries of this order: a PMD, or a page table for each 2 MiB. */
 static void maps_by(unsigned int order, struct memory mem)
 {
 	int fd = create_of_user(mem.map, mem.size);
@@ -184,11 +183,11 @@ static void maps_by(unsigned int order, struct memory mem)
 }
 
 /*
- * Its owner has mapped it by entries of its own, which Linux's page table check
- * allows no second writable one beside.
+ * The memory's owner has entries of its own, and Linux's page table check allows no second
+ * writable entry for anonymous memory.
  */
 PROMISE(order_of_anonymous_memory_is_a_pte,
-	"huge pages of a program's private memory are not mapped as such, shared ones are")
+	"huge pages of shared memory are mapped by huge entries, those of private memory are not")
 {
 	struct memory thp = memory_make(ANON_2M, MIB(4));
 	struct memory private, shared;
@@ -203,7 +202,7 @@ PROMISE(order_of_anonymous_memory_is_a_pte,
 }
 
 PROMISE(order_of_anonymous_1g_pages_is_a_pte,
-	"a page of 1 GiB of a program's private memory is not mapped as such")
+	"a private page of 1 GiB is not mapped by a huge entry")
 {
 	struct memory mem = memory_make(ANON_HUGETLB_1G, GIB(1));
 	char *map = library_map(create_of_user(mem.map, mem.size), 0, mem.size);
@@ -216,9 +215,9 @@ PROMISE(order_of_anonymous_1g_pages_is_a_pte,
 }
 
 /*
- * What a hostile owner would write there: it looks like a page table, which
- * the kernel takes it for if it walks through an entry for a huge page. Every
- * other entry is one for 2 MiB, which such a walk clears to make small ones.
+ * Fills the memory as a hostile owner would, to look like a page table. A kernel that walks
+ * through an entry for a huge page takes it for one. Every other entry is for 2 MiB, which
+ * such a walk clears to make small ones.
  */
 static void write_page_table(char *memory)
 {
@@ -228,7 +227,7 @@ static void write_page_table(char *memory)
 		*(__u64 *)(memory + at) = at % 16 ? 0x0e7 : 0x067;
 }
 
-/* Everything that splits or moves a mapping, at an odd page. */
+/* Splits and moves a mapping in all ways, at an odd page. */
 static void split_and_move(const struct memory *mem, char *map)
 {
 	size_t half = mem->size / 2;
@@ -243,7 +242,7 @@ static void split_and_move(const struct memory *mem, char *map)
 	check(!memcmp(map, expected, PAGE));
 	must(mprotect(map + 3 * PAGE, PAGE, PROT_READ | PROT_WRITE));
 
-	/* The rest of it, to a place where nothing is aligned any more. */
+	/* Moves the rest to a place where nothing is aligned. */
 	there = must(mmap(NULL, mem->size, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	must(mremap(map + half, half, half, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -275,7 +274,7 @@ static void moves_as_a_whole(const struct memory *mem, char *map)
 static void survives_walks(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	split_and_move(&mem, library_map(fd, 0, mem.size));
 	moves_as_a_whole(&mem, library_map(fd, 0, mem.size));
@@ -288,20 +287,18 @@ PROMISE(order_pmd_may_be_split_and_moved,
 }
 
 PROMISE(order_pud_may_be_split_and_moved,
-	"splitting and moving a map of a 1 GiB page keeps its data, whatever it is")
+	"splitting and moving a map of a 1 GiB page keeps its data, even a false page table")
 {
 	survives_walks(HUGETLB_1G, GIB(1));
 }
 
-/*
- * A move of an aligned part cuts no entry at its ends: what moves is between them.
- */
+/* A move of an aligned part splits no entry at its ends, but moves entries between them. */
 PROMISE(order_pud_may_be_moved_in_part,
 	"moving one of two pages of 1 GiB, to any place, keeps the data of both")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	struct udmabuf_create_item twice[] = {
-		item(&mem, 0, GIB(1)), item(&mem, 0, GIB(1)),
+		list_item(&mem, 0, GIB(1)), list_item(&mem, 0, GIB(1)),
 	};
 	int fd = must(try_create_list(device_open(), twice, 2, 0));
 	char *map = library_map(fd, 0, GIB(2));
@@ -317,7 +314,7 @@ PROMISE(order_pud_may_be_moved_in_part,
 	check(!memcmp(map + GIB(1), expected, PAGE));
 	check_eq(faults_mapped(PUD), 2);
 
-	/* To where it is a huge page no more; the other one to where it is one again. */
+	/* Moves one page to where no huge entry fits, and the other to where one fits again. */
 	must(mremap(map + GIB(1), GIB(1), GIB(1), MREMAP_MAYMOVE | MREMAP_FIXED,
 		    there + PAGE));
 	check(!memcmp(there + PAGE, expected, PAGE));
@@ -330,12 +327,12 @@ PROMISE(order_pud_may_be_moved_in_part,
 	check_eq(faults_mapped(PUD), 3);
 }
 
-/* The kernel warns of an entry that cannot be accessed when it changes it again. */
+/* The kernel warns when it changes an entry again that cannot be accessed. */
 PROMISE(order_pud_may_be_protected,
-	"a map of a 1 GiB page that was made inaccessible is mapped again when it is accessed")
+	"a 1 GiB page that was made inaccessible and accessible again is mapped again")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
 	trace_faults();
@@ -356,7 +353,7 @@ PROMISE(order_pud_may_be_protected,
 static void survives_fork(enum memory_kind kind, size_t size)
 {
 	struct memory mem = memory_make(kind, size);
-	char *map = library_map(create(&mem, 0, mem.size), 0, mem.size);
+	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 	int pid;
 
 	mark_pages(map, MIB(2), 10);
@@ -372,7 +369,7 @@ static void survives_fork(enum memory_kind kind, size_t size)
 	}
 	join_child(pid);
 	check_pages(map, MIB(2), 11);
-	/* Nothing was taken away from the parent. */
+	/* The parent still has its entries. */
 	check_eq(faults_mapped(PUD) + faults_mapped(PMD) + faults_mapped(PTE), 0);
 }
 
@@ -394,18 +391,18 @@ static double cpu_time(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-/* A buffer of 1 GiB that is @mem's 2 MiB again and again. */
+/* A buffer of 1 GiB that repeats the 2 MiB of @mem. */
 static int create_1g(const struct memory *mem)
 {
 	struct udmabuf_create_item list[512];
 	int i;
 
 	for (i = 0; i < 512; i++)
-		list[i] = item(mem, 0, MIB(2));
+		list[i] = list_item(mem, 0, MIB(2));
 	return must(try_create_list(device_open(), list, 512, 0));
 }
 
-/* The shortest of some forks of a process that has @n windows of @fd. */
+/* The shortest of some forks of a process with @n mappings of pages of @fd. */
 static double fork_time(int fd, int n)
 {
 	char *room = must(mmap(NULL, 2 * n * PAGE, PROT_NONE,
@@ -430,22 +427,22 @@ static double fork_time(int fd, int n)
 }
 
 /*
- * Where each window costs as much as there are windows, these are two thousand times
- * as many steps: the host's speed and its other work do not matter beside that.
+ * If each mapping cost as many steps as there are mappings, a fork would take two thousand
+ * times as many steps. The host's speed and its other work do not matter beside that.
  */
 PROMISE(order_windows_cost_a_fork_what_files_do,
-	"a fork with thousands of windows of a large buffer is as fast as with a file's")
+	"a fork with thousands of small mappings of a buffer is as fast as with those of a file")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
 	int fd = create_1g(&mem), n = repeats(6000);
 	double file = fork_time(mem.fd, n), ours = fork_time(fd, n);
 
 	note("%d windows: %.1f ms, of a file %.1f ms", n, ours * 1e3, file * 1e3);
-	/* With a walk of all areas for each, it would be hundreds of times as much. */
+	/* A walk over all areas for each mapping would take hundreds of times as long. */
 	check_le(ours * 1e6, 30 * file * 1e6);
 }
 
-/* Makes two areas out of each two pages of a map of 1 GiB, @n times. */
+/* Splits a mapping of 1 GiB @n times, and returns the seconds of the fastest try. */
 static double split_time(int fd, int n)
 {
 	double shortest = 1e9, begin, took;
@@ -465,7 +462,7 @@ static double split_time(int fd, int n)
 }
 
 PROMISE(order_splits_cost_what_files_do,
-	"splitting a map of a large buffer thousands of times is as fast as a file's")
+	"splitting a mapping of a buffer thousands of times is as fast as one of a file")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
 	struct memory holes = memory_make_holes(SHMEM_4K, GIB(1));
@@ -497,7 +494,7 @@ static void *fault_at_random(void *arg)
 	return NULL;
 }
 
-/* Changes the core's mind about huge entries, again and again. */
+/* Allows and denies huge entries, again and again. */
 static void *toggle_huge(void *arg)
 {
 	struct race *race = arg;
@@ -509,11 +506,11 @@ static void *toggle_huge(void *arg)
 }
 
 PROMISE(order_races_do_no_harm,
-	"threads that fault in the same place get its pages, whatever order each is offered",
+	"threads that fault at the same address get its page, whatever order each is allowed",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(32));
-	int fd = create(&mem, 0, mem.size), round, i;
+	int fd = create_range(&mem, 0, mem.size), round, i;
 	pthread_t threads[4], toggler;
 
 	mark_pages(mem.map, mem.size, 14);
@@ -536,8 +533,8 @@ PROMISE(order_races_do_no_harm,
 
 struct dispute {
 	char *map;
-	size_t go;	/* bytes that the other thread may fault in */
-	size_t done;	/* and has */
+	size_t go;	/* bytes that the other thread may touch */
+	size_t done;	/* bytes that it has touched */
 };
 
 static void wait_for(size_t *value, size_t least)
@@ -553,7 +550,7 @@ static void *fault_when_told_but_denied(void *arg)
 
 	for (at = 0; at < MIB(128); at += MIB(2)) {
 		wait_for(&dispute->go, at + MIB(2));
-		/* Sooner or later, so that it sometimes is between the other's steps. */
+		/* Waits for varying times, to come between the other thread's steps. */
 		for (pause = at / MIB(2); pause; pause--)
 			__atomic_load_n(&dispute->go, __ATOMIC_SEQ_CST);
 		must(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
@@ -563,7 +560,7 @@ static void *fault_when_told_but_denied(void *arg)
 	return NULL;
 }
 
-/* In each 2 MiB, one thread is denied a huge entry just when the other was offered it. */
+/* In each 2 MiB, one thread is denied a huge entry when the other was just offered it. */
 static void dispute_entries(char *map)
 {
 	struct dispute dispute = { .map = map };
@@ -581,12 +578,11 @@ static void dispute_entries(char *map)
 }
 
 /*
- * A fault that was denied a huge entry may find one, which another that was not denied
- * it has just put there. What then looks like a lack of memory is a line in the log, or
- * an error of a call that accesses the memory.
+ * A thread that is denied a huge entry may find one that another thread has just made. The
+ * fault then looks as if memory were short: a line in the log, or an error of a system call.
  */
 PROMISE(order_disputes_are_no_lack_of_memory,
-	"threads that are offered different entries for the same place both get its page",
+	"threads that are allowed entries of different orders both get the page",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
@@ -594,7 +590,7 @@ PROMISE(order_disputes_are_no_lack_of_memory,
 	int fd, round, i;
 
 	for (i = 0; i < 64; i++)
-		list[i] = item(&mem, 0, MIB(2));
+		list[i] = list_item(&mem, 0, MIB(2));
 	fd = must(try_create_list(device_open(), list, 64, 0));
 	*(volatile __u64 *)mem.map = 15;
 
@@ -608,12 +604,12 @@ PROMISE(order_disputes_are_no_lack_of_memory,
 	check_eq(faults_without_memory(), 0);
 }
 
-/* A buffer of this many pages, in two pieces, and an importer that it is attached to. */
+/* An importer of a buffer of @pages pages, in two pieces. */
 static int import_halves(const struct memory *mem, __u64 pages)
 {
 	const __u64 half = pages / 2 * PAGE;
 	struct udmabuf_create_item items[2] = {
-		item(mem, half, pages * PAGE - half), item(mem, 0, half),
+		list_item(mem, half, pages * PAGE - half), list_item(mem, 0, half),
 	};
 	int importer = importer_open(), device = device_open();
 	int fd = must(try_create_list(device, items, 2, 0));
@@ -654,7 +650,7 @@ PROMISE(order_vmap_is_kept_until_its_room_is_wanted,
 		check_eq(kernel_mappings(0), before + 1);
 	}
 
-	/* What is in use stays, what is not does not. */
+	/* A mapping in use stays, an unused one goes. */
 	hog = importer_that_leaves(1024);
 	check_eq(kernel_mappings(1024), 1);
 	expect_report(" dma_buf_vmap+");
@@ -679,7 +675,7 @@ PROMISE(order_vmap_is_kept_until_its_room_is_wanted,
 }
 
 PROMISE(order_oldest_vmap_goes_first,
-	"of kernel mappings that nobody uses, the one unused for longest makes room")
+	"of kernel mappings that nobody uses, the one unused for longest goes first")
 {
 	static const __u64 sizes[] = { 250, 251, 252 };
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
@@ -691,7 +687,7 @@ PROMISE(order_oldest_vmap_goes_first,
 		importer_do(importers[i], DMABUFX_IMPORTER_VMAP, 0);
 		importer_do(importers[i], DMABUFX_IMPORTER_VUNMAP, 0);
 	}
-	/* The first becomes the last. */
+	/* Using the first one makes it the most recently used. */
 	importer_do(importers[0], DMABUFX_IMPORTER_VMAP, 0);
 	importer_do(importers[0], DMABUFX_IMPORTER_VUNMAP, 0);
 	importers[3] = import_halves(&mem, 256);
@@ -705,7 +701,7 @@ PROMISE(order_oldest_vmap_goes_first,
 		must(close(importers[i]));
 }
 
-/* A file's contents, in memory of ours. */
+/* Returns a file's contents in allocated memory. */
 static char *file_contents(const char *path, size_t *size)
 {
 	int file = must(open(path, O_RDONLY | O_CLOEXEC));
@@ -717,7 +713,7 @@ static char *file_contents(const char *path, size_t *size)
 	return contents;
 }
 
-/* The section of an object file that has memory and no contents. */
+/* Finds the section of an object file that has memory but no contents. */
 static Elf64_Shdr *zeroed_section(char *object)
 {
 	const Elf64_Ehdr *head = (void *)object;
@@ -731,8 +727,8 @@ static Elf64_Shdr *zeroed_section(char *object)
 }
 
 /*
- * Has the kernel look in vain for addresses: for a module that wants more of them than
- * there are for modules. It is ours, with another name.
+ * Makes the kernel search for addresses in vain: loads a module that needs more addresses
+ * than there are for modules. It is a copy of ours with another name.
  */
 static void make_addresses_short(void)
 {
@@ -748,7 +744,7 @@ static void make_addresses_short(void)
 }
 
 PROMISE(order_vmap_goes_when_addresses_are_short,
-	"when the kernel is out of addresses, its mappings of buffers that nobody uses go")
+	"when the kernel is short of addresses, kernel mappings that nobody uses go")
 {
 	static const __u64 sizes[] = { 250, 251, 252, 253 };
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
@@ -769,7 +765,7 @@ PROMISE(order_vmap_goes_when_addresses_are_short,
 	}
 
 	make_addresses_short();
-	/* What is in use stays. */
+	/* The mapping in use stays. */
 	for (i = 0; i < ARRAY_SIZE(sizes); i++)
 		check_eq(kernel_mappings(sizes[i]), !i);
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -781,7 +777,7 @@ PROMISE(order_vmap_goes_when_addresses_are_short,
 }
 
 PROMISE(order_more_than_the_memory_has_no_vmap,
-	"a buffer that repeats its memory until it is larger than the machine's is not mapped")
+	"a buffer larger than the machine's memory, by repetition, gets no kernel mapping")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(4));
 	unsigned int nr = file_number("/proc/meminfo", "MemTotal:") / 2048 + 2, i;
@@ -790,14 +786,14 @@ PROMISE(order_more_than_the_memory_has_no_vmap,
 
 	check(items);
 	for (i = 0; i < nr; i++)
-		items[i] = item(&mem, i % 2 ? 0 : MIB(2), MIB(2));
+		items[i] = list_item(&mem, i % 2 ? 0 : MIB(2), MIB(2));
 	importer_attach(importer, must(try_create_list(device_open(), items, nr, 0)));
 	must_fail(EINVAL, ioctl(importer, DMABUFX_IMPORTER_VMAP, 0));
 	must(close(importer));
 	free(items);
 }
 
-/* Two pages of a memfd of single pages, wherever, neighbours in memory. */
+/* Finds two single pages of a memfd that are neighbours in memory. */
 static void find_neighbours(const struct memory *mem,
 			    struct udmabuf_create_item *pages)
 {
@@ -810,8 +806,8 @@ static void find_neighbours(const struct memory *mem,
 		for (j = 0; j < nr; j++) {
 			if (frames[i] + 1 != frames[j])
 				continue;
-			pages[0] = item(mem, i * PAGE, PAGE);
-			pages[1] = item(mem, j * PAGE, PAGE);
+			pages[0] = list_item(mem, i * PAGE, PAGE);
+			pages[1] = list_item(mem, j * PAGE, PAGE);
 			return;
 		}
 	}
@@ -819,14 +815,14 @@ static void find_neighbours(const struct memory *mem,
 }
 
 PROMISE(order_neighbouring_pages_need_no_vmap,
-	"huge pages and pages in a row have a kernel address already, fit for copies across them")
+	"contiguous pages are vmapped at their address in the direct map; copies may cross pages")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1)), huge = memory_make(HUGETLB_2M, MIB(2));
 	__u64 words[2] = { 17, 18 }, found[2];
 	int importer = importer_open(), before = kernel_mappings(0);
 	struct udmabuf_create_item pages[2];
 
-	importer_attach(importer, create(&huge, 0, huge.size));
+	importer_attach(importer, create_range(&huge, 0, huge.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_write(importer, DMABUFX_VIA_VMAP, MIB(1), words, 16);
 	check_eq(*(__u64 *)(huge.map + MIB(1)), 17);
@@ -872,7 +868,7 @@ static void *vmap_again_and_again(void *arg)
 	return NULL;
 }
 
-/* Two mappings in turn, of which only one finds room beside the importers' one. */
+/* Two mappings in turn. Beside the importers' mapping there is room for one of them. */
 static void *want_room(void *arg)
 {
 	struct vmap_race *race = arg;
@@ -891,12 +887,12 @@ static void *want_room(void *arg)
 }
 
 PROMISE(order_vmap_races_do_no_harm,
-	"several importers map and unmap while others want the room of what is unused",
+	"several importers vmap and vunmap while others need the room of unused mappings",
 	TAG_THREADS)
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(4));
 	struct udmabuf_create_item items[2] = {
-		item(&mem, MIB(2), MIB(2)), item(&mem, 0, MIB(2)),
+		list_item(&mem, MIB(2), MIB(2)), list_item(&mem, 0, MIB(2)),
 	};
 	struct vmap_race race = {
 		.mem = &mem,

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * A program of 32 bits that makes every call of the driver, with structs as its
- * compiler lays them out. It has no C library, which would have to be one for 32
- * bits. Its exit status is 0, or tells how many things went right before the one
- * that did not.
+ * A 32-bit program that makes every call of the driver, with structs as its compiler lays
+ * them out. It needs no C library, which would have to be a 32-bit one. Its exit status is
+ * 0, or the number of checks up to the one that failed.
  */
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/memfd.h>
 
 #include "../uapi/linux/dmabufx.h"
-
-#define PAGE 4096
+#include "memory.h"
 
 /* Numbers of i386's system calls; asm/unistd_32.h clashes with 64-bit headers. */
 enum { EXIT = 1, OPEN = 5, IOCTL = 54, FTRUNCATE = 93, FCNTL = 55, MEMFD_CREATE = 356 };

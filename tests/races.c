@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Threads and processes that get in each other's way, for about a second each.
- * Whoever wins, the data is right, and in the end nothing is left; what the
- * kernel thinks of it, the harness reads in its log.
+ * Threads and processes that race with each other, for about a second each. Any of them may
+ * win; in all cases the data is right, nothing is left in the end, and the kernel reports
+ * nothing.
  *
- * Races that belong to one subject are with that: seals and kills in lifetime.c,
- * SYNC in cpu_access.c, the order of faults and kept vmaps in orders.c, changes
- * of user memory while it is pinned in user.c.
+ * Races that belong to one subject are in its file: seals and kills in lifetime.c, SYNC in
+ * cpu_access.c, orders of faults and kept vmaps in orders.c, changes of user memory while
+ * it is pinned in user.c.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -39,12 +39,12 @@
 #define SYS_EXIT TRACING "events/raw_syscalls/sys_exit/"
 
 /**
- * struct runner - what a thread does until the time is over
- * @what: for messages
- * @step: one round of it
- * @arg: for @step
- * @least: go on until there were so many rounds, and no longer than a minute
- * @rounds: how many there were
+ * struct runner - something that a thread repeats until the time is over
+ * @what: its name, for messages
+ * @step: one round
+ * @arg: argument of @step
+ * @least: do at least so many rounds, within a minute
+ * @rounds: number of rounds done
  */
 struct runner {
 	const char *what;
@@ -107,7 +107,7 @@ static void race(struct runner *runners, size_t nr)
 	}
 }
 
-/* A word in each page tells which page it is. */
+/* The word in each page tells which page it is. */
 static __u64 stamp(__u64 offset)
 {
 	return 0xd3ab0f0000000000 + offset;
@@ -129,7 +129,7 @@ static struct memory stamped(enum memory_kind kind, size_t size)
 	return mem;
 }
 
-/* Two runs at least: for the kernel it has to be mapped. */
+/* A buffer of two runs, so that it needs a kernel mapping. */
 static int two_halves(const struct memory *mem)
 {
 	const struct dmabufx_segment halves[] = {
@@ -140,7 +140,7 @@ static int two_halves(const struct memory *mem)
 	return create_of(halves, 2);
 }
 
-/* One descriptor behind which the buffer changes all the time. */
+/* A descriptor number whose buffer changes all the time. */
 struct slot {
 	const struct memory *mem;
 	int fd;
@@ -149,7 +149,7 @@ struct slot {
 static void put_another_buffer(void *arg, unsigned int round)
 {
 	struct slot *slot = arg;
-	int fd = create(&slot->mem[round % 2], 0, slot->mem->size);
+	int fd = create_range(&slot->mem[round % 2], 0, slot->mem->size);
 
 	must(dup3(fd, slot->fd, O_CLOEXEC));
 	must(close(fd));
@@ -181,7 +181,7 @@ PROMISE(race_importers_against_release,
 	"importers attach, map and vmap buffers whose last descriptor is closed meanwhile")
 {
 	struct memory mem[2] = { stamped(SHMEM_4K, MIB(1)), stamped(SHMEM_4K, MIB(1)) };
-	struct slot slot = { mem, create(&mem[0], 0, MIB(1)) };
+	struct slot slot = { mem, create_range(&mem[0], 0, MIB(1)) };
 	struct runner runners[] = {
 		{ "replace", put_another_buffer, &slot },
 		{ "import", import_it, &slot },
@@ -192,12 +192,12 @@ PROMISE(race_importers_against_release,
 	race(runners, ARRAY_SIZE(runners));
 }
 
-/* Lists to which nothing is done but to add and to remove. */
+/* Races of additions to a list and removals from it. */
 
-/* So often is something done for two threads to meet within a list. */
+/* After so many rounds, two threads have met inside a list. */
 #define ENOUGH_TO_MEET 4000
 
-/* Three threads that do the same. */
+/* Three threads that repeat the same step. */
 static void storm(const char *what, void (*step)(void *arg, unsigned int round), void *arg)
 {
 	struct runner runners[] = {
@@ -212,7 +212,7 @@ static void storm(const char *what, void (*step)(void *arg, unsigned int round),
 static void attach_and_detach(void *arg, unsigned int round)
 {
 	const int *fd = arg;
-	/* One for each thread, that lasts. */
+	/* Each thread has an importer that stays open. */
 	static _Thread_local int importer = -1;
 
 	(void)round;
@@ -231,7 +231,7 @@ static void sync_once(void *arg, unsigned int round)
 	sync_end(*fd, DMA_BUF_SYNC_RW);
 }
 
-/* Names are one letter, repeated, if there are any. */
+/* Names are one letter, repeated; a buffer may have no name. */
 static void look_at_buffers(void *arg, unsigned int round)
 {
 	FILE *buffers = fopen("/sys/kernel/debug/dmabufx/buffers", "re");
@@ -252,10 +252,10 @@ static void look_at_buffers(void *arg, unsigned int round)
 }
 
 PROMISE(race_of_attachments,
-	"devices that attach and detach in the same moment are all known, then none")
+	"of devices that attach and detach at the same moment, none is lost from the list")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	int fd = create(&mem, 0, PAGE);
+	int fd = create_range(&mem, 0, PAGE);
 	struct runner runners[] = {
 		{ "attach", attach_and_detach, &fd, ENOUGH_TO_MEET },
 		{ "attach", attach_and_detach, &fd, ENOUGH_TO_MEET },
@@ -264,7 +264,7 @@ PROMISE(race_of_attachments,
 	};
 
 	race(runners, ARRAY_SIZE(runners));
-	/* Goes through the list. */
+	/* This walks through the list. */
 	sync_once(&fd, 0);
 }
 
@@ -277,10 +277,10 @@ static void rename_it(void *arg, unsigned int round)
 }
 
 PROMISE(race_of_names,
-	"a buffer that is renamed while somebody looks is seen by a name that it had")
+	"a buffer renamed while its name is read shows a name that it had")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
-	int fd = create(&mem, 0, PAGE);
+	int fd = create_range(&mem, 0, PAGE);
 	struct runner runners[] = {
 		{ "rename", rename_it, &fd, ENOUGH_TO_MEET },
 		{ "look", look_at_buffers, NULL, ENOUGH_TO_MEET / 16 },
@@ -297,18 +297,18 @@ static void create_and_close(void *arg, unsigned int round)
 	(void)round;
 	if (device < 0)
 		device = device_open();
-	must(close(must(try_create(device, item(mem, 0, PAGE), 0))));
+	must_close(try_create(device, list_item(mem, 0, PAGE), 0));
 }
 
 PROMISE(race_of_small_buffers,
-	"buffers made and closed in the same moment are all known and charged, then none")
+	"of buffers made and closed at the same moment, none is lost from list or charge")
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
 	int device = device_open();
-	const __u64 charged = query(device).memfd_pinned;
+	const __u64 charged = device_query(device).memfd_pinned;
 
 	storm("create", create_and_close, &mem);
-	check_eq(query(device).memfd_pinned, charged);
+	check_eq(device_query(device).memfd_pinned, charged);
 }
 
 static void vmap_and_vunmap(void *arg, unsigned int round)
@@ -318,7 +318,7 @@ static void vmap_and_vunmap(void *arg, unsigned int round)
 	(void)round;
 	if (importer < 0) {
 		importer = importer_open();
-		/* Each its own buffer: the list is that of all idle mappings. */
+		/* A buffer for each thread: the list is that of all idle mappings. */
 		importer_attach(importer, two_halves(arg));
 	}
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);
@@ -326,12 +326,12 @@ static void vmap_and_vunmap(void *arg, unsigned int round)
 }
 
 PROMISE(race_of_kept_mappings,
-	"mappings that begin and end to be used in the same moment stay kept, or go")
+	"idle kernel mappings that are used and released at the same moment are not lost")
 {
 	struct memory mem = memory_make(SHMEM_4K, 2 * PAGE);
 
 	storm("vmap", vmap_and_vunmap, &mem);
-	/* Goes through the list, too. */
+	/* This walks through the list, too. */
 	must(close(importer_that_leaves(0)));
 }
 
@@ -356,7 +356,7 @@ static void vmap_and_release(void *arg, unsigned int round)
 }
 
 PROMISE(race_release_against_who_wants_room,
-	"buffers end while others take the room of their idle kernel mappings")
+	"buffers may end while others take the room of their idle kernel mappings")
 {
 	struct memory mem = stamped(SHMEM_4K, KIB(256)), more = stamped(SHMEM_4K, KIB(256));
 	struct runner runners[] = {
@@ -364,7 +364,7 @@ PROMISE(race_release_against_who_wants_room,
 		{ "vmap and release", vmap_and_release, &mem },
 		{ "vmap", vmap_and_vunmap, &more },
 	};
-	/* For three of them, and not for one more. */
+	/* Leaves room for three mappings, but not for four. */
 	int hog = importer_that_leaves(3 * 64 + 32);
 
 	race(runners, ARRAY_SIZE(runners));
@@ -372,8 +372,8 @@ PROMISE(race_release_against_who_wants_room,
 }
 
 /*
- * A mapping that is touched by some threads while another takes it apart. At each
- * moment a page is there, with its stamp, or is not: SIGSEGV, never SIGBUS.
+ * A mapping that some threads touch while another takes it apart. At each moment, a page is
+ * there with its stamp, or it is not there: that is SIGSEGV, never SIGBUS.
  */
 struct ground {
 	struct memory *mem;
@@ -398,7 +398,7 @@ static void touch_somewhere(void *arg, unsigned int round)
 	if (!sigsetjmp(no_page, 1)) {
 		__u64 word = *(volatile __u64 *)(g->map + at);
 
-		/* Zero: of the pages that hold the place of those that moved. */
+		/* Zero is of the memory that move_and_come_back() puts there meanwhile. */
 		if (word)
 			check_eq(word, stamp(at));
 	}
@@ -410,7 +410,7 @@ static void map_all(const struct ground *g)
 		  g->fd, 0));
 }
 
-/* Nobody else may get the place meanwhile. */
+/* Unmaps the part, but keeps its addresses, so that no other mapping gets them. */
 static void unmap_part(const struct ground *g, size_t at, size_t len)
 {
 	must(mmap(g->map + at, len, PROT_NONE,
@@ -433,7 +433,7 @@ static void fork_and_touch(const struct ground *g)
 	int status, child = must(fork());
 
 	if (!child) {
-		/* Only this thread is here, and the mapping is whole. */
+		/* The child has one thread, and all of the mapping. */
 		_exit(*(volatile __u64 *)g->map == stamp(0) ? 0 : 1);
 	}
 	must(waitpid(child, &status, 0));
@@ -466,7 +466,7 @@ static void take_apart(void *arg, unsigned int round)
 		fork_and_touch(g);
 		break;
 	case 5:
-		/* The memory below goes elsewhere; the buffer keeps it. */
+		/* Punches a hole into the memfd; the buffer keeps its memory. */
 		memory_punch(g->mem, at & -g->mem->folio, g->mem->folio);
 		break;
 	}
@@ -476,7 +476,7 @@ static void faults_against_changes(enum memory_kind kind, size_t size, size_t sk
 {
 	struct memory mem = stamped(kind, size);
 	size_t align = mem.folio > MIB(2) ? mem.folio : MIB(2);
-	struct ground g = { .mem = &mem, .size = size, .fd = create(&mem, 0, size) };
+	struct ground g = { .mem = &mem, .size = size, .fd = create_range(&mem, 0, size) };
 	struct sigaction action = { .sa_handler = on_segv, .sa_flags = SA_NODEFER };
 	struct runner runners[] = {
 		{ "touch", touch_somewhere, &g },
@@ -497,7 +497,7 @@ static void faults_against_changes(enum memory_kind kind, size_t size, size_t sk
 }
 
 PROMISE(race_faults_of_small_pages,
-	"faults of single pages against unmapping, moving, protection, fork and holes")
+	"faults of single pages race with unmapping, moving, protection, fork and holes")
 {
 	faults_against_changes(SHMEM_4K, MIB(4), 0);
 }
@@ -515,9 +515,9 @@ PROMISE(race_faults_of_1g_pages, "the same for a page of 1 GiB, mapped by a PUD"
 	faults_against_changes(HUGETLB_1G, GIB(1), 0);
 }
 
-/* The module goes and comes while others try to use it. */
+/* The module is unloaded and loaded while others try to use it. */
 
-/* -1 while it is not there. */
+/* Returns the device, or -1 while the module is not loaded. */
 static int device_if_there(void)
 {
 	int device = open(settings.device, O_RDWR | O_CLOEXEC);
@@ -539,7 +539,7 @@ static void use_device(void *arg, unsigned int round)
 		usleep(1000);
 		return;
 	}
-	fd = must(try_create(device, item(mem, 0, mem->size), 0));
+	fd = must(try_create(device, list_item(mem, 0, mem->size), 0));
 	must(close(device));
 	importer = importer_open();
 	importer_attach(importer, fd);
@@ -549,7 +549,7 @@ static void use_device(void *arg, unsigned int round)
 	check_eq(*(volatile __u64 *)(map + PAGE), stamp(PAGE));
 	must(close(importer));
 	must(munmap(map, mem->size));
-	/* Now and then nobody uses it, however slow the machine is. */
+	/* Pauses in proportion, so that the module is unused at times on slow machines, too. */
 	usleep((now_ms() - start) * 3000);
 }
 
@@ -569,7 +569,7 @@ static void unload_and_load(void *arg, unsigned int round)
 }
 
 PROMISE(race_unload_against_use,
-	"the module is unloaded only when nobody uses it, whoever tries at that moment",
+	"the module is unloaded only while nobody uses it",
 	TAG_ALONE)
 {
 	struct memory mem = stamped(SHMEM_4K, KIB(64));
@@ -584,10 +584,10 @@ PROMISE(race_unload_against_use,
 		skip("needs --module");
 	race(runners, ARRAY_SIZE(runners));
 	check_le(1, unloaded);
-	close(create(&mem, 0, mem.size));
+	close(create_range(&mem, 0, mem.size));
 }
 
-/* Children that are forked, and execute others, while descriptors are made. */
+/* Children are forked, and execute programs, while descriptors are made. */
 
 static void create_mixed(void *arg, unsigned int round)
 {
@@ -600,7 +600,7 @@ static void create_mixed(void *arg, unsigned int round)
 	must(close(create_of(both, 2)));
 }
 
-/* The shell's own descriptors, as it sees them: no dma-buf among them. */
+/* The shell looks at its own descriptors: no dma-buf may be among them. */
 static void fork_and_exec(void *arg, unsigned int round)
 {
 	int status, child = must(fork());
@@ -618,7 +618,7 @@ static void fork_and_exec(void *arg, unsigned int round)
 }
 
 PROMISE(race_create_against_exec,
-	"programs executed while buffers are created inherit none of them")
+	"programs executed while buffers are created do not inherit them")
 {
 	struct memory mem[2] = { stamped(SHMEM_4K, KIB(256)), stamped(ANON_4K, KIB(64)) };
 	struct runner runners[] = {
@@ -627,7 +627,7 @@ PROMISE(race_create_against_exec,
 	};
 
 	race(runners, ARRAY_SIZE(runners));
-	/* Forks left its pages shared for a moment, and yet they are the owner's. */
+	/* Forks shared its pages for a moment; afterwards they are the owner's again. */
 	stamp_pages(mem[1].map, mem[1].size);
 	check_eq(*(volatile __u64 *)map_dma_buf(create_of_user(mem[1].map, PAGE), 0,
 						PAGE), stamp(0));
@@ -640,7 +640,7 @@ static void on_alarm(int signal)
 	(void)signal;
 }
 
-/* Every call there is. EINTR is for those who are being killed. */
+/* Makes every call. None may fail with EINTR, for no signal here kills. */
 static void call_all(int device, struct memory *holes, struct memory *untouched)
 {
 	const struct dmabufx_segment both[] = {
@@ -654,7 +654,7 @@ static void call_all(int device, struct memory *holes, struct memory *untouched)
 	char *map = map_dma_buf(fd, 0, size);
 	__u64 word;
 
-	query(device);
+	device_query(device);
 	must(ioctl(device, DMABUFX_IOC_INFO, &info));
 	stamp_pages(map, size);
 	importer_attach(importer, fd);
@@ -670,10 +670,10 @@ static void call_all(int device, struct memory *holes, struct memory *untouched)
 }
 
 PROMISE(race_signals_against_all_calls,
-	"under a rain of signals that have handlers, no call fails")
+	"no call fails because of signals that have handlers")
 {
 	struct sigaction action = { .sa_handler = on_alarm };
-	/* Where a signal takes longer, there would be time for nothing else. */
+	/* Handling a signal takes longer there: with more signals, no call would get done. */
 	const int often = kernel_looks_closely() ? 15000 : 1500;
 	struct itimerval rain = { { 0, often }, { 0, often } }, dry = {};
 	long end = now_ms() + MILLISECONDS;
@@ -694,7 +694,7 @@ PROMISE(race_signals_against_all_calls,
 	note("%d rounds", rounds);
 }
 
-/* Who is being killed does not live to see what a call returns: the kernel does. */
+/* Traces ioctls that end with EINTR: a killed process cannot tell what a call returned. */
 static void watch_interrupted_ioctls(const char *enable)
 {
 	char filter[32];
@@ -718,8 +718,8 @@ static int interrupted_ioctls(void)
 }
 
 /*
- * Kills a child when it has come so far in its list as to fill a hole. Whether it ended
- * before it filled another one, which is the end of the list.
+ * Kills a child when its create has filled a hole at the beginning of the list. Returns
+ * whether it ended before it filled the hole at the end.
  */
 static bool ends_early(struct dmabufx_segment *segments, __u32 nr)
 {
@@ -752,7 +752,7 @@ static bool ends_early(struct dmabufx_segment *segments, __u32 nr)
 static void ends_when_killed(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, KIB(64));
-	/* Seconds, on a kernel that looks closely as well. */
+	/* So many take seconds, on a debug kernel as well. */
 	const __u32 nr = kernel_looks_closely() ? 8000 : 200000;
 	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
 	int left = 20;
@@ -761,7 +761,7 @@ static void ends_when_killed(enum memory_kind kind)
 	check(segments);
 	for (i = 0; i < nr; i++)
 		segments[i] = segment(&mem, i * 7 % 16 * PAGE, PAGE);
-	/* On a busy machine the signal may come when all is over. */
+	/* On a busy machine the signal may come after the create. */
 	while (!ends_early(segments, nr))
 		if (!--left)
 			fail("%s: no kill ends a create early", memory_name(kind));
@@ -769,7 +769,7 @@ static void ends_when_killed(enum memory_kind kind)
 }
 
 PROMISE(race_kill_ends_long_creates,
-	"a process that is killed in a long create gets EINTR and ends, with nothing left")
+	"a process that is killed in a long create ends with EINTR, and leaves nothing")
 {
 	ends_when_killed(SHMEM_4K);
 	ends_when_killed(ANON_4K);
@@ -789,7 +789,7 @@ static void make_and_fill(enum memory_kind kind)
 }
 
 PROMISE(race_kill_at_work,
-	"processes that are killed while they make buffers and fill them leave nothing")
+	"processes that are killed while they make and fill buffers leave nothing")
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, HUGETLB_2M, ANON_4K };
 	int i, child, status;
@@ -805,7 +805,7 @@ PROMISE(race_kill_at_work,
 	}
 }
 
-/* Descriptors: one is left, and several threads want it. */
+/* One descriptor is left, and several threads want it. */
 
 struct last_one {
 	struct memory mem;
@@ -819,7 +819,7 @@ static void take_the_last(void *arg, unsigned int round)
 	struct dmabufx_segment seg = segment(&last->mem, 0, last->mem.size);
 	struct dmabufx_create req = request(&seg, 1, 0);
 	int fd = round % 2 ? try_request(last->device, &req) :
-		 try_create(last->device, item(&last->mem, 0, last->mem.size), 0);
+		 try_create(last->device, list_item(&last->mem, 0, last->mem.size), 0);
 
 	if (fd < 0) {
 		check_eq(errno, EMFILE);
@@ -832,7 +832,7 @@ static void take_the_last(void *arg, unsigned int round)
 }
 
 PROMISE(race_for_the_last_descriptor,
-	"threads that want the last free descriptor get it or EMFILE, and nothing is lost")
+	"threads that want the last free descriptor get it or EMFILE, and leak nothing")
 {
 	struct last_one last = {
 		.mem = memory_make(SHMEM_4K, KIB(64)), .device = device_open(),
@@ -855,7 +855,7 @@ PROMISE(race_for_the_last_descriptor,
 	check_le(1, last.lost);
 }
 
-/* One buffer, two processes that do everything with it. */
+/* Does everything with a buffer that another process uses, too. */
 static void use_buffer(int fd, const struct memory *mem)
 {
 	long end = now_ms() + MILLISECONDS;
@@ -893,7 +893,7 @@ PROMISE(race_of_two_processes,
 }
 
 PROMISE(race_of_writers,
-	"processes that write parts of a buffer at once, each on its way, leave all of it there")
+	"when processes write parts of a buffer on different ways at once, no write is lost")
 {
 	static const struct way * const ways[] = {
 		&way_mmap, &way_sg, &way_device, &way_vmap,
@@ -920,7 +920,7 @@ PROMISE(race_of_writers,
 	buffer_verify(&buf, &way_memfd, 1);
 }
 
-/* Holes that two creates fill at the same time are filled once. */
+/* Two creates fill the same holes at the same time. */
 
 struct holes {
 	struct memory mem;
@@ -935,7 +935,7 @@ static void *create_at_the_same_time(void *arg)
 
 	pthread_barrier_wait(&holes->start);
 	holes->fd = must(try_create(holes->device,
-				    item(&holes->mem, 0, holes->mem.size), 0));
+				    list_item(&holes->mem, 0, holes->mem.size), 0));
 	return NULL;
 }
 
@@ -948,7 +948,7 @@ static void fill_twice(struct holes *holes, enum memory_kind kind, size_t size)
 	holes->mem = memory_make_holes(kind, size);
 	check_eq(pthread_create(&thread, NULL, create_at_the_same_time, holes), 0);
 	pthread_barrier_wait(&holes->start);
-	fd = must(try_create(holes->device, item(&holes->mem, 0, size), 0));
+	fd = must(try_create(holes->device, list_item(&holes->mem, 0, size), 0));
 	pthread_join(thread, NULL);
 	map = map_dma_buf(fd, 0, size);
 	other = map_dma_buf(holes->fd, 0, size);
@@ -981,7 +981,7 @@ PROMISE(race_to_fill_holes,
 }
 
 PROMISE(race_to_fill_hugetlb_holes,
-	"the same for hugetlb, and the pool has the same pages reserved as before")
+	"the same for hugetlb; the pool's count of reserved pages stays")
 {
 	const char *reserved = "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages";
 	long before = file_number(reserved, "");
@@ -990,7 +990,7 @@ PROMISE(race_to_fill_hugetlb_holes,
 	check_eq(file_number(reserved, ""), before);
 }
 
-/* Pages that become a part of a huge page while a create takes one of them. */
+/* The kernel makes a huge page of small pages while a create takes one of them. */
 
 #define COLLAPSED MIB(2)
 
@@ -998,11 +998,11 @@ struct collapse {
 	struct memory mem;
 	char *map;		/* aligned */
 	pthread_barrier_t start;
-	unsigned int done;	/* how many succeeded */
-	long us;		/* what the last of them took */
+	unsigned int done;	/* number of huge pages made */
+	long us;		/* duration of the last collapse that succeeded */
 };
 
-/* Refused when a pin came first. */
+/* Fails if the create pinned the page first. */
 static void collapse(struct collapse *c)
 {
 	double begun = seconds_now();
@@ -1028,7 +1028,7 @@ static void fill_small_pages(struct collapse *c)
 	stamp_pages(c->map, COLLAPSED);
 }
 
-/* The first page is the first to be copied, so that there is most time left. */
+/* Takes the first page, which the kernel copies first: this leaves the most time. */
 static void create_during_collapse(struct collapse *c, unsigned int round)
 {
 	pthread_t thread;
@@ -1039,7 +1039,7 @@ static void create_during_collapse(struct collapse *c, unsigned int round)
 	check_eq(pthread_create(&thread, NULL, collapse_at_the_start, c), 0);
 	pthread_barrier_wait(&c->start);
 	usleep(round * 7919ul % (c->us + 1));
-	fd = create(&c->mem, 0, PAGE);
+	fd = create_range(&c->mem, 0, PAGE);
 	map = (__u64 *)map_dma_buf(fd, 0, PAGE);
 	check_eq(*map, stamp(0));
 	*map = round;
@@ -1050,7 +1050,7 @@ static void create_during_collapse(struct collapse *c, unsigned int round)
 }
 
 PROMISE(written_memory_survives_collapse,
-	"a page taken while the kernel makes a huge page of it and others stays the memfd's",
+	"a page taken while the kernel makes it a part of a huge page stays the memfd's",
 	TAG_PEER)
 {
 	struct collapse c = { .mem = memory_make(SHMEM_4K, COLLAPSED) };
@@ -1060,7 +1060,7 @@ PROMISE(written_memory_survives_collapse,
 	needs_thp();
 	c.map = map_at_aligned_place(c.mem.fd, COLLAPSED, COLLAPSED, MAP_SHARED);
 	pthread_barrier_init(&c.start, NULL, 2);
-	/* Alone, to know how long it takes; others may hold a page for a moment. */
+	/* Without a create, to measure the time; others may hold a page for a moment. */
 	for (tries = 0; !c.done && tries < 20; tries++) {
 		fill_small_pages(&c);
 		collapse(&c);
@@ -1071,7 +1071,7 @@ PROMISE(written_memory_survives_collapse,
 	note("%u of %u times the huge page came", c.done - 1, round - 1);
 }
 
-/* A request that its owner rewrites while the kernel reads it. */
+/* A thread rewrites a request while the kernel reads it. */
 
 struct shifting {
 	struct memory mem;
@@ -1106,8 +1106,8 @@ static void create_of_shifting(void *arg, unsigned int round)
 	}
 	size = lseek(fd, 0, SEEK_END);
 	/*
-	 * What it read once is all it uses. A size may be made of the bytes of two, but
-	 * each of up to 16 segments is within the memfd.
+	 * The driver reads each field once. A thread may write half of a size meanwhile,
+	 * but each of up to 16 segments lies within the memfd.
 	 */
 	check(size && size <= 16 * s->mem.size && size % PAGE == 0);
 	must(munmap(map_dma_buf(fd, 0, size), size));
@@ -1115,7 +1115,7 @@ static void create_of_shifting(void *arg, unsigned int round)
 }
 
 PROMISE(race_request_changes_while_it_is_read,
-	"a request that another thread rewrites is taken as it was once read, or refused")
+	"a request that another thread rewrites is read once, and accepted or refused")
 {
 	struct shifting s = {
 		.mem = memory_make(SHMEM_4K, KIB(256)), .device = device_open(),

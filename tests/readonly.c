@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Read-only buffers: of memory that may be written, and of memory that may not.
- * Nobody writes through them, whichever way is tried, and everybody can read.
+ * Read-only buffers of writable and of read-only memory: nobody can write through them in
+ * any way, and everybody can read.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +21,7 @@
 #include "memory.h"
 #include "watch.h"
 
-/* A memfd with the pattern, sealed; mapped for reading. */
+/* A memfd with the pattern and these seals, mapped for reading. */
 static struct memory sealed(enum memory_kind kind, size_t size, int seals)
 {
 	struct memory mem = memory_make_patterned(kind, size);
@@ -81,7 +81,7 @@ static void no_new_mapping_writes(int fd, size_t size)
 	must_fail(EINVAL, mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0));
 }
 
-/* Debuggers write where the program cannot. */
+/* A debugger can write to read-only mappings of other memory, but not to this one. */
 static void no_debugger_writes(char *map)
 {
 	int child = must(fork()), status;
@@ -148,7 +148,7 @@ static void no_device_writes(int fd, const struct memory *mem, __u64 offset,
 	free(data);
 }
 
-/* Importers do not say whether they will write, and some would. */
+/* Importers do not say whether they will write, so the driver refuses all vmaps. */
 static void no_kernel_maps(int fd)
 {
 	int importer = importer_open(), round;
@@ -163,7 +163,7 @@ static void no_kernel_maps(int fd)
 	must(close(importer));
 }
 
-/* Tries all there is, and then everything is as it was. */
+/* Tries to write in all ways; afterwards the memory is unchanged. */
 static void nobody_writes(const struct memory *mem, __u64 offset, size_t size)
 {
 	int fd = read_only_of(mem, offset, size);
@@ -191,7 +191,7 @@ static void nobody_writes_kind(enum memory_kind kind)
 
 	if (mem.fd >= 0)
 		nobody_writes(&mem, PAGE, MIB(4) - 2 * PAGE);
-	/* One page, one folio: what the kernel has an address for already. */
+	/* For one page, or one folio, the kernel has an address already. */
 	nobody_writes(&mem, MIB(2), PAGE);
 	nobody_writes(&mem, MIB(2), MIB(2));
 	user.id = mem.id;
@@ -211,7 +211,7 @@ PROMISE(readonly_buffers_are_not_written,
 }
 
 PROMISE(readonly_buffers_have_no_kernel_mapping,
-	"an importer that wants a kernel mapping of a read-only buffer gets an error")
+	"a kernel mapping of a read-only buffer is an error")
 {
 	static const enum memory_kind kinds[] = {
 		SHMEM_4K, SHMEM_2M, HUGETLB_2M, ANON_4K, ANON_2M, ANON_HUGETLB_2M,
@@ -225,7 +225,7 @@ PROMISE(readonly_buffers_have_no_kernel_mapping,
 		note("%s", memory_name(kinds[i]));
 		no_kernel_maps(read_only_of(&mem, 0, mem.size));
 		no_kernel_maps(read_only_of(&user, 0, mem.size));
-		/* One page: what the kernel has an address for already. */
+		/* For one page the kernel has an address already. */
 		no_kernel_maps(read_only_of(&mem, MIB(2), PAGE));
 		pattern_check(mem.map, 1, mem.id, 0, mem.size, "the owner");
 		memory_free(&mem);
@@ -242,7 +242,7 @@ static void nobody_writes_sealed(enum memory_kind kind, int seal)
 }
 
 PROMISE(readonly_buffers_of_sealed_memfds,
-	"memfds sealed against writing, now or in future, can be exported to read")
+	"memfds sealed against writing, now or in future, make read-only buffers")
 {
 	nobody_writes_sealed(SHMEM_4K, F_SEAL_WRITE);
 	nobody_writes_sealed(SHMEM_4K, F_SEAL_FUTURE_WRITE);
@@ -253,7 +253,7 @@ PROMISE(readonly_buffers_of_sealed_memfds,
 }
 
 PROMISE(readonly_buffers_of_read_only_memory,
-	"addresses that their owner may only read can be exported to read")
+	"memory that the process can only read makes read-only buffers")
 {
 	struct memory private = memory_make_patterned(ANON_4K, MIB(1));
 	struct memory thp = memory_make_patterned(ANON_2M, MIB(2));
@@ -263,7 +263,7 @@ PROMISE(readonly_buffers_of_read_only_memory,
 	must(mprotect(thp.map, thp.size, PROT_READ));
 	nobody_writes(&private, 0, MIB(1));
 	nobody_writes(&thp, 0, MIB(2));
-	/* By its addresses. */
+	/* The same memory, named by address. */
 	shared = memfd;
 	shared.fd = -1;
 	nobody_writes(&shared, 0, MIB(1));
@@ -277,17 +277,17 @@ PROMISE(readonly_needs_a_memfd_that_is_read,
 	struct memory by_path = mem;
 	struct dmabufx_segment seg;
 	struct dmabufx_create req;
-	int device = device_open();
+	int device = device_open(), fd;
 
 	by_path.fd = file_reopen(mem.fd, O_RDONLY);
 	nobody_writes(&by_path, 0, MIB(1));
-	/* For a writable buffer it is not; the old call makes none then. */
+	/* That is not enough for a writable buffer; UDMABUF_CREATE makes a read-only one. */
 	seg = segment(&by_path, 0, MIB(1));
 	req = request(&seg, 1, 0);
 	refused(EACCES, DMABUFX_REASON_OPEN_MODE, 0, device, &req);
-	old = item(&by_path, 0, MIB(1));
-	check_eq(must(fcntl(must(try_create(device, old, 0)), F_GETFL)) & O_ACCMODE,
-		 O_RDONLY);
+	old = list_item(&by_path, 0, MIB(1));
+	fd = must(try_create(device, old, 0));
+	check_eq(must(fcntl(fd, F_GETFL)) & O_ACCMODE, O_RDONLY);
 
 	by_path.fd = file_reopen(mem.fd, O_WRONLY);
 	seg = segment(&by_path, 0, MIB(1));
@@ -310,7 +310,7 @@ PROMISE(readonly_is_close_on_exec_if_asked,
 	check_eq(must(fcntl(fd, F_GETFD)) & FD_CLOEXEC, 0);
 }
 
-/* What @writer puts into its memory is seen through all ways that read. */
+/* Verifies that all ways to read show what @writer puts into its memory. */
 static void shows_writes(const struct memory *mem, char *writer)
 {
 	__u64 *data = malloc(mem->size);
@@ -335,7 +335,7 @@ static void shows_writes(const struct memory *mem, char *writer)
 }
 
 PROMISE(readonly_is_kept_by_importers_mappings,
-	"a mapping that an importer passes on is of what may be read only, too")
+	"a mapping that an importer makes of the buffer is read-only, too")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
 	int fd = read_only_of(&mem, 0, mem.size), importer = importer_open();
@@ -349,7 +349,7 @@ PROMISE(readonly_is_kept_by_importers_mappings,
 }
 
 PROMISE(readonly_shows_what_the_owner_writes,
-	"the owner may write its memory, whose buffer is read-only, and it shows")
+	"the owner can write to the memory of a read-only buffer, and readers see it")
 {
 	static const enum memory_kind kinds[] = {
 		SHMEM_4K, HUGETLB_2M, ANON_4K, ANON_2M, ANON_HUGETLB_2M,
@@ -367,7 +367,7 @@ PROMISE(readonly_shows_what_the_owner_writes,
 }
 
 PROMISE(readonly_shows_what_old_mappings_write,
-	"so does a mapping from before F_SEAL_FUTURE_WRITE")
+	"readers see writes through a mapping from before F_SEAL_FUTURE_WRITE")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
 
@@ -376,11 +376,11 @@ PROMISE(readonly_shows_what_old_mappings_write,
 }
 
 PROMISE(readonly_shows_what_a_writable_buffer_writes,
-	"a writable buffer of the same memory writes it, and it shows")
+	"readers see writes through a writable buffer of the same memory")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
 
-	shows_writes(&mem, map_dma_buf(create(&mem, 0, MIB(1)), 0, MIB(1)));
+	shows_writes(&mem, map_dma_buf(create_range(&mem, 0, MIB(1)), 0, MIB(1)));
 }
 
 static void follows_its_owner(struct memory *mem)
@@ -396,7 +396,7 @@ static void follows_its_owner(struct memory *mem)
 }
 
 PROMISE(readonly_memory_stays_its_owners,
-	"memory that was only readable, or never touched, is written later, and shows")
+	"readers see later writes to memory that was only readable, or never touched")
 {
 	struct memory touched = memory_make_patterned(ANON_4K, MIB(1));
 	struct memory thp = memory_make_patterned(ANON_2M, MIB(2));
@@ -410,14 +410,14 @@ PROMISE(readonly_memory_stays_its_owners,
 	follows_its_owner(&thp);
 	must(mprotect(untouched.map, untouched.size, PROT_READ));
 	follows_its_owner(&untouched);
-	/* Read before: that was the page of zeros, which everybody has. */
+	/* Reads map the shared page of zeros. */
 	for (offset = 0; offset < zeros.size; offset += PAGE)
 		check_eq(((volatile char *)zeros.map)[offset], 0);
 	follows_its_owner(&zeros);
 }
 
 PROMISE(readonly_fills_holes,
-	"holes of a memfd, sealed or not, are filled with zeros also for reading")
+	"a read-only buffer fills holes of a memfd, sealed or not, with zeros")
 {
 	struct memory mem = memory_make_holes(SHMEM_4K, MIB(1));
 	char *zeros = calloc(1, MIB(1));
@@ -431,7 +431,7 @@ PROMISE(readonly_fills_holes,
 }
 
 PROMISE(readonly_leaves_seals_to_be_added,
-	"while a read-only buffer lives, seals against future writes can be added")
+	"while a read-only buffer lives, F_SEAL_FUTURE_WRITE can be added")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
 	int fd = read_only_of(&mem, 0, MIB(1));
@@ -444,7 +444,7 @@ PROMISE(readonly_leaves_seals_to_be_added,
 }
 
 PROMISE(readonly_takes_mapped_files,
-	"mapped files of a disk can be exported to read, shared and private")
+	"mapped files on a disk, shared or private, make read-only buffers")
 {
 	struct memory mem = memory_make_patterned(ANON_4K, KIB(64)), mapped = mem;
 	int file = file_on_disk(KIB(64)), fd;
@@ -459,7 +459,7 @@ PROMISE(readonly_takes_mapped_files,
 			       file, 0));
 	nobody_writes(&mapped, 0, KIB(64));
 
-	/* What is written to the file shows; what becomes of it does no harm. */
+	/* Writes to the file show in the buffer; truncating the file does no harm. */
 	fd = read_only_of(&mapped, 0, KIB(64));
 	map = map_to_read(fd, KIB(64));
 	pattern_fill(mem.map, 2, mem.id, 0, KIB(64));
@@ -473,7 +473,7 @@ PROMISE(readonly_takes_mapped_files,
 }
 
 PROMISE(readonly_mixes_memory,
-	"sealed memfds and read-only memory of all kinds make one read-only buffer")
+	"sealed memfds and all kinds of read-only memory together make one read-only buffer")
 {
 	struct memory file = sealed(SHMEM_4K, MIB(1), F_SEAL_WRITE);
 	struct memory huge = sealed(HUGETLB_2M, MIB(2), F_SEAL_WRITE);
@@ -505,7 +505,7 @@ PROMISE(readonly_mixes_memory,
 	map += KIB(256);
 	pattern_check(map, 1, file.id, 0, PAGE, "mmap");
 
-	/* One that may be written does not come of it. */
+	/* A writable buffer of the same segments is refused. */
 	req = request(segments, ARRAY_SIZE(segments), 0);
 	refused(EACCES, DMABUFX_REASON_PROTECTED, 0, device, &req);
 }

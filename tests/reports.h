@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kernel says when something is wrong: a list of extended regular expressions.
- * C programs include this between braces; lib.sh and results.py read what is between
- * quotation marks. Every report of lockdep has WARNING: in its first line. DMA-API also
- * says that it is there.
+ * Lines in the kernel's log that report an error, as extended regular expressions. C
+ * programs include this list between braces; lib.sh and results.py read the strings. The
+ * first line of each report of lockdep has WARNING: in it. DMA-API: has more words, for
+ * the kernel also logs that DMA-API debugging is on.
  */
 "BUG:",
 "BUG [^ ]+ [(]",

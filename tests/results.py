@@ -1,20 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""What parses results of tests. A result is a line: "ok NAME", "not ok NAME: why" or
+"""Parses results of tests. A result is a line: "ok NAME", "not ok NAME: why" or
 "skip NAME: why".
 
-  results.py peer EXPECTED      tests' lines of the in-tree udmabuf, from standard input
-  results.py ktap FILE...       what KUnit reports of suites
+  results.py peer EXPECTED      results of the in-tree udmabuf, from standard input
+  results.py ktap FILE...       KUnit's reports of suites
   results.py igt RESULTS.JSON NAMES EXPECTED
                                 igt_runner's results; NAMES has all subtests to be run
   results.py summary FOLDER [KERNEL-BOOT...]
-                                counts those of FOLDER/KERNEL-BOOT/output.log, and reports
-                                in console.log that belong to no test; each boot that is
-                                named must have results
+                                counts the results in FOLDER/KERNEL-BOOT/output.log, and
+                                reports in console.log outside of tests; each named boot
+                                must have results
 
-EXPECTED has what the in-tree udmabuf of a kernel is known to fail, and other tests that
-are none of dmabufx: "SERIES | TEST | FAILURE | why". FAILURE is a regular expression; a
-failure with another text is not the known one. SERIES+ is that one and all later ones.
+EXPECTED has known failures of the in-tree udmabuf, and of tests that are not dmabufx's:
+"SERIES | TEST | FAILURE | why". FAILURE is a regular expression; a failure with another
+text is not known. SERIES+ means that series and all later ones.
 """
 import json
 import os
@@ -37,7 +37,7 @@ def version(series):
 
 
 def is_of(wanted, series):
-    """Whether a line for the kernels WANTED is for this one."""
+    """Whether a line for the kernels WANTED applies to this series."""
     if wanted.endswith("+"):
         return version(series) >= version(wanted[:-1])
     return series == wanted
@@ -57,7 +57,7 @@ def read_expected(path):
 
 
 def judge(name, result, why, known, ours):
-    """The line for a result. What is not OURS may fail: distributions update it."""
+    """The line for a result. A test that is not OURS may fail: distributions update it."""
     if known and result == "not ok" and re.search(known.failure, why):
         return f"# {name}: {why}\nok {name}: fails as documented: {known.why}"
     if known and result == "ok":
@@ -88,7 +88,7 @@ def ktap(*paths):
 
 
 def ktap_suites(lines):
-    """A line for each case, and what it said before that if it failed."""
+    """Prints a line for each case; if it failed, its messages first."""
     suite, planned, came, failed, said = "", 0, 0, False, []
     for line in lines:
         case = re.match(r"    (ok|not ok) \d+ (?:- )?(.*?)(?: *# *(?:(SKIP) ?)?(.*))?$", line)
@@ -114,10 +114,9 @@ def ktap_suites(lines):
                       f"{came} of {planned} cases ended")
 
 
-# Warnings of the kernel that are nobody's fault here: it does not count huge pages
-# that memfd_pin_folios() allocates, and says so whenever somebody asks it to refresh
-# its counters; a page that a test breaks is reported; and a busy host lets an emulated
-# machine wait.
+# Warnings of the kernel that do not fail a test. It does not count huge pages that
+# memfd_pin_folios() allocates, and warns whenever its counters are refreshed. It reports
+# pages that a test breaks. On a busy host, an emulated machine is late.
 TOLERATED = re.compile(r"vmstat_refresh: nr_hugetlb -\d+$|Memory failure: 0x|"
                        r"hardware memory corruption|hrtimer: interrupt took \d+ ns$|"
                        r"TSC found unstable|sched_clock: Marking unstable|clocksource: ")
@@ -132,7 +131,7 @@ def read_igt(path):
 
 
 def igt_why(test):
-    """What the library said last of a failure or a skip."""
+    """The library's last message about a failure or a skip."""
     text = test.get("err", "") + test.get("out", "")
     lines = [line for line in text.splitlines()
              if "SKIP" not in line and "FAIL" not in line]
@@ -142,11 +141,11 @@ def igt_why(test):
                 said = lines[number:number + 3]
                 return "; ".join(part.split("CRITICAL: ")[-1] for part in said)
     kernel = [line.strip() for line in test.get("dmesg-warnings", "").splitlines()]
-    return (kernel or lines or ["nothing was said"])[-1]
+    return (kernel or lines or ["there is no message"])[-1]
 
 
 def igt_result(test):
-    """As a test's line has it. The runner exits with 0 whatever came out."""
+    """Result and reason for a line. The runner's exit status says nothing about them."""
     result = test["result"]
     warnings = test.get("dmesg-warnings", "").splitlines()
     if not any(not TOLERATED.search(line) for line in warnings if line.strip()):
@@ -163,7 +162,7 @@ def igt(results, names, path):
         name = name.removeprefix("igt@")
         subtest, _, driver = name.rpartition("@")
         result, why = igt_result(test)
-        # That a program crashed is never known, nor another driver's affair.
+        # A crash of the program is never a known failure, nor one of the other driver.
         crashed = result == "not ok" and not why.startswith("fail: ")
         of_udmabuf = driver == "udmabuf" and not crashed
         known = expected.get(subtest if of_udmabuf else name)
@@ -180,7 +179,7 @@ def report_expression():
 
 
 def stray_reports(console):
-    """Those between tests, and those of a test that never ended."""
+    """Reports between tests, and in a test that never ended."""
     report, held = report_expression(), None
     for line in console.read_text(encoding="utf-8", errors="replace").splitlines():
         if "dmabufx-tests: begin " in line:
@@ -196,7 +195,7 @@ def stray_reports(console):
 
 
 def results_of(folder):
-    """Lines of one boot: (result, what is shown of it)."""
+    """Lines of one boot: (result, text)."""
     where = folder.name.replace("-", " ", 1)
     for line in (folder / "output.log").read_text(encoding="utf-8",
                                                   errors="replace").splitlines():
@@ -210,7 +209,7 @@ def results_of(folder):
 
 
 def hung(folders):
-    """How often a guest was booted once more."""
+    """How often guests were booted again."""
     text = "\n".join((folder / "output.log").read_text(encoding="utf-8", errors="replace")
                      for folder in folders)
     return len(re.findall(": the guest (?:hung before init|went away without a word)", text))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What a device's driver gets when it maps a buffer. */
+/* Scatterlists that a device's driver gets when it maps a buffer. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -21,7 +21,7 @@ struct limits {
 	__u32 max_seg;
 };
 
-/* Maps with these limits; the scatterlist must be without fault. */
+/* Maps the buffer with these limits; fails if the scatterlist breaks a rule. */
 static struct dmabufx_importer_map map_within(struct buffer *buf,
 					      struct limits limits)
 {
@@ -40,7 +40,7 @@ static struct dmabufx_importer_map map_within(struct buffer *buf,
 	return map;
 }
 
-/* All kinds, from inside of folios, and pages out of order. */
+/* Parts of all kinds of memory that begin inside folios, and pages out of order. */
 static void maps_all_kinds(struct limits limits)
 {
 	enum memory_kind kind;
@@ -65,7 +65,7 @@ static void maps_all_kinds(struct limits limits)
 }
 
 PROMISE(sg_with_default_limits,
-	"a device that sets no limits gets a scatterlist without fault")
+	"a device that sets no limits gets a correct scatterlist")
 {
 	enum memory_kind kind;
 
@@ -88,17 +88,17 @@ PROMISE(sg_with_default_limits,
 }
 
 PROMISE(sg_with_unlimited_segments,
-	"the largest limits there are make no fault")
+	"a device with the largest possible limits gets a correct scatterlist")
 {
 	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, ~0u });
 }
 
-PROMISE(sg_with_segments_of_a_page, "segments of one page are kept to")
+PROMISE(sg_with_segments_of_a_page, "no segment is longer than a limit of one page")
 {
 	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, PAGE });
 }
 
-PROMISE(sg_with_segments_of_64k, "segments of 64 KiB are kept to")
+PROMISE(sg_with_segments_of_64k, "no segment is longer than a limit of 64 KiB")
 {
 	maps_all_kinds((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, KIB(64) });
 }
@@ -117,19 +117,19 @@ PROMISE(sg_with_segment_boundary, "no segment crosses a boundary of 64 KiB")
 }
 
 PROMISE(sg_with_boundary_and_length,
-	"a boundary of 1 MiB and segments of 384 KiB together are kept to")
+	"a boundary of 1 MiB and a limit of 384 KiB hold together")
 {
 	maps_all_kinds((struct limits){ ALL_ADDRESSES, MIB(1) - 1, KIB(384) });
 }
 
 PROMISE(sg_with_32_bit_addresses,
-	"a device of 32 bits gets addresses that it can reach, and its data arrives")
+	"a device with 32-bit addresses gets addresses that it can reach, and the data")
 {
 	maps_all_kinds((struct limits){ 0xffffffff, NO_BOUNDARY, ~0u });
 }
 
 PROMISE(sg_with_segments_below_a_page,
-	"a device whose segments are shorter than a page is EINVAL, and nobody else notices")
+	"a device whose limit is below a page gets EINVAL, and other devices notice nothing")
 {
 	struct dmabufx_importer_map map = {};
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
@@ -149,10 +149,10 @@ PROMISE(sg_with_segments_below_a_page,
 }
 
 PROMISE(sg_of_each_device_is_its_own,
-	"devices of different limits have a buffer mapped at once, each within its own")
+	"devices with different limits map a buffer at once, each within its own limits")
 {
 	struct memory mem = memory_make(HUGETLB_2M, MIB(2));
-	int fd = create(&mem, 0, mem.size), strict = importer_open(), lax = importer_open();
+	int fd = create_range(&mem, 0, mem.size), strict = importer_open(), lax = importer_open();
 	struct dmabufx_importer_map few, many;
 
 	importer_limits(strict, ALL_ADDRESSES, NO_BOUNDARY, PAGE);
@@ -204,10 +204,10 @@ PROMISE(sg_entries_are_few,
 }
 
 PROMISE(many_attachments,
-	"32 devices map a buffer at once, and each sees what the others write")
+	"32 devices map a buffer at once, and each reads what the others write")
 {
 	struct memory mem = memory_make(SHMEM_64K, MIB(1));
-	int fd = create(&mem, PAGE, KIB(512));
+	int fd = create_range(&mem, PAGE, KIB(512));
 	int importers[32], nr = ARRAY_SIZE(importers);
 	__u64 word;
 	int i;
@@ -225,7 +225,7 @@ PROMISE(many_attachments,
 			      i * PAGE, &word, sizeof(word));
 		check_eq(word, i + 1);
 	}
-	/* Half of them go, the rest still works. */
+	/* After half of them are closed, the others still work. */
 	for (i = 0; i < nr; i += 2)
 		must(close(importers[i]));
 	importer_read(importers[1], DMABUFX_VIA_DEVICE, (nr - 1) * PAGE, &word, 8);
@@ -233,10 +233,10 @@ PROMISE(many_attachments,
 }
 
 PROMISE(maps_again_and_again,
-	"a hundred rounds of map and unmap with one attachment, each direction")
+	"an attachment can be mapped and unmapped a hundred times, in each direction")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(1));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 	__u64 word = 0;
 	__u32 i;
@@ -249,10 +249,10 @@ PROMISE(maps_again_and_again,
 	}
 }
 
-/* Entries beyond which filling a table pauses, several times over. */
+/* So many entries that filling the table pauses several times. */
 #define MANY 20000
 
-/* A buffer of so many pages that none is the neighbour of the next. */
+/* An importer of a buffer of @nr pages, none of which follows its neighbour in memory. */
 static int importer_of_pages(unsigned int nr, const struct limits *limits)
 {
 	struct memory mem = memory_make(SHMEM_4K, PAGE);
@@ -262,7 +262,7 @@ static int importer_of_pages(unsigned int nr, const struct limits *limits)
 
 	check(items);
 	for (i = 0; i < nr; i++)
-		items[i] = item(&mem, 0, PAGE);
+		items[i] = list_item(&mem, 0, PAGE);
 	fd = must(try_create_list(device, items, nr, 0));
 	importer_limits(importer, limits->dma_mask, limits->seg_boundary,
 			limits->max_seg);
@@ -289,12 +289,12 @@ static void is_filled_killably(struct limits limits)
 	struct dmabufx_importer_map map;
 
 	must_fail(EINTR, ioctl(importer, DMABUFX_IMPORTER_MAP_KILLED, 0));
-	/* Who is not killed gets all of it afterwards. */
+	/* A task that is not killed gets the whole table afterwards. */
 	map = importer_map(importer, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	check_eq(map.faults, 0);
 	check_eq(map.nents, MANY);
 	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
-	/* The table is there, and nothing is left to wait for. */
+	/* The table exists already: there is nothing to wait for. */
 	importer_do(importer, DMABUFX_IMPORTER_MAP_KILLED, 0);
 	must(close(importer));
 
@@ -305,9 +305,9 @@ static void is_filled_killably(struct limits limits)
 }
 
 PROMISE(sg_is_filled_killably,
-	"who is killed while a long scatterlist is filled ends with EINTR, and nothing is left")
+	"a task killed while it fills a long scatterlist gets EINTR and leaves nothing")
 {
-	/* An entry for each run, and runs that are cut: each has a way of its own. */
+	/* An entry for each run, and runs that are split: the code differs. */
 	is_filled_killably((struct limits){ ALL_ADDRESSES, NO_BOUNDARY, KIB(64) });
 	is_filled_killably((struct limits){ ALL_ADDRESSES, PAGE - 1, KIB(64) });
 }

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# Guests side by side: begin COMMAND... as often as wanted, then wait. Ctrl-C ends
-# all of them.
+# Runs guests side by side: call "begin COMMAND..." for each, then "wait". Ctrl-C ends all
+# of them.
 
-# How many at once: one for each processor, if there is the memory. Most tests keep
-# one processor busy.
+# How many guests to run at once: one for each processor, if there is enough memory. Most
+# tests keep one processor busy.
 most_guests() {
 	local room processors
 
@@ -15,8 +15,8 @@ most_guests() {
 	echo $((room > 1 ? room : 1))
 }
 
-# begin COMMAND...: each is a job with a process group of its own, which Ctrl-C does
-# not reach; the lab ends by SIGTERM and takes its guest along.
+# begin COMMAND...: starts a job in a process group of its own, which Ctrl-C does not reach.
+# SIGTERM ends the lab, and the lab ends its guest.
 begin() {
 	while (($(jobs -pr | wc -l) >= at_once)); do
 		wait -n || true

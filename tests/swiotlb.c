@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Devices behind bounce buffers, the normal state of a confidential VM: what
- * a device reads and writes is a copy, and moves only when the exporter says
- * so. These run on a machine booted with swiotlb=force.
+ * Devices behind bounce buffers, which is normal in a confidential VM. A device reads and
+ * writes copies, and data moves only when the exporter syncs. The machine has to be booted
+ * with swiotlb=force.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 #define SIZE KIB(256)
 
-/* An importer that has the buffer mapped. */
+/* An importer that has mapped the buffer. */
 static int mapped_importer(int fd, __u32 direction)
 {
 	int importer = importer_open();
@@ -64,11 +64,11 @@ static void cpu_sees(const void *map, unsigned int pass,
 static void unmap_carries(__u32 direction)
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	int importer = mapped_importer(fd, direction);
 
 	device_writes(importer, 2, &mem, SIZE);
-	/* It works on a copy, or none of this proves anything. */
+	/* The device must work on a copy, or this test proves nothing. */
 	cpu_sees(mem.map, 1, &mem, SIZE);
 	importer_do(importer, DMABUFX_IMPORTER_UNMAP, 0);
 	cpu_sees(mem.map, 2, &mem, SIZE);
@@ -76,22 +76,22 @@ static void unmap_carries(__u32 direction)
 }
 
 PROMISE(swiotlb_unmap_carries_device_writes,
-	"what a device wrote is in memory when its mapping is gone")
+	"unmapping copies into memory what a device wrote")
 {
 	unmap_carries(DMABUFX_IMPORTER_BIDIRECTIONAL);
 }
 
 PROMISE(swiotlb_unmap_carries_incoming_data,
-	"the same for a mapping that only receives")
+	"the same for a mapping that is DMA_FROM_DEVICE")
 {
 	unmap_carries(DMABUFX_IMPORTER_FROM_DEVICE);
 }
 
 PROMISE(swiotlb_map_carries_cpu_writes,
-	"what the CPU wrote before a mapping was made, the device reads")
+	"the device reads what the CPU wrote before the mapping")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 
 	pattern_fill(mem.map, 1, mem.id, 0, SIZE);
 	device_sees(mapped_importer(fd, DMABUFX_IMPORTER_TO_DEVICE), 1, &mem,
@@ -102,7 +102,7 @@ PROMISE(swiotlb_sync_carries_device_writes,
 	"while mapped, a SYNC bracket shows the CPU what the device wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map = map_dma_buf(fd, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	unsigned int pass;
@@ -119,7 +119,7 @@ PROMISE(swiotlb_sync_carries_cpu_writes,
 	"while mapped, a SYNC bracket shows the device what the CPU wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	char *map = map_dma_buf(fd, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	unsigned int pass;
@@ -136,7 +136,7 @@ PROMISE(swiotlb_importer_brackets_carry_data,
 	"a driver's own begin and end of CPU access carry data both ways")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE);
+	int fd = create_range(&mem, 0, SIZE);
 	int importer = mapped_importer(fd, DMABUFX_IMPORTER_BIDIRECTIONAL);
 
 	device_writes(importer, 1, &mem, SIZE);
@@ -153,7 +153,7 @@ PROMISE(swiotlb_sync_reaches_every_device,
 	"one SYNC bracket shows four mapped devices what the CPU wrote")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), importers[4], i;
+	int fd = create_range(&mem, 0, SIZE), importers[4], i;
 	char *map = map_dma_buf(fd, 0, SIZE);
 
 	for (i = 0; i < 4; i++)
@@ -171,7 +171,7 @@ PROMISE(swiotlb_sync_carries_from_device_to_device,
 	"a SYNC bracket carries one device's writes to the others that read")
 {
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
-	int fd = create(&mem, 0, SIZE), readers[2], i;
+	int fd = create_range(&mem, 0, SIZE), readers[2], i;
 	int writer = mapped_importer(fd, DMABUFX_IMPORTER_FROM_DEVICE);
 
 	for (i = 0; i < 2; i++)
@@ -184,11 +184,11 @@ PROMISE(swiotlb_sync_carries_from_device_to_device,
 		device_sees(readers[i], 1, &mem, SIZE);
 }
 
-/* Runs that are longer than a bounce buffer's 256 KiB. */
+/* Maps runs that are longer than the largest bounce buffer, 256 KiB. */
 static void contiguous(enum memory_kind kind)
 {
 	struct memory mem = memory_make(kind, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 	struct dmabufx_importer_map map;
 
@@ -217,18 +217,18 @@ PROMISE(swiotlb_sync_without_a_device,
 	"SYNC of a buffer of 2 MiB that no device has mapped succeeds")
 {
 	struct memory mem = memory_make(SHMEM_2M, MIB(2));
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 
 	sync_start(fd, DMA_BUF_SYNC_RW);
 	sync_end(fd, DMA_BUF_SYNC_RW);
 }
 
 PROMISE(swiotlb_exhaustion_is_an_error,
-	"more than all bounce buffers fails cleanly; afterwards SYNC and map work")
+	"a mapping larger than all bounce buffers fails; afterwards SYNC and map work")
 {
 	struct memory mem = memory_make(SHMEM_4K, MIB(96));
 	struct dmabufx_importer_map map = {};
-	int fd = create(&mem, 0, mem.size);
+	int fd = create_range(&mem, 0, mem.size);
 	int importer = importer_open();
 
 	importer_attach(importer, fd);
@@ -237,5 +237,5 @@ PROMISE(swiotlb_exhaustion_is_an_error,
 	sync_start(fd, DMA_BUF_SYNC_RW);
 	sync_end(fd, DMA_BUF_SYNC_RW);
 	must(close(importer));
-	mapped_importer(create(&mem, 0, SIZE), DMABUFX_IMPORTER_BIDIRECTIONAL);
+	mapped_importer(create_range(&mem, 0, SIZE), DMABUFX_IMPORTER_BIDIRECTIONAL);
 }

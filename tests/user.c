@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The caller's own addresses as memory of a buffer: what they may be, what
- * happens to the buffer when the caller does something else with them, and how
- * everything else is refused.
+ * The caller's own addresses as memory of a buffer: which addresses are accepted, what
+ * happens when the caller changes its memory later, and how all others are refused.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -32,9 +31,9 @@ static char *map_anonymous(size_t size, int flags)
 			 MAP_ANONYMOUS | flags, -1, 0));
 }
 
-/* What the device and the kernel see of a buffer, as pass @pass of @id. */
-static void shown(int fd, unsigned int pass, unsigned int id, __u64 offset,
-		  size_t size)
+/* Verifies that device and kernel see the pattern of pass @pass of memory @id. */
+static void importers_see(int fd, unsigned int pass, unsigned int id, __u64 offset,
+			  size_t size)
 {
 	__u64 *data = malloc(size);
 	int importer = importer_open();
@@ -66,7 +65,7 @@ static void device_writes(int fd, unsigned int pass, unsigned int id,
 	free(data);
 }
 
-/* Entries for a device without limits: one for each run. */
+/* The number of runs: a device without limits has an entry for each. */
 static unsigned int count_runs(int fd)
 {
 	struct dmabufx_importer_map map;
@@ -82,7 +81,7 @@ static unsigned int count_runs(int fd)
 
 /* Data. */
 
-/* All but the first and the last page of some folios, in whole and in part. */
+/* Verifies all but the first and last page of some folios, in one part and in several. */
 static void carries(struct memory *mem)
 {
 	struct part parts[] = {
@@ -144,7 +143,7 @@ static void carries_1g(enum memory_kind kind)
 }
 
 PROMISE(user_data_in_1g_hugetlb,
-	"the same for a 1 GiB hugetlb page, private and shared, which is one run")
+	"the same for a 1 GiB hugetlb page, private or shared; it is one run")
 {
 	carries_1g(ANON_HUGETLB_1G);
 	carries_1g(HUGETLB_1G);
@@ -167,7 +166,7 @@ PROMISE(user_data_in_shared_memory, "the same for shared anonymous memory")
 }
 
 PROMISE(user_data_in_privately_mapped_file,
-	"the same for a private mapping of a file, which stays as it was")
+	"the same for a private mapping of a file; the file does not change")
 {
 	int file = file_on_disk(MIB(1));
 	struct memory mem = memory_at(must(mmap(NULL, MIB(1),
@@ -200,7 +199,7 @@ static void holes_become_memory(enum memory_kind kind)
 }
 
 PROMISE(user_holes_become_memory,
-	"memory that was never touched is there, as zeros, on both sides")
+	"memory that was never touched becomes zeros, in the process and in the buffer")
 {
 	holes_become_memory(ANON_4K);
 	holes_become_memory(ANON_HUGETLB_2M);
@@ -214,7 +213,7 @@ PROMISE(user_hole_of_1g_becomes_memory, "the same for a private page of 1 GiB")
 	holes_become_memory(ANON_HUGETLB_1G);
 }
 
-/* The kernel takes it for clean: it was only read, or its owner said that it may go. */
+/* Memory that the kernel thinks is clean: it was only read, or has MADV_FREE. */
 static struct memory clean_memory(enum memory_kind kind)
 {
 	struct memory mem;
@@ -243,7 +242,7 @@ static void survives_reclaim(enum memory_kind kind, const struct way *way)
 }
 
 PROMISE(user_written_memory_survives_reclaim,
-	"what was written through the dma-buf into memory that was clean is not dropped")
+	"data written through the dma-buf into clean memory survives reclaim")
 {
 	static const enum memory_kind kinds[] = { SHMEM_4K, ANON_4K, ANON_2M };
 	size_t i;
@@ -255,10 +254,10 @@ PROMISE(user_written_memory_survives_reclaim,
 	}
 }
 
-/* Folios in part, and out of order. */
+/* Parts of folios, in any order. */
 
 PROMISE(user_parts_of_huge_pages,
-	"ranges and single pages out of huge pages are pinned and released right")
+	"ranges and single pages of huge pages are pinned and released correctly")
 {
 	enum memory_kind kinds[] = { ANON_2M, ANON_HUGETLB_2M };
 	size_t i;
@@ -284,7 +283,7 @@ PROMISE(user_parts_of_huge_pages,
 }
 
 PROMISE(user_huge_page_page_by_page,
-	"a huge page listed page by page, in any order, is pinned and released right")
+	"a huge page listed page by page, in any order, is pinned and released correctly")
 {
 	static struct part parts[MIB(2) / PAGE];
 	struct memory mem = memory_make(ANON_2M, MIB(2));
@@ -306,7 +305,7 @@ PROMISE(user_huge_page_page_by_page,
 }
 
 PROMISE(user_page_replaced_in_a_huge_page,
-	"a huge page with another page in its middle is three runs, with right data")
+	"a huge page with another page in its middle is three runs, with the right data")
 {
 	struct memory mem = memory_make(ANON_2M, MIB(2));
 	struct part part = { &mem, 0, MIB(2) };
@@ -322,14 +321,14 @@ PROMISE(user_page_replaced_in_a_huge_page,
 }
 
 PROMISE(user_page_copied_in_a_huge_page,
-	"so is one whose middle was copied on a write after a fork")
+	"a huge page whose middle was copied on a write after a fork is three runs, too")
 {
 	struct memory mem = memory_make_patterned(ANON_2M, MIB(4));
 	struct part part = { &mem, 0, MIB(4) };
 	int child = must(fork());
 	struct buffer buf;
 
-	/* It holds what it got until the parent has copied and pinned. */
+	/* The child keeps the old page until the parent has its copy and has pinned it. */
 	if (!child) {
 		pause();
 		_exit(0);
@@ -345,7 +344,7 @@ PROMISE(user_page_copied_in_a_huge_page,
 }
 
 PROMISE(user_pages_of_a_huge_page_moved,
-	"the pages of a huge page in another order at other addresses are found there")
+	"pages of a huge page that were moved to other addresses are found there")
 {
 	struct memory mem = memory_make(ANON_2M, MIB(2)), moved;
 	char *there = must(mmap(NULL, MIB(2), PROT_NONE,
@@ -353,7 +352,7 @@ PROMISE(user_pages_of_a_huge_page_moved,
 	unsigned int i, n = 64;
 
 	check(memory_is_folio(&mem, 0));
-	/* From the end to the start, each page. */
+	/* Moves the pages one by one, into the reverse order. */
 	for (i = 0; i < n; i++)
 		must(mremap(mem.map + i * PAGE, PAGE, PAGE,
 			    MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -380,7 +379,7 @@ PROMISE(user_runs_of_huge_pages,
 	buffer_verify(&buf, &way_memfd, 2);
 }
 
-/* Address space of @times times the same memory, one range after the other. */
+/* Maps the same memory @times times, one mapping after the other. */
 static char *repeat(const struct memory *mem, unsigned int times)
 {
 	char *room = map_at_aligned_place(-1, mem->size * times, MIB(2),
@@ -396,7 +395,7 @@ static char *repeat(const struct memory *mem, unsigned int times)
 }
 
 PROMISE(user_segment_beyond_4g,
-	"a range of more than 4 GiB is pinned to its end, in as many runs as it has")
+	"a range of more than 4 GiB is pinned to its end")
 {
 	struct memory mem = memory_make_patterned(HUGETLB_2M, MIB(256));
 	unsigned int times = 17;
@@ -415,7 +414,7 @@ PROMISE(user_segment_beyond_4g,
 }
 
 PROMISE(user_many_small_segments,
-	"20000 single pages in random order stay in that order")
+	"20000 single pages in random order keep their order")
 {
 	static struct part parts[20000];
 	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
@@ -430,7 +429,7 @@ PROMISE(user_many_small_segments,
 	buffer_verify(&buf, &way_mmap, 1);
 }
 
-/* Afterwards: forks, and memory that goes. */
+/* After the create: forks, and memory that is unmapped. */
 
 static void child_writes(const struct memory *mem)
 {
@@ -457,21 +456,21 @@ static void fork_leaves_data_to_parent(enum memory_kind kind, bool parent_first)
 		must(close(ends[1]));
 		if (parent_first)
 			must(read(ends[0], &byte, 1));
-		/* What was when it was made, and its own from here on. */
+		/* The child has the old data, and its own copy from here on. */
 		pattern_check(mem.map, 1, mem.id, 0, mem.size, "the child");
 		pattern_fill(mem.map, 7, mem.id, 0, mem.size);
 		_exit(0);
 	}
 	if (!parent_first)
 		join_child(child);
-	shown(fd, 1, mem.id, 0, mem.size);
+	importers_see(fd, 1, mem.id, 0, mem.size);
 
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	must(close(ends[1]));
 	if (parent_first)
 		join_child(child);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	device_writes(fd, 3, mem.id, 0, mem.size);
 	pattern_check(mem.map, 3, mem.id, 0, mem.size, "the owner");
 
@@ -511,7 +510,7 @@ static void made_after_fork(enum memory_kind kind, bool read_only)
 		pattern_check(mem.map, 1, mem.id, 0, mem.size, "the child");
 		_exit(0);
 	}
-	/* The memory is still shared with the child. */
+	/* The child still shares the memory. */
 	fd = must(try_request(device_open(), &req));
 	pattern_fill(mem.map, 2, mem.id, 0, mem.size);
 	map = must(mmap(NULL, mem.size, PROT_READ, MAP_SHARED, fd, 0));
@@ -527,7 +526,7 @@ static void made_after_fork(enum memory_kind kind, bool read_only)
 }
 
 PROMISE(user_memory_shared_with_a_child_is_made_its_own,
-	"a buffer of memory that a fork left shared follows its owner, not the child")
+	"a buffer of memory shared since a fork belongs to its owner, not to the child")
 {
 	made_after_fork(ANON_4K, false);
 	made_after_fork(ANON_4K, true);
@@ -538,17 +537,17 @@ PROMISE(user_memory_shared_with_a_child_is_made_its_own,
 }
 
 PROMISE(user_fork_shares_shared_memory,
-	"shared memory stays the buffer's in parent and child")
+	"shared memory is the buffer's in both parent and child")
 {
 	struct memory mem = memory_at(map_anonymous(MIB(1), MAP_SHARED), MIB(1));
 	int fd = create_of_user(mem.map, MIB(1));
 
 	pattern_fill(mem.map, 1, mem.id, 0, MIB(1));
 	child_writes(&mem);
-	shown(fd, 7, mem.id, 0, MIB(1));
+	importers_see(fd, 7, mem.id, 0, MIB(1));
 }
 
-/* What the owner may do to the memory that a buffer was made of. */
+/* Ways in which the owner may drop or change the memory of a buffer. */
 static void go_unmap(struct memory *mem)
 {
 	must(munmap(mem->map, mem->size));
@@ -569,7 +568,7 @@ static void go_drop(struct memory *mem)
 
 static void go_drop_some(struct memory *mem)
 {
-	/* A hugetlb page goes as a whole. */
+	/* A hugetlb page is dropped as a whole. */
 	madvise(mem->map + MIB(1), PAGE, MADV_DONTNEED);
 	go_unmap(mem);
 }
@@ -581,12 +580,12 @@ static void go_protect(struct memory *mem)
 
 static void go_swap(struct memory *mem)
 {
-	/* There may be no swap, or it may not be allowed. */
+	/* There may be no swap, so this may fail. */
 	madvise(mem->map, mem->size, MADV_PAGEOUT);
 	madvise(mem->map, mem->size, MADV_COLD);
 }
 
-/* What was freed last is what is given out first. */
+/* The kernel hands out first what was freed last, so this overwrites freed pages. */
 static void dirty_free_memory(void)
 {
 	char *memory = map_anonymous(MIB(4), MAP_PRIVATE);
@@ -602,9 +601,9 @@ static void outlives(enum memory_kind kind, void (*go)(struct memory *mem))
 
 	go(&mem);
 	dirty_free_memory();
-	shown(fd, 1, mem.id, 0, mem.size);
+	importers_see(fd, 1, mem.id, 0, mem.size);
 	device_writes(fd, 2, mem.id, 0, mem.size);
-	shown(fd, 2, mem.id, 0, mem.size);
+	importers_see(fd, 2, mem.id, 0, mem.size);
 	must(close(fd));
 	munmap(mem.map, mem.size);
 }
@@ -642,7 +641,7 @@ PROMISE(user_memory_outlives_its_file,
 	must(close(memfd));
 	must(munmap(mem.map, MIB(1)));
 	dirty_free_memory();
-	shown(fd, 1, mem.id, 0, MIB(1));
+	importers_see(fd, 1, mem.id, 0, MIB(1));
 }
 
 static int fd_of(int pid, int fd)
@@ -679,14 +678,14 @@ static void made_by_another(enum memory_kind kind)
 	must(kill(child, SIGKILL));
 	must(waitpid(child, NULL, 0));
 	dirty_free_memory();
-	shown(fd, 1, hand->id, 0, MIB(2));
+	importers_see(fd, 1, hand->id, 0, MIB(2));
 	device_writes(fd, 2, hand->id, 0, MIB(2));
-	shown(fd, 2, hand->id, 0, MIB(2));
+	importers_see(fd, 2, hand->id, 0, MIB(2));
 	must(close(fd));
 }
 
 PROMISE(user_memory_outlives_its_process,
-	"a buffer lives on when its maker, whose memory it is, was killed")
+	"a buffer lives on after the process is killed whose memory it has")
 {
 	made_by_another(ANON_4K);
 	if (kernel_has_thp())
@@ -694,9 +693,9 @@ PROMISE(user_memory_outlives_its_process,
 	made_by_another(ANON_HUGETLB_2M);
 }
 
-/* Where pages must not be pinned. */
+/* Places where pages must not be pinned. */
 
-/* Memory of which much lies in the block. */
+/* Memory of which some pages lie in the block. */
 static struct memory memory_in_block(enum memory_kind kind, int block)
 {
 	struct memory mem = memory_make(kind, block_sample_size());
@@ -716,7 +715,7 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 	pattern_fill(user.map, 1, user.id, 0, user.size);
 	fd = create_of_user(user.map, user.size);
 	check_eq(block_pages_of(block, &user), 0);
-	shown(fd, 1, user.id, 0, user.size);
+	importers_see(fd, 1, user.id, 0, user.size);
 	device_writes(fd, 2, user.id, 0, user.size);
 	pattern_check(user.map, 2, user.id, 0, user.size, "the owner");
 	must(close(fd));
@@ -725,7 +724,7 @@ static size_t leaves_the_movable_block(enum memory_kind kind, int block)
 }
 
 PROMISE(user_memory_leaves_movable_zones,
-	"pages of ZONE_MOVABLE are moved out of it, with their data, and then pinned")
+	"pages in ZONE_MOVABLE are moved to another zone, with their data, before they are pinned")
 {
 	int block = block_make_movable();
 	size_t n;
@@ -735,12 +734,12 @@ PROMISE(user_memory_leaves_movable_zones,
 	if (kernel_has_thp())
 		n += leaves_the_movable_block(ANON_2M, block);
 	n += leaves_the_movable_block(SHMEM_4K, block);
-	/* Only free of pins can it go again. */
+	/* The block can leave only if it has no pinned pages. */
 	check(block_can_go(block));
 	check_le(1, n);
 }
 
-/* What is refused. */
+/* Refused addresses. */
 
 struct refusal {
 	int line;
@@ -757,7 +756,7 @@ struct refusals {
 	size_t nr;
 };
 
-/* Alone, and behind one that is pinned by then. */
+/* Refuses each segment alone, and after a segment that is pinned by then. */
 static void call_refusals(void *arg)
 {
 	struct refusals *all = arg;
@@ -790,7 +789,7 @@ static void refuses_all(const struct refusal *list, size_t nr)
 #define AT(address, size) user_segment((const void *)(address), size)
 
 PROMISE(user_addresses_of_the_kernel_are_refused,
-	"addresses beyond user space are EFAULT, however they are reached")
+	"addresses beyond user space are EFAULT, also at the end of a range")
 {
 	char *page = map_anonymous(PAGE, MAP_PRIVATE);
 	const struct refusal list[] = {
@@ -806,7 +805,7 @@ PROMISE(user_addresses_of_the_kernel_are_refused,
 	struct dmabufx_create req = request(&wraps, 1, 0);
 
 	refuses_all(list, ARRAY_SIZE(list));
-	/* To the very end of addresses, and so beyond what a buffer may be. */
+	/* Up to the last address, which is more than a buffer may have. */
 	check_eq(try_request(device_open(), &req), -1);
 	check(errno == EFBIG || errno == EINVAL);
 }
@@ -831,14 +830,14 @@ PROMISE(user_holes_are_refused,
 	must(munmap(pages, PAGE));
 	must(munmap(pages + MIB(2) + PAGE, PAGE));
 	must(munmap(pages + MIB(5) - PAGE, PAGE));
-	/* Exactly between two batches of pins. */
+	/* The hole lies exactly between two batches of pins. */
 	must(munmap(high + MIB(2), MIB(2)));
-	/* Each takes up to 1000 pages and gives them back: fewer rounds. */
+	/* Fewer rounds, for each pins and unpins up to 1000 pages. */
 	leaves_nothing(call_refusals, &all, 20);
 }
 
 PROMISE(user_holes_below_a_stack_are_refused,
-	"the room that a stack may grow into is EFAULT, and no word in the log")
+	"addresses into which a stack may grow are EFAULT, and nothing is logged")
 {
 	char *stack = must(mmap(NULL, MIB(1), PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1,
@@ -864,7 +863,7 @@ static char *protected(size_t size, int prot)
 }
 
 PROMISE(user_protection_is_obeyed,
-	"memory that its owner may not write is EACCES for a writable buffer")
+	"memory that the process cannot write is EACCES for a writable buffer")
 {
 	char *none = protected(KIB(64), PROT_NONE);
 	char *reads = protected(KIB(64), PROT_READ);
@@ -885,13 +884,13 @@ PROMISE(user_protection_is_obeyed,
 }
 
 PROMISE(user_device_memory_is_refused,
-	"mappings of devices and of dma-bufs are EOPNOTSUPP, also to read only")
+	"mappings of devices and of dma-bufs are EOPNOTSUPP, also for read-only buffers")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	int dev = open("/dev/mem", O_RDONLY | O_CLOEXEC);
 	int peer = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	struct udmabuf_create_item all = item(&mem, 0, KIB(64));
-	char *ours = map_dma_buf(create(&mem, 0, KIB(64)), 0, KIB(64));
+	struct udmabuf_create_item all = list_item(&mem, 0, KIB(64));
+	char *ours = map_dma_buf(create_range(&mem, 0, KIB(64)), 0, KIB(64));
 	char *user = map_dma_buf(create_of_user(mem.map, KIB(64)), 0, KIB(64));
 	char *theirs = peer < 0 ? ours :
 		       map_dma_buf(must(try_create(peer, all, 0)), 0, KIB(64));
@@ -924,14 +923,14 @@ PROMISE(user_shared_files_are_refused,
 
 	map[0] = 1;
 	refuses_all(list, ARRAY_SIZE(list));
-	/* And the file is as good as ever. */
+	/* The file still works. */
 	map[PAGE] = 2;
 	must(msync(map, MIB(1), MS_SYNC));
 	must(ftruncate(file, 0));
 }
 
 PROMISE(user_files_beyond_their_end_are_refused,
-	"mapped pages that a file does not have are EFAULT and no pins")
+	"mapped pages beyond the end of a file are EFAULT, and nothing stays pinned")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
 	int file = file_on_disk(PAGE);
@@ -951,7 +950,7 @@ PROMISE(user_files_beyond_their_end_are_refused,
 }
 
 PROMISE(user_secret_memory_is_refused,
-	"memory of memfd_secret() is EFAULT, and stays out of the kernel's sight")
+	"memory of memfd_secret() is EFAULT, and stays hidden from the kernel")
 {
 	char *secret = must(mmap(NULL, KIB(16), PROT_READ | PROT_WRITE, MAP_SHARED,
 				 memfd_make_secret(KIB(16)), 0));
@@ -977,9 +976,9 @@ PROMISE(user_broken_memory_is_refused,
 	page_poison(frame);
 	fd = try_request(device, &req);
 	error = errno;
-	shown(create_of_user(mem.map, KIB(32)), 1, mem.id, 0, KIB(32));
+	importers_see(create_of_user(mem.map, KIB(32)), 1, mem.id, 0, KIB(32));
 
-	/* Judged when all is well again, for those who come after us. */
+	/* Cleans up before it judges, for the sake of later tests. */
 	memory_free(&mem);
 	page_unpoison(frame);
 	check_eq(fd, -1);
@@ -1009,9 +1008,8 @@ PROMISE(user_memory_that_breaks_is_sigbus,
 }
 
 /*
- * Things that happen while a create waits for a page in the middle: pages before
- * it are found already, and the page is given by userfaultfd when the rest has
- * been done.
+ * Events while a create waits for a page in the middle. It has already found the pages
+ * before. userfaultfd withholds the page until the event is over.
  */
 struct stopped {
 	struct memory mem;
@@ -1060,7 +1058,7 @@ static void go_on(struct stopped *s)
 }
 
 PROMISE(user_create_waits_for_memory,
-	"a create that waits for a page (userfaultfd) takes it when it is there",
+	"a create waits for a page (userfaultfd), and then succeeds",
 	TAG_THREADS)
 {
 	struct stopped s;
@@ -1068,11 +1066,11 @@ PROMISE(user_create_waits_for_memory,
 	stop_in_create(&s);
 	go_on(&s);
 	check_le(0, s.fd);
-	shown(s.fd, 1, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 1, s.mem.id, 0, KIB(64));
 }
 
 PROMISE(user_pins_nothing_while_it_waits,
-	"while a create waits for a page, huge pages of which it has pinned parts are charged",
+	"while a create waits for a page, whole huge pages of which it pinned parts are charged",
 	TAG_THREADS)
 {
 	struct memory huge[2] = { memory_make(ANON_2M, MIB(2)), memory_make(ANON_2M, MIB(2)) };
@@ -1084,18 +1082,18 @@ PROMISE(user_pins_nothing_while_it_waits,
 	for (i = 0; i < 2; i++)
 		must(mremap(huge[i].map + KIB(64), PAGE, PAGE,
 			    MREMAP_MAYMOVE | MREMAP_FIXED, s.mem.map + i * PAGE));
-	before = query(s.device).user_locked;
+	before = device_query(s.device).user_locked;
 	check_eq(pthread_create(&s.thread, NULL, create_in_thread, &s), 0);
 	page_is_awaited(&s.hole);
-	locked = query(s.device).user_locked;
+	locked = device_query(s.device).user_locked;
 	go_on(&s);
 	check_le(0, s.fd);
 	check_le(2 * MIB(2) + KIB(64), locked - before);
 	must(close(s.fd));
-	check_eq(query(s.device).user_locked, before);
+	check_eq(device_query(s.device).user_locked, before);
 }
 
-/* As many areas as there are pages, of which none is like its neighbour. */
+/* Address space with an area for each page: no two neighbours have the same flags. */
 static char *many_areas(unsigned int nr)
 {
 	char *map = map_anonymous((size_t)nr * PAGE, MAP_PRIVATE);
@@ -1107,7 +1105,7 @@ static char *many_areas(unsigned int nr)
 }
 
 PROMISE(user_killed_while_it_looks,
-	"who names thousands of areas in each of many segments can be killed at any time",
+	"a create of many segments, each of thousands of areas, can be killed at any time",
 	TAG_THREADS)
 {
 	enum { AREAS = 2000 };
@@ -1128,7 +1126,7 @@ PROMISE(user_killed_while_it_looks,
 		_exit(0);
 	}
 	must(read(begun[0], &byte, 1));
-	/* Wherever it is by then, it has far to go. */
+	/* The call has much work left whenever this happens. */
 	usleep(100000);
 	must(kill(child, SIGKILL));
 	must(waitpid(child, &i, 0));
@@ -1136,7 +1134,7 @@ PROMISE(user_killed_while_it_looks,
 }
 
 PROMISE(user_memory_unmapped_during_create,
-	"memory that goes while it is pinned is EFAULT, and the rest is given back",
+	"memory unmapped during a create is EFAULT, and the rest is unpinned",
 	TAG_THREADS)
 {
 	struct stopped s;
@@ -1151,7 +1149,7 @@ PROMISE(user_memory_unmapped_during_create,
 }
 
 PROMISE(user_memory_protected_during_create,
-	"memory that becomes read-only while it is pinned is EACCES", TAG_THREADS)
+	"memory that becomes read-only during a create is EACCES", TAG_THREADS)
 {
 	struct stopped s;
 
@@ -1164,7 +1162,7 @@ PROMISE(user_memory_protected_during_create,
 }
 
 PROMISE(user_fork_during_create,
-	"after a fork in the midst of a create the parent's memory is the buffer's",
+	"after a fork during a create the parent's memory is the buffer's",
 	TAG_THREADS)
 {
 	struct stopped s;
@@ -1173,16 +1171,16 @@ PROMISE(user_fork_during_create,
 	stop_in_create(&s);
 	child = must(fork());
 	if (!child) {
-		/* Not the page that is waited for: its userfaultfd is gone. */
+		/* Not the withheld page: the child has no userfaultfd. */
 		pattern_fill(s.mem.map, 7, s.mem.id, 0, STOP_AT);
 		_exit(0);
 	}
 	join_child(child);
 	go_on(&s);
 	check_le(0, s.fd);
-	shown(s.fd, 1, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 1, s.mem.id, 0, KIB(64));
 	pattern_fill(s.mem.map, 2, s.mem.id, 0, KIB(64));
-	shown(s.fd, 2, s.mem.id, 0, KIB(64));
+	importers_see(s.fd, 2, s.mem.id, 0, KIB(64));
 }
 
 PROMISE(user_killed_during_create,
@@ -1206,7 +1204,7 @@ PROMISE(user_killed_during_create,
 	check(child_dies(child));
 }
 
-/* The same without aim: a second thread plays with memory that is exported. */
+/* The same at random times: another thread changes memory during creates. */
 struct player {
 	struct memory mem;
 	atomic_bool stop;
@@ -1248,7 +1246,7 @@ static void *play(void *arg)
 }
 
 PROMISE(user_memory_changes_during_creates,
-	"a thread that unmaps, protects and forks meanwhile makes creates fail at most",
+	"a thread that unmaps, protects and forks makes creates fail, and does no other harm",
 	TAG_THREADS)
 {
 	struct player p = { .mem = memory_make(ANON_4K, KIB(256)) };
@@ -1272,7 +1270,7 @@ PROMISE(user_memory_changes_during_creates,
 	atomic_store(&p.stop, true);
 	pthread_join(thread, NULL);
 	note("%d of %d creates succeeded", made, rounds);
-	/* When nobody disturbs it, it is as it was. */
+	/* Nothing disturbs this create, so it succeeds. */
 	must(close(create_of(&seg, 1)));
 }
 
@@ -1292,7 +1290,7 @@ static void create_and_close(void *arg)
 	};
 	struct dmabufx_create req = request(segments, 3, 0);
 
-	must(close(must(try_request(c->device, &req))));
+	must_close(try_request(c->device, &req));
 }
 
 PROMISE(user_creates_leave_nothing,

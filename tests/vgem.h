@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Has vgem work on a dma-buf for as long as a test wants. */
+/* Lets vgem work on a dma-buf for as long as a test wants. */
 #ifndef TESTS_VGEM_H
 #define TESTS_VGEM_H
 
@@ -7,10 +7,10 @@
 #include <stdbool.h>
 
 /**
- * struct fence - the work that a device has to do
+ * struct fence - work of a device
  * @card: vgem's node
- * @handle: vgem's, of the buffer
- * @id: vgem's name for it; it gives up after 10 s
+ * @handle: vgem's handle of the buffer
+ * @id: vgem's number of the fence; it gives up after 10 s
  */
 struct fence {
 	int card;
@@ -18,10 +18,10 @@ struct fence {
 	__u32 id;
 };
 
-/* From now on a device reads, or writes, the dma-buf. Skips the test without vgem. */
+/* Starts a device's read or write of the dma-buf. Skips the test without vgem. */
 struct fence fence_attach(int dma_buf, bool write);
 
-/* The device is done. */
+/* Ends the device's work. */
 void fence_signal(const struct fence *fence);
 
 #endif /* TESTS_VGEM_H */

@@ -27,7 +27,7 @@ const char * const counter_name[NR_COUNTERS] = {
 	[LOCKED_CHARGE] = "locked bytes",
 };
 
-/* What the kernel knows of mappings for devices, if it watches them. */
+/* The kernel's list of DMA mappings, if it has DMA-API debugging. */
 #define DMA_DEBUG "/sys/kernel/debug/dma-api/"
 
 static const char * const report_expressions[] = {
@@ -64,7 +64,7 @@ bool file_write(const char *path, const char *text)
 	return written;
 }
 
-/* Brings the per-CPU parts of the kernel's counters together. */
+/* Adds the per-CPU parts of the kernel's counters up. */
 static void refresh_counters(void)
 {
 	file_write("/proc/sys/vm/stat_refresh", "1");
@@ -85,7 +85,7 @@ static long free_huge_pages(void)
 	return sum;
 }
 
-/* An entry for each piece of each scatterlist. */
+/* The number of entries in all mapped scatterlists. */
 static long dma_mappings(void)
 {
 	if (access(DMA_DEBUG "num_free_entries", F_OK))
@@ -94,7 +94,7 @@ static long dma_mappings(void)
 	       file_number(DMA_DEBUG "num_free_entries", "");
 }
 
-/* Zeros where the module is not loaded. */
+/* The user's charges; zeros if the module is not loaded. */
 static struct dmabufx_query charges(void)
 {
 	struct dmabufx_query query = { .size = sizeof(query) };
@@ -190,7 +190,7 @@ long kernel_memory(void)
 	       memory_in("Percpu:");
 }
 
-/* Free pages that each CPU keeps for itself, which MemFree is without. */
+/* Free pages that CPUs keep for themselves; MemFree does not include them. */
 static long memory_of_cpus(void)
 {
 	FILE *file = fopen("/proc/zoneinfo", "re");
@@ -252,7 +252,7 @@ void stay_on_one_cpu(void)
 	must(sched_setaffinity(0, sizeof(cpus), &cpus));
 }
 
-/* What is more than @before, once what is freed later has been freed. */
+/* Returns the growth since @before, after late frees have happened. */
 static long settled_growth(long before, long enough)
 {
 	long growth;
@@ -279,7 +279,7 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			call(arg);
 		return 0;
 	}
-	/* A cache of somebody else's may grow by a page meanwhile: it does not each time. */
+	/* Caches of other work may grow by a page in one try, but not in each. */
 	for (tries = 0; tries < 12 && least > enough; tries++) {
 		before = kernel_memory();
 		for (i = 0; i < loops; i++)
@@ -293,7 +293,7 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 
 void leaves_nothing(void (*call)(void *arg), void *arg, int loops)
 {
-	/* Memory is counted by the page, so a few are no leak. */
+	/* The kernel counts memory by the page, so a few pages are no leak. */
 	long enough = loops * 24, growth;
 	int fds = open_fds();
 
@@ -329,8 +329,8 @@ static bool is_report(const char *line)
 }
 
 /*
- * Who has no memory left in its cgroup makes the OOM killer say from where it was
- * called, which is no fault of the kernel's. Nor is what a test expects.
+ * Excuses reports that the test expects, and the stack trace of the OOM killer, which
+ * prints it when a memory cgroup is full.
  */
 static bool is_excused(const char *line, const char *expected)
 {
@@ -368,7 +368,7 @@ int kernel_log_reports(int log, const char *expected)
 		text[strcspn(text, "\n")] = 0;
 		if (!is_excused(text, expected) && is_report(text))
 			reports++;
-		/* What follows the first report explains it. */
+		/* Lines after the first report explain it. */
 		if (reports)
 			printf("# kernel: %s\n", text);
 	}
@@ -387,10 +387,13 @@ void kernel_log_mark(const char *what, const char *name)
 
 static void trace_faults_if(const char *filter)
 {
+	int trace;
+
 	check(file_write(FAULTS "filter", filter));
 	check(file_write(FAULTS "enable", "1"));
-	/* Opening it so empties it. */
-	must(close(must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC))));
+	/* To open it with O_TRUNC empties it. */
+	trace = must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	must(close(trace));
 }
 
 void trace_faults(void)
@@ -432,7 +435,7 @@ int faults_without_memory(void)
 {
 	int n = faults_with("dmabufx_fault:", " ret=0x1\n");
 
-	/* Others count them all. */
+	/* Others count faults of all kinds. */
 	check(file_write(FAULTS "filter", "0"));
 	return n;
 }

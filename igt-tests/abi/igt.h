@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The part of libigt that these tests use, declared from its interface as of
- * igt-gpu-tools 2.5, for building without its sources: distributions have the
- * library, and none of its headers. In an igt-gpu-tools checkout its own igt.h takes
- * this one's place.
+ * Declarations of the part of libigt 2.5 that these tests use, to build them without its
+ * sources: distributions have the library, but not its headers. In an igt-gpu-tools
+ * checkout, its own igt.h replaces this one.
  *
  * igt_main_args() and igt_fixture() are used as they are since 2.3. Every symbol that is
  * used must be exported by the library found: the Makefile verifies it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Dma-bufs with pictures in them: see canvas.h. */
+/* Dma-bufs with pictures: see canvas.h. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@ static uint32_t common_divisor(uint32_t a, uint32_t b)
 	return b ? common_divisor(b, a % b) : a;
 }
 
-/* Steps of about 5/8 of the whole come to each page once. */
+/* Takes every page once, in steps of about 5/8 of the whole. */
 static void shuffle(uint32_t *order, uint32_t pages)
 {
 	uint32_t step = pages * 5 / 8 + 1, i;
@@ -28,10 +28,10 @@ static int create_whole(const struct canvas *canvas)
 {
 	if (canvas->mem.fd < 0)
 		return create_of_user(canvas->mem.map, canvas->size);
-	return create(&canvas->mem, 0, canvas->size);
+	return create_range(&canvas->mem, 0, canvas->size);
 }
 
-/* By the call that any such driver answers. */
+/* Makes the buffer by UDMABUF_CREATE_LIST, which udmabuf answers, too. */
 static int create_of_memfd(struct canvas *canvas, uint32_t pages)
 {
 	struct udmabuf_create_item *items = calloc(pages, sizeof(*items));
@@ -39,7 +39,7 @@ static int create_of_memfd(struct canvas *canvas, uint32_t pages)
 	uint32_t i;
 
 	for (i = 0; i < pages; i++)
-		items[i] = item(&canvas->mem, canvas->order[i] * PAGE, PAGE);
+		items[i] = list_item(&canvas->mem, canvas->order[i] * PAGE, PAGE);
 	fd = must(try_create_list(device, items, pages,
 				  UDMABUF_FLAGS_CLOEXEC));
 	close(device);
@@ -122,14 +122,14 @@ void canvas_put(struct canvas *canvas)
 	sync_end(canvas->fd, DMA_BUF_SYNC_WRITE);
 }
 
-/* The byte of the memory that is at @offset of the buffer. */
+/* The byte of the memory that lies at @offset of the buffer. */
 static const uint8_t *canvas_at(const struct canvas *canvas, size_t offset)
 {
 	return (uint8_t *)canvas->mem.map + offset % PAGE +
 	       canvas->order[offset / PAGE] * PAGE;
 }
 
-/* The first byte that is not as it should be; @size for none. */
+/* The offset of the first wrong byte, or @size if there is none. */
 static size_t canvas_first_wrong(struct canvas *canvas)
 {
 	size_t offset;
@@ -188,7 +188,7 @@ uint8_t *image_row(const struct canvas *canvas, const struct image *image,
 	return canvas->want + image->offset + (size_t)y * image->stride;
 }
 
-/* A value that has little to do with that of any other place or picture. */
+/* A hash of picture, column and row, so that pixels differ. */
 static uint32_t pixel(unsigned int pass, uint32_t x, uint32_t y)
 {
 	uint32_t value = (pass << 24 ^ y << 12 ^ x) * 0x9e3779b1u;

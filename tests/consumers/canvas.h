@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dma-bufs with pictures in them, whose every pixel tells where it belongs.
+ * Dma-bufs with pictures, whose every pixel tells where it belongs.
  *
- * A canvas knows what each byte of its memory has to be; the bytes around a
- * picture and between its rows are no less important than those in it.
+ * A canvas knows the right value of each byte of its memory: also of bytes around a picture
+ * and between its rows.
  */
 #ifndef CONSUMERS_CANVAS_H
 #define CONSUMERS_CANVAS_H
@@ -16,13 +16,13 @@
 
 enum page_order {
 	IN_ORDER,
-	SHUFFLED,	/* no page lies behind its neighbour in the memory */
+	SHUFFLED,	/* no page follows its neighbour in the memory */
 };
 
 /**
- * struct backing - what memory a dma-buf is made of, and how
- * @kind: memfds of several kinds, or memory of this process alone
- * @order: of its pages in the buffer
+ * struct backing - the memory of a dma-buf
+ * @kind: a kind of memfd, or of private memory
+ * @order: order of its pages in the buffer
  */
 struct backing {
 	enum memory_kind kind;
@@ -30,12 +30,12 @@ struct backing {
 };
 
 /**
- * struct canvas - a dma-buf and what has to be in it
+ * struct canvas - a dma-buf and its right contents
  * @mem: the memory
- * @order: which page of the memory is at each page of the buffer
+ * @order: for each page of the buffer, the index of its page in the memory
  * @size: bytes of the buffer, whole pages
  * @fd: the dma-buf
- * @want: @size bytes
+ * @want: the right contents, @size bytes
  */
 struct canvas {
 	struct memory mem;
@@ -45,51 +45,51 @@ struct canvas {
 	uint8_t *want;
 };
 
-/* Has room for at least @size bytes, all of which are known from the start. */
+/* Makes a canvas of at least @size bytes; @want has the contents of all of them. */
 struct canvas canvas_make(enum memory_kind kind, enum page_order order,
 			  size_t size);
 struct canvas canvas_make_on(struct backing backing, size_t size);
 void canvas_free(struct canvas *canvas);
 
-/* Has a read-only dma-buf of its memory, in order, from now on. */
+/* Replaces the dma-buf by a read-only one of the same memory, in order. */
 void canvas_make_read_only(struct canvas *canvas);
 
-/* The CPU writes all of @want, between two DMA_BUF_IOCTL_SYNC. */
+/* Writes all of @want by the CPU, in a bracket of DMA_BUF_IOCTL_SYNC. */
 void canvas_put(struct canvas *canvas);
 
-/* The CPU reads all of the memory, likewise, and compares it with @want. */
+/* Reads all of the memory by the CPU, in a bracket, and compares it with @want. */
 void canvas_check(struct canvas *canvas, const char *who);
 
-/* The same, for those who have to wait until it is so. */
+/* The same comparison, for tests that wait until the contents are right. */
 bool canvas_is_right(struct canvas *canvas);
 
-/* Runs @test on each kind of memory that matters to an importer. */
+/* Runs @test on each kind of memory that makes a difference to an importer. */
 void with_every_canvas(size_t size, void (*test)(struct canvas *canvas));
 
 /**
- * struct image - how a picture, or a plane of one, lies in a buffer
+ * struct image - place of a picture, or of one of its planes, in a buffer
  * @width: pixels
  * @height: rows
  * @stride: bytes from one row to the next
  * @cpp: bytes of a pixel
- * @offset: of the first pixel, bytes
+ * @offset: offset of the first pixel, bytes
  */
 struct image {
 	uint32_t width, height, stride, cpp;
 	size_t offset;
 };
 
-/* Where the row begins in @want. */
+/* The row's address in @want. */
 uint8_t *image_row(const struct canvas *canvas, const struct image *image,
 		   uint32_t y);
 
-/* Draws picture @pass: in @want only, for canvas_put() to bring to the memory. */
+/* Draws picture @pass into @want; canvas_put() copies it into the memory. */
 void image_draw(struct canvas *canvas, const struct image *image,
 		unsigned int pass);
 
 /*
- * Compares rows of @got, one behind the other without padding, with the image
- * in @want; of pixels of four bytes, only the bits in @mask.
+ * Compares rows in @got, which have no padding, with the image in @want; of pixels of four
+ * bytes, only the bits in @mask.
  */
 void image_check(const struct canvas *canvas, const struct image *image,
 		 const void *got, uint32_t mask, const char *who);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* DRM devices, by what drives them: see cards.h. */
+/* DRM devices by driver: see cards.h. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* DRM devices, by what drives them. */
+/* DRM devices by driver. */
 #ifndef CONSUMERS_CARDS_H
 #define CONSUMERS_CARDS_H
 
 /*
- * The node of the card that this driver serves, which the caller may open; NULL
- * without one. "bochs" stands for "bochs-drm", too.
+ * The path of the card of this driver, which the caller can open, or NULL. "bochs" stands
+ * for "bochs-drm", too.
  */
 const char *card_find(const char *driver);
 
-/* The same; the test is skipped without one. */
+/* The same; skips the test if there is none. */
 const char *card_path(const char *driver);
 
-/* The same, opened. */
+/* Opens it. */
 int card_open(const char *driver);
 
 /*
- * Fails the test unless the card refuses everybody's dma-bufs as it refused
- * ours, with @error: then it takes none at all, and the test is skipped.
+ * To be called after the card has refused a dma-buf with @error. If it refuses those of
+ * other exporters as well, skips the test, else fails it.
  */
 __attribute__((noreturn)) void card_takes_nothing(int card, const char *driver, int error);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Hardware that reads and writes memory by itself: QEMU's device "edu", behind
- * whatever the machine has between devices and memory, an IOMMU or bounce
- * buffers. Both directions, and again in the same mapping.
+ * DMA by hardware: QEMU's device "edu" reads and writes memory, through an IOMMU or bounce
+ * buffers if the machine has them. It does so in both directions, and again in the same
+ * mapping.
  */
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,7 +15,7 @@
 #include "harness.h"
 #include "operations.h"
 
-/* An importer that has the canvas mapped for the hardware. */
+/* An importer that has mapped the canvas for the hardware. */
 static int map_for_hardware(const struct canvas *canvas)
 {
 	int importer = importer_open();
@@ -30,7 +30,7 @@ static int map_for_hardware(const struct canvas *canvas)
 	return importer;
 }
 
-/* A page takes it two tenths of a second: the borders, and some in between. */
+/* A page takes the device 0.2 s: tries pages at the ends, and some in between. */
 static void for_some_pages(int importer, struct canvas *canvas,
 			   void (*move)(int importer, struct canvas *canvas,
 					size_t offset))
@@ -62,7 +62,7 @@ static void device_writes(int importer, struct canvas *canvas, size_t offset)
 		       canvas->want + offset, PAGE);
 }
 
-/* What the CPU writes, twice into one mapping, is what the device reads. */
+/* The device reads what the CPU writes, twice in one mapping. */
 static void hardware_reads(struct backing backing, size_t size)
 {
 	struct canvas canvas = canvas_make_on(backing, size);
@@ -80,7 +80,7 @@ static void hardware_reads(struct backing backing, size_t size)
 	canvas_free(&canvas);
 }
 
-/* The other way round; at last by the end of the mapping alone. */
+/* The CPU reads what the device writes, after a bracket and after the end of the mapping. */
 static void hardware_writes(struct backing backing, size_t size)
 {
 	struct canvas canvas = canvas_make_on(backing, size);
@@ -105,7 +105,7 @@ static const struct backing hugetlb = { HUGETLB_2M, SHUFFLED };
 static const struct backing user_memory = { ANON_4K, SHUFFLED };
 
 PROMISE(dma_reads_shuffled_pages,
-	"hardware reads 4 KiB pages of a memfd in any order, rewritten too", TAG_PEER)
+	"hardware reads 4 KiB pages of a memfd in any order, also when rewritten", TAG_PEER)
 {
 	hardware_reads(pages, KIB(300));
 }
@@ -116,32 +116,34 @@ PROMISE(dma_writes_shuffled_pages,
 	hardware_writes(pages, KIB(300));
 }
 
-PROMISE(dma_reads_contiguous_memory, "it reads 2 MiB in one piece", TAG_PEER)
+PROMISE(dma_reads_contiguous_memory, "hardware reads 2 MiB in one piece", TAG_PEER)
 {
 	hardware_reads(folio, MIB(2));
 }
 
-PROMISE(dma_writes_contiguous_memory, "it writes 2 MiB in one piece", TAG_PEER)
+PROMISE(dma_writes_contiguous_memory, "hardware writes 2 MiB in one piece", TAG_PEER)
 {
 	hardware_writes(folio, MIB(2));
 }
 
-PROMISE(dma_reads_shuffled_hugetlb, "it reads pieces of a hugetlb page", TAG_PEER)
+PROMISE(dma_reads_shuffled_hugetlb,
+	"hardware reads shuffled pieces of a hugetlb page", TAG_PEER)
 {
 	hardware_reads(hugetlb, KIB(300));
 }
 
-PROMISE(dma_writes_shuffled_hugetlb, "it writes pieces of a hugetlb page", TAG_PEER)
+PROMISE(dma_writes_shuffled_hugetlb,
+	"hardware writes shuffled pieces of a hugetlb page", TAG_PEER)
 {
 	hardware_writes(hugetlb, KIB(300));
 }
 
-PROMISE(dma_reads_user_memory, "it reads memory of this process alone")
+PROMISE(dma_reads_user_memory, "hardware reads private memory of a process")
 {
 	hardware_reads(user_memory, KIB(300));
 }
 
-PROMISE(dma_writes_user_memory, "it writes memory of this process alone")
+PROMISE(dma_writes_user_memory, "hardware writes private memory of a process")
 {
 	hardware_writes(user_memory, KIB(300));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * OpenGL ES through EGL: dma-bufs are sampled, and rendered into. Nearest
- * neighbours, one texel for each pixel, so that every bit has to arrive.
+ * OpenGL ES through EGL samples dma-bufs and renders into them. It uses nearest neighbours
+ * and one texel for each pixel, so that every bit has to arrive.
  */
 #include <drm_fourcc.h>
 #include <EGL/egl.h>
@@ -21,11 +21,11 @@
 #include "harness.h"
 #include "operations.h"
 
-/* Not a power of two, and no multiple of anything that a driver works in. */
+/* Neither powers of two, nor multiples of a driver's tiles. */
 #define WIDTH 317
 #define HEIGHT 203
 
-/* What sampling does: the CPU's own writes, and the driver's mapping. */
+/* Operations of sampling: the CPU's own writes, and the driver's mapping. */
 #define SAMPLING "begin_cpu_access end_cpu_access mmap fault"
 
 static const char vertex_shader[] =
@@ -185,7 +185,7 @@ static void use_image(EGLImage image, GLenum target)
 	check_gl("an image becomes a texture");
 }
 
-/* What is drawn from now on goes to a new frame buffer. */
+/* From now on, OpenGL draws into a new frame buffer. */
 static void new_frame(void)
 {
 	GLuint frame;
@@ -273,7 +273,7 @@ static uint8_t *read_frame(uint32_t width, uint32_t height)
 	return pixels;
 }
 
-/* Two pictures in the same memory are drawn with; one import serves both. */
+/* Samples two pictures in the same memory; the second needs no new import. */
 static void sample_twice(struct canvas *canvas, const struct image *image,
 			 GLenum target)
 {
@@ -325,14 +325,14 @@ static void sample_every_memory(GLenum target)
 }
 
 PROMISE(gl_samples_texture_2d,
-	"a dma-buf of any memory is a 2D texture, and stays one when rewritten",
+	"a dma-buf of any memory works as a 2D texture, also when rewritten",
 	TAG_CARDLESS)
 {
 	sample_every_memory(GL_TEXTURE_2D);
 }
 
 PROMISE(gl_samples_external_texture,
-	"a dma-buf of any memory is an external texture, rewritten too", TAG_CARDLESS)
+	"a dma-buf of any memory works as an external texture, also when rewritten", TAG_CARDLESS)
 {
 	sample_every_memory(GL_TEXTURE_EXTERNAL_OES);
 }
@@ -361,7 +361,7 @@ PROMISE(gl_samples_offset_and_padded_rows,
 }
 
 PROMISE(gl_takes_linear_modifier,
-	"EGL lists the linear layout and imports with it named", TAG_CARDLESS)
+	"EGL lists the linear modifier, and imports with it", TAG_CARDLESS)
 {
 	PFNEGLQUERYDMABUFMODIFIERSEXTPROC query =
 		egl_function("eglQueryDmaBufModifiersEXT");
@@ -424,7 +424,7 @@ static void check_nv12(const struct canvas *canvas, const struct image *luma,
 }
 
 PROMISE(gl_samples_nv12_of_one_buffer,
-	"luma and chroma of a picture are two planes of one dma-buf", TAG_CARDLESS)
+	"luma and chroma of a picture can be two planes of one dma-buf", TAG_CARDLESS)
 {
 	const struct image luma = {
 		.width = 318, .height = 204, .cpp = 1, .stride = 384,
@@ -460,13 +460,13 @@ PROMISE(gl_samples_nv12_of_one_buffer,
 	canvas_free(&canvas);
 }
 
-/* Rows of a multiple of 64 bytes: as much as a driver needs to render. */
+/* Drivers need rows of a multiple of 64 bytes to render. */
 static const struct image aligned = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4,
 	.stride = (WIDTH * 4 + 63) / 64 * 64, .offset = 2 * PAGE,
 };
 
-/* Draws @pass into the buffer and returns what it is to look like in @canvas. */
+/* Renders @pass into the buffer, and draws it into @canvas for comparison. */
 static void render(struct canvas *canvas, const struct image *image,
 		   unsigned int pass)
 {
@@ -484,7 +484,7 @@ static void render(struct canvas *canvas, const struct image *image,
 	free(rows);
 }
 
-/* A texture or a renderbuffer of the image is drawn into from here on. */
+/* From now on, OpenGL draws into a texture or a renderbuffer of the image. */
 static void target_image(EGLImage image, bool texture)
 {
 	PFNGLEGLIMAGETARGETRENDERBUFFERSTORAGEOESPROC image_target_storage =
@@ -521,7 +521,7 @@ static void render_canvas(struct canvas *canvas)
 	render(canvas, &aligned, 1);
 	canvas_check(canvas, "rendering");
 
-	/* What the CPU writes in between is what is read and drawn over. */
+	/* Between two renderings the CPU writes; OpenGL reads this and draws over it. */
 	image_draw(canvas, &aligned, 2);
 	canvas_put(canvas);
 	got = read_frame(aligned.width, aligned.height);
@@ -534,7 +534,7 @@ static void render_canvas(struct canvas *canvas)
 }
 
 PROMISE(gl_renders_into_texture,
-	"what is drawn into a dma-buf as a texture is in any memory, and only there",
+	"rendering into a texture writes the right pixels into any memory, and no others",
 	TAG_CARDLESS)
 {
 	into_texture = true;
@@ -544,7 +544,7 @@ PROMISE(gl_renders_into_texture,
 }
 
 PROMISE(gl_renders_into_renderbuffer,
-	"what is drawn into a dma-buf as a renderbuffer is in the memory, too",
+	"rendering into a renderbuffer writes the right pixels, too",
 	TAG_CARDLESS)
 {
 	into_texture = false;
@@ -553,7 +553,7 @@ PROMISE(gl_renders_into_renderbuffer,
 	eglTerminate(the_display);
 }
 
-/* GBM gives the dma-buf to a card's kernel driver, which attaches to it. */
+/* GBM gives the dma-buf to the kernel driver of a card, which attaches to it. */
 static struct gbm_bo *gbm_import(struct gbm_device *gbm, int dma_buf,
 				 const struct image *image)
 {
@@ -575,7 +575,7 @@ static struct gbm_bo *gbm_import(struct gbm_device *gbm, int dma_buf,
 	return bo;
 }
 
-/* gbm_bo_map() shows the picture of @pass after the CPU wrote it. */
+/* gbm_bo_map() must show picture @pass after the CPU has written it. */
 static void check_gbm_map(struct canvas *canvas, struct gbm_bo *bo,
 			  const struct image *image, unsigned int pass)
 {
@@ -597,7 +597,7 @@ static void check_gbm_map(struct canvas *canvas, struct gbm_bo *bo,
 }
 
 PROMISE(gbm_samples_maps_and_renders,
-	"a buffer object of GBM is a dma-buf: sampled, mapped, and rendered into")
+	"a dma-buf as a buffer object of GBM can be sampled, mapped, and rendered into")
 {
 	struct canvas canvas = canvas_make(SHMEM_4K, SHUFFLED,
 					   image_end(&aligned) + PAGE);
@@ -633,7 +633,7 @@ PROMISE(gbm_samples_maps_and_renders,
 }
 
 PROMISE(allocator_llvmpipe,
-	"a texture that llvmpipe gives away comes from us, and everybody sees the same",
+	"a texture that llvmpipe exports is dmabufx's memory, and both sides see the same data",
 	TAG_CARDLESS)
 {
 	PFNEGLEXPORTDMABUFIMAGEMESAPROC export =
@@ -667,7 +667,7 @@ PROMISE(allocator_llvmpipe,
 	check_le(image.width * 4, stride);
 	map = (uint8_t *)map_dma_buf(dma_buf, 0, lseek(dma_buf, 0, SEEK_END));
 
-	/* What OpenGL writes, our mapping sees ... */
+	/* Our mapping shows what OpenGL writes ... */
 	image_draw(&canvas, &image, 1);
 	glTexSubImage2D(GL_TEXTURE_2D, 0, 0, 0, WIDTH, HEIGHT, GL_RGBA,
 			GL_UNSIGNED_BYTE, canvas.want);
@@ -677,7 +677,7 @@ PROMISE(allocator_llvmpipe,
 		if (memcmp(row, image_row(&canvas, &image, y), WIDTH * 4))
 			fail("row %u of llvmpipe's texture is wrong", y);
 	}
-	/* ... and OpenGL draws with what that writes. */
+	/* ... and OpenGL draws with what our mapping writes. */
 	image_draw(&canvas, &image, 2);
 	for (y = 0; y < HEIGHT; y++) {
 		row = map + offset + y * stride;

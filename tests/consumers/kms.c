@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Displays: framebuffers in dma-bufs are scanned out. What QEMU shows on its
- * side of the display is compared, pixel by pixel.
+ * Displays show framebuffers in dma-bufs. The tests compare every pixel with what QEMU
+ * shows on its side.
  */
 #include <drm_fourcc.h>
 #include <poll.h>
@@ -26,7 +26,7 @@ struct screen {
 	uint32_t framebuffer;
 };
 
-/* What is shown; the last row ends where the buffer does. */
+/* The picture; its last row ends where the buffer ends. */
 static struct image image;
 
 static void choose_image(uint32_t stride)
@@ -78,7 +78,7 @@ static void free_screen(const struct display *display, struct screen *screen)
 	canvas_free(&screen->canvas);
 }
 
-/* What the display shows: rows of four bytes a pixel; the caller frees them. */
+/* Gets the picture from QEMU: rows of four bytes a pixel; the caller frees them. */
 static uint8_t *dump_screen(const char *qemu_device)
 {
 	const char *program = getenv("SCREENDUMP"), *name = "/out/screen.ppm";
@@ -130,7 +130,7 @@ static void flip_to(const struct display *display, const struct screen *screen)
 	drmHandleEvent(display->fd, &context);
 }
 
-/* One buffer for each of @backings; @operations are those of showing them. */
+/* Shows a buffer for each of @backings; @operations are those that this takes. */
 static void show_screens(const char *driver, const char *qemu_device,
 			 const struct backing *backings, int count,
 			 const char *operations)
@@ -156,7 +156,7 @@ static void show_screens(const char *driver, const char *qemu_device,
 			     "the display, flipped,");
 	}
 
-	/* The CPU draws into all of them: the one that is shown, and the others. */
+	/* The CPU draws into all buffers, also into the one that is shown. */
 	for (i = 0; i < count; i++) {
 		image_draw(&screens[i].canvas, &image, 1 + count + i);
 		canvas_put(&screens[i].canvas);
@@ -177,7 +177,7 @@ static void show_screens(const char *driver, const char *qemu_device,
 	close(display.fd);
 }
 
-/* Drivers that show a copy of the memory make it through a kernel mapping. */
+/* Drivers that show a copy of the memory read it through a kernel mapping. */
 static void show_copies(const char *driver, const char *qemu_device)
 {
 	static const struct backing backings[] = {
@@ -193,21 +193,18 @@ static void show_copies(const char *driver, const char *qemu_device)
 }
 
 PROMISE(kms_bochs_flips_between_buffers,
-	"bochs shows several dma-bufs in turn, and all of them rewritten", TAG_DRIVER)
+	"bochs shows several dma-bufs in turn, also when rewritten", TAG_DRIVER)
 {
 	show_copies("bochs", "");
 }
 
 PROMISE(kms_cirrus_flips_between_buffers,
-	"cirrus shows several dma-bufs in turn, and all of them rewritten", TAG_DRIVER)
+	"cirrus shows several dma-bufs in turn, also when rewritten", TAG_DRIVER)
 {
 	show_copies("cirrus", "cirrus");
 }
 
-/*
- * It is given the memory itself, once, and maps it there and then. More than
- * 1,024 pages each.
- */
+/* virtio-gpu maps the memory once, when it imports. Each buffer has more than 1,024 pages. */
 static void show_by_virtio_gpu(const struct backing *backings, int count)
 {
 	choose_image(9216);
@@ -216,7 +213,7 @@ static void show_by_virtio_gpu(const struct backing *backings, int count)
 }
 
 PROMISE(nested_virtio_gpu_shows_memfds,
-	"virtio-gpu shows several dma-bufs of memfds in turn, rewritten too", TAG_NESTED)
+	"virtio-gpu shows several dma-bufs of memfds in turn, also when rewritten", TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ SHMEM_4K, IN_ORDER },
@@ -227,7 +224,7 @@ PROMISE(nested_virtio_gpu_shows_memfds,
 }
 
 PROMISE(nested_virtio_gpu_shows_shuffled_memfds,
-	"the same, of more than 1,024 pieces", TAG_PEER | TAG_NESTED)
+	"the same for dma-bufs of more than 1,024 pieces", TAG_PEER | TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ SHMEM_4K, SHUFFLED },
@@ -250,7 +247,7 @@ PROMISE(nested_virtio_gpu_shows_hugetlb,
 }
 
 PROMISE(nested_virtio_gpu_shows_user_memory,
-	"the same for memory of this process alone, hugetlb and shuffled too", TAG_NESTED)
+	"the same for private memory, hugetlb and shuffled pages too", TAG_NESTED)
 {
 	static const struct backing backings[] = {
 		{ ANON_4K, IN_ORDER },

@@ -23,7 +23,7 @@ struct tally {
 	unsigned int calls[NR_OPERATIONS];
 };
 
-/* Another driver, to compare with: it cannot be asked. */
+/* Another driver, with which the tests compare, has no such tracepoints. */
 static bool is_watched(void)
 {
 	return !strcmp(driver_name(), "dmabufx") ||
@@ -39,7 +39,7 @@ void operations_watch(void)
 	close(must(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC)));
 }
 
-/* " dmabufx_attach: ino=5 dev=..." */
+/* Counts a line such as " dmabufx_attach: ino=5 dev=...". */
 static void tally_line(struct tally *tally, const char *line,
 		       unsigned long ino)
 {
@@ -86,7 +86,7 @@ unsigned int operations_count(int dma_buf, const char *name)
 
 enum listed { NOT_LISTED, LISTED, OPTIONAL };
 
-/* What @names, "attach map? vmap", say of @name. */
+/* How the list @names, such as "attach map? vmap", has @name. */
 static enum listed look_up(const char *name, const char *names)
 {
 	size_t len = strlen(name), word;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Cameras and the like: vivid's video output takes pictures from dma-bufs, and
- * its capture, which is connected to it, puts them into others.
+ * Video: vivid's output device takes pictures from dma-bufs, and its capture device, which
+ * is connected to it, writes them into other dma-bufs.
  */
 #include <fcntl.h>
 #include <linux/v4l2-dv-timings.h>
@@ -21,14 +21,14 @@
 
 #define WIDTH 640
 #define HEIGHT 480
-#define NR_BUFFERS 2	/* vivid does not start with less */
-#define MAX_FRAMES 500	/* until a picture has to have come through */
+#define NR_BUFFERS 2	/* vivid needs two to start */
+#define MAX_FRAMES 500	/* the picture must have arrived by then */
 
 static const struct image image = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4, .stride = WIDTH * 4,
 };
 
-/* One direction of the video: a device, and the buffers that it is given. */
+/* One direction of video: a device and its buffers. */
 struct video {
 	int fd;
 	enum v4l2_buf_type type;
@@ -41,17 +41,17 @@ static void run(const char *command)
 		fail("%s failed", command);
 }
 
-/* @allocator: 0 knows buffers by kernel addresses, 1 by contiguous DMA. */
+/* @allocator: 0 maps buffers for the kernel, 1 for contiguous DMA. */
 static void load_vivid(int allocator)
 {
 	char command[256];
 
 	/*
-	 * Vivid computes how long its thread may sleep, and takes the time that has passed
-	 * off it afterwards: on a slow machine less than nothing is left.
+	 * Vivid computes how long its thread may sleep, and subtracts the time that has passed
+	 * since: on a slow machine the result is negative.
 	 */
 	expect_report("schedule_timeout: wrong timeout value");
-	/* A test that failed may have left it loaded. */
+	/* Unload it, if a test that failed has left it. */
 	run("modprobe -r vivid");
 	snprintf(command, sizeof(command),
 		 "modprobe vivid n_devs=1 node_types=0x101 num_inputs=1 input_types=3 num_outputs=1 output_types=1 allocators=%d",
@@ -81,7 +81,7 @@ static int open_video(enum v4l2_buf_type type)
 	fail("vivid has no such video device");
 }
 
-/* The control whose name ends so. */
+/* The control whose name ends with @name_end. */
 static __u32 find_control(int fd, const char *name_end)
 {
 	struct v4l2_queryctrl query = { .id = V4L2_CTRL_FLAG_NEXT_CTRL };
@@ -98,8 +98,8 @@ static __u32 find_control(int fd, const char *name_end)
 }
 
 /*
- * Vivid looks at its controls again, some time after one was set, and may take
- * back what it saw being set. So it is set until it stays.
+ * Vivid reads its controls again some time after a change, and may undo the change. So this
+ * sets the control until it stays.
  */
 static void set_control(int fd, const char *name_end, int value)
 {
@@ -155,7 +155,7 @@ static void queue(struct video *video, int index)
 	must(try_queue(video, index));
 }
 
-/* Waits for a buffer that the device is done with. */
+/* Waits until the device is done with a buffer. */
 static int dequeue(struct video *video)
 {
 	struct v4l2_buffer buffer = {
@@ -204,7 +204,7 @@ static void start(struct video *video)
 	must(ioctl(video->fd, VIDIOC_STREAMON, &video->type));
 }
 
-/* Closing gives the buffers back. */
+/* Closes the device, which releases the buffers. */
 static void finish(struct video *video, const char *operations)
 {
 	int i;
@@ -216,7 +216,7 @@ static void finish(struct video *video, const char *operations)
 	}
 }
 
-/* All buffers of the output get picture @pass. */
+/* Draws picture @pass into all buffers of the output. */
 static void draw(struct video *output, unsigned int pass, bool streaming)
 {
 	int i, index;
@@ -230,7 +230,7 @@ static void draw(struct video *output, unsigned int pass, bool streaming)
 	}
 }
 
-/* Picture @pass, and every pixel of it, has to come into each buffer. */
+/* Waits until each buffer has all of picture @pass. */
 static void expect(struct video *capture, unsigned int pass)
 {
 	bool seen[NR_BUFFERS] = { };
@@ -252,8 +252,8 @@ static void expect(struct video *capture, unsigned int pass)
 }
 
 /*
- * Vivid looks at the output's buffers only when it fills one of the capture's:
- * where it is slow, @given's operations may not include all of @taken's.
+ * Vivid reads the output's buffers only when it fills one of the capture's. On a slow
+ * machine @given's operations may lack some of @taken's.
  */
 static void loop_back(int allocator, struct backing from, struct backing to,
 		      const char *taken, const char *given)
@@ -279,7 +279,7 @@ static void loop_back(int allocator, struct backing from, struct backing to,
 	run("rmmod vivid");
 }
 
-/* Scattered on one side only: twice the same disorder would look like order. */
+/* Only one side is scattered: if both were, the same error on each side would not show. */
 PROMISE(v4l2_by_kernel_mapping,
 	"pictures go from dma-bufs through vivid into dma-bufs, by vmap")
 {
@@ -302,7 +302,7 @@ PROMISE(v4l2_by_contiguous_dma,
 }
 
 PROMISE(v4l2_refuses_scattered_memory,
-	"a device that needs contiguous memory refuses other buffers, and lets go")
+	"a device that needs contiguous memory refuses other buffers, and detaches")
 {
 	struct video output;
 
@@ -328,7 +328,7 @@ static void captures_nothing_into(enum memory_kind kind)
 		canvas_make_read_only(&capture.canvases[i]);
 		must_fail(EFAULT, try_queue(&capture, i));
 	}
-	/* Nothing is queued: it waits for a buffer, and writes none. */
+	/* No picture is queued, so the device waits and writes none. */
 	must(ioctl(capture.fd, VIDIOC_STREAMON, &capture.type));
 	usleep(500000);
 	must(close(capture.fd));
@@ -339,7 +339,7 @@ static void captures_nothing_into(enum memory_kind kind)
 }
 
 PROMISE(v4l2_captures_into_no_read_only_buffer,
-	"a camera that asks for a kernel mapping gets none of a read-only buffer")
+	"a camera gets no kernel mapping of a read-only buffer, and writes nothing")
 {
 	load_vivid(0);
 	captures_nothing_into(SHMEM_4K);
@@ -362,7 +362,7 @@ static int try_pointer(int fd, void *memory, size_t size)
 }
 
 PROMISE(v4l2_takes_no_mapping_as_a_pointer,
-	"of a dma-buf, as dmabufx_map(3) says, but the memfd's own and the descriptor")
+	"V4L2 refuses a mapping of a dma-buf as user pointer, as dmabufx_map(3) says")
 {
 	struct v4l2_requestbuffers request = {
 		.count = 1,

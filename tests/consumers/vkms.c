@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * vkms, a display without a screen: what it would show, it writes into another
- * framebuffer. Both are dma-bufs, which it reads and writes by kernel mappings.
+ * vkms, a display without a screen, writes its picture into another framebuffer. Both are
+ * dma-bufs, which it accesses through kernel mappings.
  */
 #include <drm_fourcc.h>
 #include <poll.h>
@@ -20,7 +20,7 @@
 #define WIDTH 640
 #define HEIGHT 480
 
-/* Of a plane's buffer, vkms takes the offset twice: so there is none. */
+/* vkms adds the offset of a plane twice, so there is none. */
 static const struct image shown = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4, .stride = WIDTH * 4 + 64,
 };
@@ -30,20 +30,20 @@ static const struct image written = {
 	.offset = 2 * PAGE,
 };
 
-/* libdrm returns 0, or an error in a way that depends on the function. */
+/* Functions of libdrm return 0, or an error in different ways. */
 #define good(call)						\
 	do {							\
 		if (call)					\
 			fail("%s: %s", #call, errno_name(errno));	\
 	} while (0)
 
-/* The parts of the one display that vkms has. */
+/* The parts of vkms's only display. */
 static struct {
 	int fd;
 	uint32_t plane;
 	uint32_t crtc;
-	uint32_t connector;	/* the one that writes back */
-	uint32_t mode;		/* blob of it */
+	uint32_t connector;	/* the writeback connector */
+	uint32_t mode;		/* blob of the mode */
 } vkms;
 
 /* A framebuffer in a canvas. */
@@ -53,7 +53,7 @@ struct frame {
 	uint32_t id;
 };
 
-/* @value: the property's now, or NULL */
+/* Finds a property, and its value unless @value is NULL. */
 static uint32_t find_property(uint32_t object, const char *name,
 			      uint64_t *value)
 {
@@ -151,7 +151,7 @@ static struct frame make_frame(struct canvas *canvas, const struct image *image)
 	return frame;
 }
 
-/* Lets go of the buffer, as vkms does when it has had time to. */
+/* Waits until vkms has let go of the buffer, and frees it. */
 static void free_frame(struct frame *frame)
 {
 	int tries;
@@ -175,7 +175,7 @@ static void set(drmModeAtomicReq *request, uint32_t object, const char *name,
 				       value) >= 0);
 }
 
-/* Shows @from, which is to be written into @to: @done says when. */
+/* Asks vkms to show @from and to write it into @to; @done becomes a fence. */
 static int try_write_back(const struct frame *from, const struct frame *to, int *done)
 {
 	drmModeAtomicReq *request = drmModeAtomicAlloc();
@@ -198,7 +198,7 @@ static int try_write_back(const struct frame *from, const struct frame *to, int 
 	return ret;
 }
 
-/* The same, and waits until all of it is there. */
+/* The same, and waits until vkms has written all of it. */
 static void write_back(const struct frame *from, const struct frame *to)
 {
 	struct pollfd done = { .fd = -1, .events = POLLIN };
@@ -208,7 +208,7 @@ static void write_back(const struct frame *from, const struct frame *to)
 	close(done.fd);
 }
 
-/* What is to be in @to: the same colours, and no transparency. */
+/* Draws into @to the expected result: the same colours without transparency. */
 static void expect(struct canvas *to, const struct canvas *from)
 {
 	uint32_t x, y, pixel;
@@ -247,7 +247,7 @@ static void carry(struct canvas *from_canvas, struct canvas *to_canvas)
 	close(vkms.fd);
 }
 
-/* Room for either image. */
+/* Enough for either image. */
 #define SIZE (HEIGHT * (WIDTH * 4 + 192) + 3 * PAGE)
 
 static void show_canvas(struct canvas *canvas)
@@ -259,7 +259,7 @@ static void show_canvas(struct canvas *canvas)
 }
 
 PROMISE(kms_vkms_shows,
-	"vkms reads every pixel of dma-bufs of any memory, rewritten too")
+	"vkms reads every pixel of dma-bufs of any memory, also when rewritten")
 {
 	with_every_canvas(SIZE, show_canvas);
 }
@@ -278,7 +278,7 @@ PROMISE(kms_vkms_writes_back,
 	with_every_canvas(SIZE, write_canvas);
 }
 
-/* Neither shown nor written: a kernel mapping is wanted of both. */
+/* A read-only buffer is neither shown nor written, for both need a kernel mapping. */
 static void refuses_read_only(enum memory_kind kind)
 {
 	struct canvas from_canvas = canvas_make(SHMEM_4K, SHUFFLED, SIZE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Vulkan: dma-bufs are buffers and images, read and written; and Mesa's own
- * drivers allocate memory for others from /dev/udmabuf, when we serve it.
+ * Vulkan reads and writes dma-bufs as buffers and images. Mesa's own drivers allocate
+ * memory for others from /dev/udmabuf, when dmabufx serves it.
  */
 #include <drm_fourcc.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ static void make_device(void)
 	vkGetDeviceQueue(device, 0, 0, &queue);
 }
 
-/* The first device there is: VK_DRIVER_FILES chooses. */
+/* Uses the first device; VK_DRIVER_FILES chooses the driver. */
 static void start(void)
 {
 	const VkApplicationInfo application = {
@@ -123,7 +123,7 @@ static void begin(void)
 	good(vkBeginCommandBuffer(commands, &info));
 }
 
-/* Has what was recorded done, and waits for it. */
+/* Executes the recorded commands, and waits for their end. */
 static void run(void)
 {
 	const VkSubmitInfo submit = {
@@ -137,7 +137,7 @@ static void run(void)
 	good(vkQueueWaitIdle(queue));
 }
 
-/* The dma-buf as memory for what needs @types of it. */
+/* Imports the dma-buf as memory for objects that need one of @types. */
 static VkDeviceMemory import(int dma_buf, size_t size, uint32_t types)
 {
 	PFN_vkGetMemoryFdPropertiesKHR get_properties = (void *)
@@ -187,7 +187,7 @@ static VkBuffer make_buffer(size_t size, uint32_t *types)
 	return buffer;
 }
 
-/* All of the canvas as a buffer. */
+/* Imports all of the canvas as a buffer. */
 static VkBuffer import_buffer(const struct canvas *canvas,
 			      VkDeviceMemory *memory)
 {
@@ -213,7 +213,7 @@ static void copy_bytes(VkBuffer from, size_t from_offset, VkBuffer to,
 	run();
 }
 
-/* A picture that the CPU wrote is copied to another place in the target. */
+/* Copies a picture of the CPU to another place in the target. */
 static void copy_through_buffers(struct canvas *from, struct canvas *to)
 {
 	const size_t from_offset = 3 * PAGE + 64, to_offset = 256;
@@ -252,7 +252,7 @@ static void copy_from_canvas(struct canvas *from)
 }
 
 PROMISE(vulkan_copies_buffers,
-	"dma-bufs of any memory are buffers, read and written at odd places")
+	"dma-bufs of any memory work as buffers, at odd offsets")
 {
 	start();
 	with_every_canvas(KIB(300), copy_from_canvas);
@@ -309,7 +309,7 @@ static VkImage import_image(const struct canvas *canvas,
 	return made;
 }
 
-/* From everybody else to our queue, or back; what is in the image is kept. */
+/* Changes the owner of the image, and keeps its contents. */
 static void hand_over(VkImage image, uint32_t from, uint32_t to)
 {
 	const VkImageMemoryBarrier barrier = {
@@ -385,14 +385,14 @@ static void copy_image_from_canvas(struct canvas *from)
 }
 
 PROMISE(vulkan_copies_images,
-	"dma-bufs of any memory are linear images, with offset and padded rows")
+	"dma-bufs of any memory work as linear images, with offset and padded rows")
 {
 	start();
 	with_every_canvas(KIB(256), copy_image_from_canvas);
 	stop();
 }
 
-/* Memory that the driver itself makes, for others; its dma-buf. */
+/* Makes the driver allocate memory for others; @dma_buf is the memory's dma-buf. */
 static VkDeviceMemory allocate(size_t size, uint32_t types, int *dma_buf)
 {
 	PFN_vkGetMemoryFdKHR get_fd = (void *)
@@ -418,7 +418,7 @@ static VkDeviceMemory allocate(size_t size, uint32_t types, int *dma_buf)
 }
 
 PROMISE(allocator_lavapipe,
-	"memory that lavapipe gives away comes from us, and everybody sees the same")
+	"memory that lavapipe exports is dmabufx's, and both sides see the same data")
 {
 	struct canvas canvas = canvas_make(SHMEM_4K, SHUFFLED, KIB(300));
 	VkDeviceMemory memory, canvas_memory;
@@ -440,13 +440,13 @@ PROMISE(allocator_lavapipe,
 	canvas_buffer = import_buffer(&canvas, &canvas_memory);
 	map = map_dma_buf(dma_buf, 0, canvas.size);
 	for (pass = 1; pass <= 2; pass++) {
-		/* Lavapipe writes what our mapping of its dma-buf sees ... */
+		/* Lavapipe writes, and our mapping of its dma-buf shows it ... */
 		pattern_fill(canvas.want, pass, canvas.mem.id, 0, canvas.size);
 		canvas_put(&canvas);
 		copy_bytes(canvas_buffer, 0, buffer, 0, canvas.size);
 		pattern_check(map, pass, canvas.mem.id, 0, canvas.size,
 			      "a mapping of lavapipe's memory");
-		/* ... and reads what that writes. */
+		/* ... and Lavapipe reads what our mapping writes. */
 		pattern_fill(map, pass + 2, canvas.mem.id, 0, canvas.size);
 		copy_bytes(buffer, 0, canvas_buffer, 0, canvas.size);
 		memcpy(canvas.want, map, canvas.size);

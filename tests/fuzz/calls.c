@@ -2,10 +2,10 @@
 /*
  * The calls: see calls.h.
  *
- * Slots are shared by the threads of a process, so that they race. Views lie at
- * fixed addresses where the kernel puts nothing of its own, so that a call that
- * comes too late meets another view or a hole, never the fuzzer's own memory.
- * Sizes are bounded, so that a program cannot take all the memory there is.
+ * All threads of a process share its slots, so that they race. Views lie at fixed addresses
+ * that the kernel does not use for its own mappings: a call that comes late then accesses
+ * another view or a hole, never the fuzzer's memory. Sizes are limited, so that a program
+ * cannot take all memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,11 +29,9 @@
 
 #include "../../uapi/linux/dmabufx.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "calls.h"
 #include "importer.h"
-
-#define PAGE		0x1000ull
-#define MIB(n)		((__u64)(n) << 20)
 
 #define NR_SLOTS	4
 #define MAX_SEGMENTS	16
@@ -64,7 +62,7 @@ static struct __user_cap_header_struct cap_head = {
 
 static struct __user_cap_data_struct privileged[2];
 
-/* What SEG_* calls have left for the next create. */
+/* Segments from calls of seg_*, for the next create. */
 static thread_local struct dmabufx_segment segments[MAX_SEGMENTS];
 static thread_local unsigned int nr_segments;
 static thread_local char scratch[SCRATCH_SIZE];
@@ -81,7 +79,7 @@ static int slot(atomic_int *slots, __u64 i)
 	return slots[i % NR_SLOTS];
 }
 
-/* A new descriptor takes the place of the old one, which is closed once. */
+/* Puts a new descriptor into the slot, and closes the old one once. */
 static long put(atomic_int *slots, __u64 i, int fd)
 {
 	int error = errno;
@@ -106,7 +104,7 @@ static char *view(__u64 i, __u64 offset)
 	return VIEWS + i % NR_SLOTS * VIEW_SIZE + offset % VIEW_SIZE;
 }
 
-/* As much of @len as lies within the view from @offset on. */
+/* Cuts @len so that the range from @offset lies within the view. */
 static size_t within_view(__u64 offset, __u64 len)
 {
 	__u64 left = VIEW_SIZE - offset % VIEW_SIZE;
@@ -165,7 +163,7 @@ static long run_reopen(const __u64 *arg)
 	return put(memfds, arg[0], open(path, (arg[2] % 3) | O_CLOEXEC));
 }
 
-/* What all programs share is not to be changed. */
+/* Calls must not change the memfd that all programs share. */
 static bool is_huge(int fd)
 {
 	char a[64], b[64], path[32];
@@ -265,7 +263,7 @@ static long run_seg_user(const __u64 *arg)
 	});
 }
 
-/* seg_raw TYPE FD OFFSET SIZE: not an address of ours, as none is a border */
+/* seg_raw TYPE FD OFFSET SIZE: OFFSET is no address of ours, and no border value */
 static long run_seg_raw(const __u64 *arg)
 {
 	return add_segment((struct dmabufx_segment) {
@@ -326,7 +324,7 @@ static long run_create(const __u64 *arg)
 		create.head.name = (uintptr_t)view(0, PAGE - 2);
 		break;
 	case 10:
-		/* In a view, which is read-only, gone or about to go. */
+		/* In a view, which may be read-only, unmapped, or about to be unmapped. */
 		at = view(1, 0);
 		break;
 	case 11:
@@ -444,7 +442,7 @@ static long run_info(const __u64 *arg)
 	return result(ioctl(device, DMABUFX_IOC_INFO, at));
 }
 
-/* ioctl NUMBER ARGUMENT: of the device, with what is no structure */
+/* ioctl NUMBER ARGUMENT: of the device, without a valid struct */
 static long run_ioctl(const __u64 *arg)
 {
 	static const unsigned int numbers[] = {
@@ -512,7 +510,7 @@ static long run_anon(const __u64 *arg)
 		prot = PROT_NONE;
 		break;
 	case 6:
-		/* A file on a disk, as good as any. */
+		/* A file on a disk: here, this program. */
 		flags = MAP_FIXED | MAP_PRIVATE;
 		prot = PROT_READ;
 		fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -556,7 +554,7 @@ static long run_remap(const __u64 *arg)
 /* advise VIEW OFFSET SIZE ADVICE */
 static long run_advise(const __u64 *arg)
 {
-	/* The other advice changes nothing but marks, or breaks memory. */
+	/* Other advice only sets flags, or breaks memory. */
 	static const int advice[] = {
 		MADV_DONTNEED, MADV_WILLNEED, MADV_REMOVE, MADV_DONTFORK,
 		MADV_DOFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP,
@@ -579,7 +577,7 @@ static long run_lock(const __u64 *arg)
 	return result(arg[3] & 1 ? munlock(at, len) : mlock(at, len));
 }
 
-/* touch VIEW OFFSET SIZE WRITE: a byte of each page; -EFAULT for a signal */
+/* touch VIEW OFFSET SIZE WRITE: accesses a byte of each page; -EFAULT for a signal */
 static long run_touch(const __u64 *arg)
 {
 	volatile char *at = view(arg[0], arg[1]);
@@ -601,7 +599,7 @@ static long run_touch(const __u64 *arg)
 	return 0;
 }
 
-/* vm_copy VIEW OFFSET SIZE WRITE: by the calls that debuggers use */
+/* vm_copy VIEW OFFSET SIZE WRITE: by the calls of debuggers */
 static long run_vm_copy(const __u64 *arg)
 {
 	struct iovec far = {
@@ -698,7 +696,7 @@ static long send_and_receive(const int *ends, int fd)
 	msg.msg_controllen = sizeof(control);
 	if (recvmsg(ends[1], &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
 		return -errno;
-	/* Without a free descriptor it is lost on the way. */
+	/* It is lost if there is no free descriptor. */
 	if (!msg.msg_controllen)
 		return -EMFILE;
 	memcpy(&fd, CMSG_DATA(head), sizeof(fd));
@@ -743,7 +741,7 @@ static long run_fdinfo(const __u64 *arg)
 	return read_all(path, 1024);
 }
 
-/* look KIND: at all buffers there are, as an administrator may */
+/* look KIND: reads the list of all buffers, as an administrator */
 static long run_look(const __u64 *arg)
 {
 	return read_all(arg[0] & 1 ? "/sys/kernel/debug/dmabufx/runs" :
@@ -754,7 +752,7 @@ static long run_look(const __u64 *arg)
 /* open SLOT */
 static long run_open(const __u64 *arg)
 {
-	/* For a GiB in pieces of 64 KiB a kernel that watches DMA takes seconds. */
+	/* Debugging of DMA takes seconds for a GiB in pieces of 64 KiB. */
 	struct dmabufx_importer_limits limits = {
 		.dma_mask = ~0ull,
 		.seg_boundary = ~0ull,
@@ -782,7 +780,7 @@ static __u64 low_bits(__u64 n)
 static long run_limits(const __u64 *arg)
 {
 	struct dmabufx_importer_limits limits = {
-		/* Below 32 bits there is not always memory to be had. */
+		/* Memory below 32 bits may be short. */
 		.dma_mask = low_bits(arg[1] & 4 ? 31 : 63),
 		.seg_boundary = low_bits(arg[2] & 8 ? 63 : 10 + arg[2] % 8 * 2),
 		.max_seg = arg[3],
@@ -870,19 +868,19 @@ static long set_limit(int which, const struct rlimit *normal, __u64 soft)
 	return result(setrlimit(which, &limit));
 }
 
-/* nofile NUMBER: few descriptors, until the program ends */
+/* nofile NUMBER: limits descriptors until the program ends */
 static long run_nofile(const __u64 *arg)
 {
 	return set_limit(RLIMIT_NOFILE, &files, 8 + arg[0] % 32);
 }
 
-/* memlock SIZE: little memory to lock, until the program ends */
+/* memlock SIZE: limits locked memory until the program ends */
 static long run_memlock(const __u64 *arg)
 {
 	return set_limit(RLIMIT_MEMLOCK, &locked, arg[0]);
 }
 
-/* unprivileged: limits bind this thread, and those it starts, until the end */
+/* unprivileged: this thread and those that it starts have limits until the end */
 static long run_unprivileged(const __u64 *arg)
 {
 	struct __user_cap_data_struct without[2] = {
@@ -894,7 +892,7 @@ static long run_unprivileged(const __u64 *arg)
 	return result(syscall(SYS_capset, &cap_head, without));
 }
 
-/* shrink: the kernel gives back what it can, as if memory were short */
+/* shrink: the kernel frees what it can, as if memory were short */
 static long run_shrink(const __u64 *arg)
 {
 	(void)arg;
@@ -907,7 +905,7 @@ static long run_pause(const __u64 *arg)
 	return result(usleep(arg[0] % 500));
 }
 
-/* By the program's own loop. */
+/* fork: run_program() does it. */
 static long run_fork(const __u64 *arg)
 {
 	(void)arg;
@@ -986,7 +984,7 @@ int call_type_find(const char *name)
 	return -1;
 }
 
-/* Only touch() may; elsewhere the fuzzer itself is wrong, and dies. */
+/* Only touch() may fault; any other fault is a bug of the fuzzer, and ends it. */
 static void on_fault(int signal)
 {
 	if (faults_are_caught) {
@@ -996,7 +994,7 @@ static void on_fault(int signal)
 	_exit(128 + signal);
 }
 
-/* Whatever waits in the kernel comes back with EINTR. */
+/* The signal ends waits in the kernel with EINTR. */
 static void on_alarm(int signal)
 {
 	(void)signal;

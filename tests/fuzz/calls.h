@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The calls that programs are made of, and the slots that they work on: memfds,
- * dma-bufs, views (places in the address space) and importers.
+ * The calls of programs, and the slots that they work on: memfds, dma-bufs, views (places
+ * in the address space) and importers.
  */
 #ifndef FUZZ_CALLS_H
 #define FUZZ_CALLS_H
@@ -13,17 +13,17 @@
 
 /**
  * struct call_type - a kind of call
- * @name: in a program's text
- * @args: what each argument is:
+ * @name: its name in the text of a program
+ * @args: the kind of each argument:
  *	m, d, v, i	a slot of a memfd, buffer, view, importer
  *	o, s		an offset, a size, in bytes
  *	p		PROT_*
  *	k		a small number
  *	x		flags: few bits
- *	q		what is wrong with the request, mostly nothing (0)
- *	r		any number, the likes of which break things
+ *	q		an error in the request, mostly none (0)
+ *	r		any number, preferably one that breaks something
  * @weight: how often it is generated
- * @run: makes the call; at least 0, or -errno
+ * @run: makes the call; returns a number from 0 on, or -errno
  */
 struct call_type {
 	const char *name;
@@ -35,20 +35,20 @@ struct call_type {
 extern const struct call_type call_types[];
 extern const unsigned int nr_call_types;
 
-/* The index of the one called @name, or -1. */
+/* The index of the type called @name, or -1. */
 int call_type_find(const char *name);
 
 /*
- * Once for each process that runs programs: opens what it needs for as long as
- * it lives. @huge: the descriptor of a populated memfd of 1 GiB pages, or -1.
+ * Opens what calls need, once for each process that runs programs. @huge: descriptor of a
+ * populated memfd of 1 GiB pages, or -1.
  */
 void calls_prepare(int huge);
 
-/* Before and after each program. */
+/* Call these before and after each program. */
 void calls_begin(void);
 void calls_end(void);
 
-/* The calls that are not made by a function: "fork N MICROSECONDS". */
+/* The type of the call "fork N MICROSECONDS", which has no function. */
 extern int fork_type;
 
 #endif /* FUZZ_CALLS_H */

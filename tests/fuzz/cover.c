@@ -18,7 +18,7 @@
 
 static unsigned long text, text_size;
 
-/* Each thread's own area: the number of places, then they. */
+/* The area of each thread: the number of places, then the places. */
 static struct {
 	int fd;
 	unsigned long *area;
@@ -26,12 +26,12 @@ static struct {
 static thread_local int enabled = -1;
 
 static struct signals *collected;
-/* Of the program that runs: which signals it gave, by its number. */
+/* For each signal, the number of the last program that gave it. */
 static __u32 *last_program, program_number;
 static struct fresh fresh;
 static atomic_uint nr_fresh;
 
-/* The module's code, from its first function to the page that has the last. */
+/* Finds the module's code, from its first function to the page of the last one. */
 static void find_text(void)
 {
 	unsigned long address, last = 0;

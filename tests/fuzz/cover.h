@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a program made the kernel do, as signals: a place in dmabufx that was
- * reached (KCOV), or a call with an outcome that it did not have before. Where
- * the kernel has no KCOV there are only the latter.
+ * Signals tell what a program made the kernel do: it reached a place in dmabufx (KCOV), or a
+ * call had a result that it did not have before. Without KCOV there are only the latter.
  */
 #ifndef FUZZ_COVER_H
 #define FUZZ_COVER_H
@@ -14,41 +13,41 @@
 #define MAX_OUTCOMES	(64u * 256)
 #define NR_SIGNALS	(MAX_TEXT + MAX_OUTCOMES)
 
-/* Once: finds the module's code. Returns whether there is KCOV. */
+/* Finds the module's code; called once. Returns whether there is KCOV. */
 bool cover_init(void);
 
-/* Once in each worker, for that many threads. */
+/* Called once in each worker, for that many threads. */
 void cover_open(unsigned int threads);
 
-/* In a thread that makes calls, before the first and after the last of them. */
+/* A thread calls these before its first and after its last call. */
 void cover_start(unsigned int thread);
 void cover_stop(void);
 
-/* In a child made by fork(), which KCOV does not follow. */
+/* A child made by fork() calls this, for KCOV does not follow it. */
 void cover_forget(void);
 
-/* Before and after a call. */
+/* Called before and after each call. */
 void cover_before_call(void);
 void cover_after_call(unsigned int type, long ret);
 
 /**
- * struct signals - what was seen, over many programs
- * @seen: by number
+ * struct signals - signals of many programs
+ * @seen: whether each was given, by number
  */
 struct signals {
 	__u8 seen[NR_SIGNALS];
 };
 
-/* Where signals of the programs from here on are put down. */
+/* Collects the signals of all later programs here. */
 void cover_collect_into(struct signals *signals);
 
 #define MAX_FRESH	4096
 
 /**
- * struct fresh - what was new in a program
- * @nr: signals
- * @places: of them, places in the module
- * @signal: which
+ * struct fresh - new signals of a program
+ * @nr: how many
+ * @places: how many of them are places in the module
+ * @signal: their numbers
  */
 struct fresh {
 	unsigned int nr;
@@ -56,14 +55,14 @@ struct fresh {
 	__u32 signal[MAX_FRESH];
 };
 
-/* A program begins; what was new in it. */
+/* Begins a program; returns its new signals. */
 void cover_program(void);
 struct fresh cover_fresh(void);
 
-/* Whether the program since cover_program() reached all of these. */
+/* Whether the program since cover_program() gave all these signals. */
 bool cover_reached(const struct fresh *fresh);
 
-/* Places in the module among signals. */
+/* The number of signals that are places in the module. */
 unsigned int cover_places(const struct signals *signals);
 
 #endif /* FUZZ_COVER_H */

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * dmabufx-fuzz: runs programs of system calls that nobody would write, looks
- * for what they made the kernel do that no other did, and goes on from those.
+ * dmabufx-fuzz: runs programs of system calls that nobody would write. Those that make the
+ * kernel do something new are the base of further programs.
  *
- * Workers are processes; each makes a number of programs from its own random
- * numbers and from the corpus as it was when the round began. Between rounds
- * nothing runs, and nothing may be left: that is checked, see state.h. What was
- * run since the last check is at hand, and is written to a file when the kernel
- * reports anything or something is left. That file can be replayed and
+ * Workers are processes. Each makes programs from its own random numbers and from the
+ * corpus at the beginning of the round. Between rounds nothing runs, and nothing may be
+ * left, see state.h. The programs since the last check are kept, and are written to a file
+ * when the kernel reports anything or something is left. Such a file can be replayed and
  * minimised.
  */
 #include <dirent.h>
@@ -28,6 +27,7 @@
 
 #include "../../examples/number.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "../watch.h"
 #include "cover.h"
 #include "program.h"
@@ -36,19 +36,18 @@
 
 #define MAX_WORKERS	8
 #define MAX_LOG		4096	/* programs of a worker in a round */
-#define MAX_FOUND	512	/* of them, those that were new in something */
+#define MAX_FOUND	512	/* programs with something new in a worker's log */
 #define MAX_CORPUS	(4 * MAX_LOG)
 #define HANG_SECONDS	180	/* for one program; emulated machines are slow */
-#define GIB		0x40000000ull
 
 /**
- * struct worker - what a worker tells its parent
- * @calls: it has made
+ * struct worker - memory that a worker shares with its parent
+ * @calls: number of calls made
  * @nr: programs in @log, the last of which may be running
  * @log: all programs of this round
  * @nr_found: programs in @found
- * @found: new in some signal, minimised
- * @signals: all that this worker knows of
+ * @found: minimised programs with new signals
+ * @signals: all signals that this worker knows
  */
 struct worker {
 	atomic_ulong calls;
@@ -80,7 +79,7 @@ static struct signals known;
 static unsigned long total_calls, total_programs, reports, new_entries;
 static int huge_memfd;
 static bool have_kcov, places_only;
-/* Of --replay, by program: the number of its file. */
+/* For --replay: the number of the file of each program. */
 static __u8 file_of[MAX_CORPUS];
 static volatile sig_atomic_t interrupted;
 
@@ -104,7 +103,7 @@ const char *errno_name(int error)
 	return name ? name : "an unknown error";
 }
 
-/* There from the start: it is shmem, which is watched. */
+/* Populates the memory at once, for state.c counts pages of shmem. */
 static void *shared(size_t size)
 {
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -114,22 +113,22 @@ static void *shared(size_t size)
 	return at;
 }
 
-/* A page of 1 GiB takes seconds to clear: all programs share one, if any. */
+/* Clearing a 1 GiB page takes seconds, so all programs share one, if there is one. */
 static int make_huge_memfd(void)
 {
 	int fd = memfd_create("1g", MFD_ALLOW_SEALING | MFD_CLOEXEC |
 			      MFD_HUGETLB | MFD_HUGE_1GB);
 	char *at;
 
-	if (fd < 0 || ftruncate(fd, GIB))
+	if (fd < 0 || ftruncate(fd, GIB(1)))
 		return -1;
-	at = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	at = mmap(NULL, GIB(1), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED) {
 		close(fd);
 		return -1;
 	}
 	*at = 1;
-	must(munmap(at, GIB));
+	must(munmap(at, GIB(1)));
 	must(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
 	return fd;
 }
@@ -157,7 +156,7 @@ static void run_logged(struct worker *w, const struct program *p)
 	atomic_fetch_add(&w->calls, run_program(p));
 }
 
-/* As few calls as reach what is fresh. What comes and goes stays as it is. */
+/* Removes calls that new signals do not need; keeps programs whose signals vary. */
 static void minimise_found(struct worker *w, struct program *p,
 			   const struct fresh *fresh)
 {
@@ -203,8 +202,8 @@ static void run_and_keep(struct worker *w, const struct program *p)
 	w->found[w->nr_found++].program = kept;
 }
 
-/* What is wanted of a worker, its number given. */
-typedef void (*work)(struct worker *w, unsigned int i, unsigned long round);
+/* The work of worker @i in a round. */
+typedef void (*work_fn)(struct worker *w, unsigned int i, unsigned long round);
 
 static const struct program *any_of_corpus(struct rng *rng)
 {
@@ -220,7 +219,7 @@ static void work_fuzz(struct worker *w, unsigned int i, unsigned long round)
 		if (!nr_corpus || !rng_below(&rng, 4)) {
 			program_generate(&p, &rng);
 		} else {
-			/* Short ones meet in what others have left. */
+			/* Several programs meet the state that earlier ones left. */
 			p = *any_of_corpus(&rng);
 			while (rng_below(&rng, 6))
 				program_join(&p, any_of_corpus(&rng));
@@ -230,7 +229,7 @@ static void work_fuzz(struct worker *w, unsigned int i, unsigned long round)
 	}
 }
 
-/* The corpus, a part by each. */
+/* Each worker runs a part of the corpus. */
 static void work_corpus(struct worker *w, unsigned int i, unsigned long unused)
 {
 	(void)unused;
@@ -238,7 +237,7 @@ static void work_corpus(struct worker *w, unsigned int i, unsigned long unused)
 		run_logged(w, &corpus[i]);
 }
 
-/* One of the files to replay by each. */
+/* Each worker replays one file. */
 static void work_replay(struct worker *w, unsigned int i, unsigned long unused)
 {
 	(void)unused;
@@ -247,7 +246,7 @@ static void work_replay(struct worker *w, unsigned int i, unsigned long unused)
 			run_logged(w, &corpus[n]);
 }
 
-/* What it takes to reach all places that the corpus reaches. */
+/* Keeps programs that together reach all places that the corpus reaches. */
 static void work_distil(struct worker *w, unsigned int i, unsigned long unused)
 {
 	unsigned int n;
@@ -275,7 +274,7 @@ static void write_log(const struct worker *w, FILE *to)
 	}
 }
 
-/* What was run since the state was last known to be good. */
+/* Writes the programs since the last good check. */
 static void save_round(const char *why)
 {
 	char path[512];
@@ -313,10 +312,10 @@ static void print_file(pid_t pid, const char *name)
 }
 
 /**
- * struct crew - the workers of a round, as their parent sees them
- * @pid: 0 for one that has ended
- * @nr: programs when it was last seen to go on
- * @since: when that was
+ * struct crew - the workers of a round
+ * @pid: 0 for a worker that has ended
+ * @nr: number of programs when its parent last saw progress
+ * @since: time of that
  */
 struct crew {
 	pid_t pid[MAX_WORKERS];
@@ -367,7 +366,7 @@ static void end_crew(struct crew *crew)
 	}
 }
 
-/* Until all have ended. Returns what is wrong, or NULL. */
+/* Waits for all workers. Returns what is wrong, or NULL. */
 static const char *watch_crew(struct crew *crew)
 {
 	const char *why = NULL;
@@ -417,8 +416,8 @@ static void merge(const struct worker *w, bool keep_found)
 		known.seen[i] |= w->signals.seen[i];
 }
 
-/* Everybody works. Returns what is wrong afterwards, or NULL. */
-static const char *run_round(work work, unsigned long round)
+/* Runs all workers. Returns what is wrong afterwards, or NULL. */
+static const char *run_round(work_fn work, unsigned long round)
 {
 	struct crew crew = {};
 	const char *why;
@@ -448,8 +447,8 @@ static const char *run_round(work work, unsigned long round)
 	return why;
 }
 
-/* The same, with what follows from it. Returns whether all went well. */
-static bool round_of(work work, unsigned long round, bool keep_found)
+/* The same, then saves results or reports. Returns whether all went well. */
+static bool round_of(work_fn work, unsigned long round, bool keep_found)
 {
 	const char *why = run_round(work, round);
 	unsigned int i;
@@ -575,7 +574,7 @@ static int mode_distil(void)
 	return conclude();
 }
 
-/* Whether what is left of the programs still makes trouble. */
+/* Whether the remaining programs still make the kernel report. */
 static bool is_bad(void)
 {
 	unsigned long i;
@@ -588,7 +587,7 @@ static bool is_bad(void)
 	return false;
 }
 
-/* Tries to do without @nr programs from @at on. */
+/* Drops @nr programs from @at on, unless they are needed for the report. */
 static bool drop_programs(unsigned int at, unsigned int nr)
 {
 	struct program *dropped = malloc(nr * sizeof(*dropped));
@@ -659,21 +658,21 @@ static void usage(FILE *to)
 	      "       dmabufx-fuzz [OPTION...] --replay FILE...\n"
 	      "       dmabufx-fuzz [OPTION...] --minimise FILE\n"
 	      "       dmabufx-fuzz [OPTION...] --distil\n"
-	      "Make sequences of system calls around /dev/dmabufx that nobody would write,\n"
-	      "guided by KCOV where the kernel has it, and see whether it stands that.\n\n"
+	      "Run sequences of system calls on /dev/dmabufx that nobody would write, guided by\n"
+	      "KCOV where the kernel has it, and check that the kernel stays well.\n\n"
 	      "  --corpus DIR    programs to begin with; may be repeated\n"
-	      "  --out DIR       where new programs (in DIR/corpus, which must exist) and\n"
-	      "                  those that made trouble are written\n"
+	      "  --out DIR       write new programs here (into DIR/corpus, which must exist),\n"
+	      "                  and those that cause a report\n"
 	      "  --seconds N     how long (default: 60)\n"
-	      "  --seed N        what random numbers to use (default: 1)\n"
+	      "  --seed N        seed of the random numbers (default: 1)\n"
 	      "  --workers N     processes, 1 to 8 (default: 4)\n"
-	      "  --programs N    of each between two checks, 1 to 4096 (default: 500)\n"
-	      "  --replay        run the programs of each FILE once more, the files side by\n"
-	      "                  side; --times N: so often (default: 3)\n"
-	      "  --minimise      find a small part of FILE that makes trouble, too; each try\n"
-	      "                  up to --times. Boot with kasan_multi_shot: KASAN reports\n"
-	      "                  once otherwise\n"
-	      "  --distil        write as few programs as reach all that the corpus reaches\n"
+	      "  --programs N    programs of each between two checks, 1 to 4096 (default: 500)\n"
+	      "  --replay        run the programs of each FILE again, the files side by side;\n"
+	      "                  --times N: so often (default: 3)\n"
+	      "  --minimise      find a small part of FILE that causes a report, too; each try\n"
+	      "                  takes up to --times. Boot with kasan_multi_shot, or KASAN\n"
+	      "                  reports only once\n"
+	      "  --distil        write few programs that reach all that the corpus reaches\n"
 	      "  --help          print this\n\n"
 	      "Needs root, debugfs, and dmabufx.ko and dmabufx-importer.ko loaded. Meant for\n"
 	      "a machine that may crash. The last line is \"N calls, N programs, coverage N, N\n"
@@ -738,7 +737,7 @@ static int parse(int argc, char **argv)
 	return mode;
 }
 
-/* The FILEs of --replay and --minimise. */
+/* Reads the FILEs of --replay and --minimise. */
 static void read_files(int mode, int nr, char **files)
 {
 	unsigned int from;

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: MIT
-/* Programs: made, changed, written and read. See program.h. */
+/* Makes, changes, writes and reads programs: see program.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../harness.h"
+#include "../memory.h"
 #include "calls.h"
 #include "program.h"
 
-#define PAGE	0x1000ull
-#define MIB2	0x200000ull
-
-/* How long a program is at most when it is made; mutations may add to it. */
+/* The most calls of a generated program; mutations may add more. */
 #define GENERATED_CALLS	20
 
 struct rng rng_make(__u64 seed, __u64 stream)
 {
-	/* splitmix64, so that neighbouring seeds have nothing in common. */
+	/* splitmix64, so that the numbers of neighbouring seeds are independent. */
 	__u64 z = seed + (stream + 1) * 0x9e3779b97f4a7c15ull;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -65,9 +63,9 @@ static __u64 random_offset(struct rng *rng)
 	case 1:
 		return rng_below(rng, 16 * PAGE);
 	case 2 ... 4:
-		return rng_below(rng, 4) * MIB2;
+		return rng_below(rng, 4) * MIB(2);
 	case 5:
-		return rng_below(rng, 4) * MIB2 + rng_below(rng, 512) * PAGE;
+		return rng_below(rng, 4) * MIB(2) + rng_below(rng, 512) * PAGE;
 	case 6 ... 10:
 		return rng_below(rng, 16) * PAGE;
 	default:
@@ -75,14 +73,14 @@ static __u64 random_offset(struct rng *rng)
 	}
 }
 
-/* What is large is rare: of small pages, it costs as much as a hundred other calls. */
+/* Large sizes are rare: with small pages they take as long as a hundred other calls. */
 static __u64 random_size(struct rng *rng)
 {
 	switch (rng_below(rng, 120)) {
 	case 0:
-		return (1 + rng_below(rng, 2)) * MIB2;
+		return (1 + rng_below(rng, 2)) * MIB(2);
 	case 1:
-		return MIB2 + rng_below(rng, 9) * PAGE - 4 * PAGE;
+		return MIB(2) + rng_below(rng, 9) * PAGE - 4 * PAGE;
 	case 2 ... 6:
 		return hostile_number(rng);
 	case 7 ... 11:
@@ -141,14 +139,14 @@ static unsigned int random_type(struct rng *rng)
 	return i;
 }
 
-/* A segment that goes on where that one ends: what meets in a folio is special. */
+/* Continues a segment: segments that meet in a folio are a special case. */
 static void continue_segment(struct call *call, const struct call *before)
 {
 	call->arg[0] = before->arg[0];
 	call->arg[1] = before->arg[1] + before->arg[2];
 }
 
-/* A call to follow @before, or NULL. */
+/* Returns a call to follow @before, which may be NULL. */
 static struct call random_call(const struct call *before, struct rng *rng)
 {
 	struct call call = { .type = random_type(rng) };
@@ -166,7 +164,7 @@ static void append(struct program *p, struct call call)
 		p->call[p->nr++] = call;
 }
 
-/* A call with arguments that make sense, for a good beginning. */
+/* Appends a call with valid arguments. */
 static void append_named(struct program *p, const char *name, __u64 a, __u64 b,
 			 __u64 c, __u64 d, __u64 e)
 {
@@ -187,7 +185,7 @@ static void insert(struct program *p, unsigned int at, struct call call)
 	p->call[at] = call;
 }
 
-/* A segment becomes two that meet. */
+/* Splits a segment into two that meet. */
 static void split_segment(struct program *p, struct rng *rng)
 {
 	unsigned int at = rng_below(rng, p->nr);
@@ -204,12 +202,12 @@ static void split_segment(struct program *p, struct rng *rng)
 	insert(p, at + 1, second);
 }
 
-/* Most of what can go wrong needs a buffer: see to it that there is one. */
+/* Begins with a buffer, which most calls need. */
 static void append_beginning(struct program *p, struct rng *rng)
 {
 	__u64 kind = one_in(rng, 4) ? 1 : 0, size, flags = rng_below(rng, 4);
 
-	size = kind ? MIB2 * (1 + rng_below(rng, 2)) :
+	size = kind ? MIB(2) * (1 + rng_below(rng, 2)) :
 	       PAGE * (1 + rng_below(rng, 16));
 	switch (rng_below(rng, 4)) {
 	case 0:
@@ -244,7 +242,7 @@ static void append_beginning(struct program *p, struct rng *rng)
 	}
 }
 
-/* From some call on, several threads. */
+/* Spreads the calls from some point on over several threads. */
 static void spread(struct program *p, struct rng *rng)
 {
 	unsigned int i = rng_below(rng, p->nr);
@@ -365,7 +363,7 @@ void program_write(const struct program *p, FILE *to)
 	}
 }
 
-/* Parses a line without remark; NULL, or what is wrong with it. */
+/* Parses a line without remark; returns NULL, or what is wrong. */
 static const char *parse(struct call *call, char *text)
 {
 	char *next, *word = strtok_r(text, " \t\n", &next), *end;

@@ -13,14 +13,14 @@
 #include "cover.h"
 #include "run.h"
 
-/* A call that waits is interrupted after that long, again and again. */
+/* A call that waits is interrupted after this time, again and again. */
 #define ALARM_MICROSECONDS	200000
 
-/* A child that has to be killed is given that long at most. */
+/* The longest time until a child is killed. */
 #define MAX_KILL_MICROSECONDS	5000
 
 static const struct program *program;
-/* Where the threads part. */
+/* The first call that threads make side by side. */
 static unsigned int together;
 static atomic_uint calls_made;
 static pthread_barrier_t start;
@@ -81,7 +81,7 @@ static unsigned int fork_off(unsigned int i, unsigned int end,
 		if (!is_next(i, thread))
 			continue;
 		left--;
-		/* Without a child, nobody makes them. A child has none itself. */
+		/* If fork() failed, nobody makes these calls. A child does not fork again. */
 		if (!pid && program->call[i].type != fork_type)
 			make_call(&program->call[i]);
 	}

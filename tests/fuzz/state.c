@@ -14,14 +14,14 @@
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define LOCKDEP		"/proc/lockdep_stats"
 
-/* Memory is freed late on a machine that is busy. */
+/* A busy machine frees memory late. */
 #define SETTLE_TRIES	4
 
 static struct counters before;
 static __u64 charged_before;
 static int kernel_log;
 
-/* What our user is charged for, by either limit, bytes. */
+/* The user's charges to both limits, bytes. */
 static __u64 charged(void)
 {
 	struct dmabufx_query query = { .size = sizeof(query) };
@@ -48,7 +48,7 @@ bool state_log_is_bad(void)
 	return kernel_log_reports(kernel_log, "");
 }
 
-/* Others may give memory of shmem back, or have it swapped out. */
+/* Pages of shmem may become fewer: others free them, or they are swapped out. */
 static bool differs(enum counter i, const struct counters *now)
 {
 	return now->value[i] > before.value[i] ||
@@ -94,7 +94,7 @@ static bool has_leaks(void)
 
 	if (access(KMEMLEAK, W_OK))
 		return false;
-	/* It looks at what is a few seconds old, and can miss what moves. */
+	/* kmemleak reports objects some seconds old, and may miss a pointer that moves. */
 	sleep(6);
 	file_write(KMEMLEAK, "scan");
 	file_write(KMEMLEAK, "scan");

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: MIT
 /*
- * dmabufx-stress: processes of several threads make buffers of parts of their
- * memory, of every kind, and verify each byte that they see through them.
+ * dmabufx-stress: threads of several processes make buffers of parts of their memory, of
+ * every kind, and verify each byte of them.
  *
- * Each thread has a region of memory and knows what is in each of its pages. In
- * turn it makes a buffer of some of it, looks at it through one way (a map, a
- * device, the kernel's mapping, a child, another process), writes something else
- * through the next, and looks at the region itself. Regions that are idle may be
- * swapped out; whoever starts this sees to it that they are, by giving it less
- * memory than it has regions.
+ * Each thread has a region of memory and knows the contents of each page. It makes a buffer
+ * of some pages, reads it through one way (a map, a device, the kernel's mapping, a child,
+ * another process), writes new contents through the next way, and reads the region itself.
+ * Idle regions may be swapped out. To make this happen, start the program where there is
+ * less memory than the regions take.
  *
- * When it ends, what it has taken must have been given back.
+ * In the end, everything that it took must have been given back.
  */
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <linux/dma-buf.h>
-#include <linux/memfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -36,45 +34,38 @@
 #include "../../examples/number.h"
 #include "../../uapi/linux/dmabufx.h"
 #include "../harness.h"
+#include "../memory.h"
 #include "../watch.h"
 #include "importer.h"
 
-#define PAGE		4096u
 #define PAGE_WORDS	(PAGE / sizeof(__u64))
-#define HUGE		0x200000u
-#define REGION		(2 * HUGE)
+#define REGION		MIB(4)
 #define REGION_PAGES	(REGION / PAGE)
-#define MAX_PAGES	256u	/* of a buffer: most of a region can be swapped out */
+#define MAX_PAGES	256u	/* of a buffer, so that most of a region can be swapped out */
 #define MAX_PARTS	4u
 
-#define THP		"/sys/kernel/mm/transparent_hugepage"
 #define PROCESSES	4u
-#define THREADS		8u	/* of a process; the first serves the others */
+#define THREADS		8u	/* of a process; the first verifies for other processes */
 
-/* Until caches have what they need; not counted. */
+/* Caches fill meanwhile; this time does not count. */
 #define WARM_UP_SECONDS	5
 #define PROGRESS_SECONDS	5
-/* What the kernel's own caches may have grown by. */
+/* How much the kernel's own caches may grow. */
 #define SLAB_TOLERANCE	0x600000l
 #define VMALLOC_TOLERANCE	0x100000l
 #define FILES_TOLERANCE	256
 
-enum kind {
-	MEMFD_4K,
-	MEMFD_THP,
-	MEMFD_HUGETLB,
-	ANON_4K,
-	ANON_THP,
-	ANON_HUGETLB,
-	KINDS,
+/* Threads take these in turn. */
+static const enum memory_kind kinds[] = {
+	SHMEM_4K, SHMEM_2M, HUGETLB_2M, ANON_4K, ANON_2M, ANON_HUGETLB_2M,
 };
 
 /**
  * struct region - a thread's memory
- * @map: where it is
- * @memfd: what it is of, or -1 for memory of the process alone
- * @owner: tells one thread's memory from another's
- * @pass: what was last written to each page
+ * @map: its mapping
+ * @memfd: its memfd, or -1 for private memory
+ * @owner: number of the thread
+ * @pass: the pass that each page has
  */
 struct region {
 	__u64 *map;
@@ -85,9 +76,9 @@ struct region {
 
 /**
  * struct worker - a thread
- * @rng: its random numbers
+ * @rng: state of its random numbers
  * @device: /dev/dmabufx
- * @next: socket to the process that verifies what this one sends
+ * @next: socket to the process that verifies this one's buffers
  */
 struct worker {
 	struct region region;
@@ -96,7 +87,7 @@ struct worker {
 	int next;
 };
 
-/* A buffer, and which pages of which region are in it, in order. */
+/* A buffer, and the pages of a region in it, in order. */
 struct buffer {
 	int fd;
 	bool read_only;
@@ -104,7 +95,7 @@ struct buffer {
 	unsigned int page[MAX_PAGES];
 };
 
-/* What another process needs to know to verify a buffer. */
+/* All that another process needs to verify a buffer. */
 struct message {
 	unsigned int owner, nr;
 	struct {
@@ -112,7 +103,7 @@ struct message {
 	} content[MAX_PAGES];
 };
 
-/* What all processes share. */
+/* Memory that all processes share. */
 static struct {
 	atomic_ulong buffers, bytes, sent;
 	atomic_bool stop, failed;
@@ -137,6 +128,17 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 	_exit(1);
 }
 
+void skip(const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	fail("%s", text);
+}
+
 const char *errno_name(int error)
 {
 	const char *name = error ? strerrorname_np(error) : "success";
@@ -152,7 +154,7 @@ static unsigned int below(struct worker *w, unsigned int limit)
 	return (w->rng >> 11) % limit;
 }
 
-/* Each word tells where it belongs and when it was written. */
+/* Each word tells where it belongs, and in which pass it was written. */
 static __u64 word_of(unsigned int owner, unsigned int page, unsigned int pass,
 		     unsigned int i)
 {
@@ -182,48 +184,24 @@ static void verify_page(const __u64 *found, unsigned int owner,
 	atomic_fetch_add(&shared->bytes, PAGE);
 }
 
-static __u64 *map_aligned(int fd, int flags)
+static void region_make(struct region *r, unsigned int owner, enum memory_kind kind)
 {
-	char *room = must(mmap(NULL, REGION + HUGE, PROT_NONE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	char *at = (char *)(((uintptr_t)room + HUGE - 1) & -(uintptr_t)HUGE);
-
-	return must(mmap(at, REGION, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
-			 fd, 0));
-}
-
-static void region_make(struct region *r, unsigned int owner, enum kind kind)
-{
-	unsigned int memfd_flags = MFD_ALLOW_SEALING | MFD_CLOEXEC;
+	struct memory mem = memory_make_holes(kind, REGION);
 	unsigned int i;
 
 	r->owner = owner;
-	r->memfd = -1;
-	switch (kind) {
-	case MEMFD_HUGETLB:
-	case MEMFD_4K:
-	case MEMFD_THP:
-		if (kind == MEMFD_HUGETLB)
-			memfd_flags |= MFD_HUGETLB | MFD_HUGE_2MB;
-		r->memfd = must(memfd_create("stress", memfd_flags));
-		must(ftruncate(r->memfd, REGION));
-		must(fcntl(r->memfd, F_ADD_SEALS, F_SEAL_SHRINK));
-		r->map = map_aligned(r->memfd, MAP_SHARED);
-		break;
-	default:
-		r->map = map_aligned(-1, MAP_PRIVATE | MAP_ANONYMOUS |
-				     (kind == ANON_HUGETLB ? MAP_HUGETLB : 0));
-	}
-	/* PREEMPT_RT excludes them: there they are small pages, too. */
-	if ((kind == MEMFD_THP || kind == ANON_THP) && !access(THP, F_OK))
+	r->memfd = mem.fd;
+	r->map = (__u64 *)mem.map;
+	/* A kernel with PREEMPT_RT has small pages only. */
+	if ((kind == SHMEM_2M || kind == ANON_2M) && kernel_has_thp())
 		must(madvise(r->map, REGION, MADV_HUGEPAGE));
-	/* A child would have copies of what is to be written here. */
+	/* After a fork, writes here would go to copies of the pages. */
 	must(madvise(r->map, REGION, MADV_DONTFORK));
 	for (i = 0; i < REGION_PAGES; i++)
 		fill_page(r->map + i * PAGE_WORDS, owner, i, 0);
 }
 
-/* Some ranges of the region, which may overlap. */
+/* Chooses ranges of the region, which may overlap. */
 static void choose_pages(struct worker *w, struct buffer *b,
 			 struct dmabufx_segment *segments, unsigned int *nr)
 {
@@ -271,15 +249,14 @@ static void buffer_create(struct worker *w, struct buffer *b)
 }
 
 /*
- * The ways into a buffer. Each hands pages to verify() in order or, if @write,
- * fills them with a new pass. With overlaps a page is written more than once,
- * with the same contents.
+ * The ways into a buffer. Each verifies the pages in order or, if @write, fills them with a
+ * new pass. Where ranges overlap, a page is written more than once with the same contents.
  */
 static void advance(struct worker *w, const struct buffer *b)
 {
 	unsigned int i;
 
-	/* Not one pass for each time that a page is in the buffer. */
+	/* A page gets one new pass, even if the buffer has it more than once. */
 	for (i = 0; i < b->nr; i++)
 		w->region.pass[b->page[i]] |= 1u << 31;
 	for (i = 0; i < b->nr; i++) {
@@ -305,7 +282,7 @@ static void sync_buffer(const struct buffer *b, __u64 flags)
 {
 	struct dma_buf_sync sync = { .flags = flags };
 
-	/* Timers and signals are for others; an EINTR is nobody's fault. */
+	/* Signals may interrupt the wait. */
 	while (ioctl(b->fd, DMA_BUF_IOCTL_SYNC, &sync))
 		if (errno != EINTR && errno != EAGAIN)
 			fail("DMA_BUF_IOCTL_SYNC: %s", errno_name(errno));
@@ -373,7 +350,7 @@ static void by_importer(struct worker *w, const struct buffer *b, bool write,
 			do_page(w, b, i, page, false,
 				device ? "a device" : "the kernel");
 	}
-	/* Now and then the importer undoes it all by itself. */
+	/* Sometimes closing the importer has to undo everything. */
 	if (below(w, 2))
 		must(ioctl(importer, device ? DMABUFX_IMPORTER_UNMAP :
 			   DMABUFX_IMPORTER_VUNMAP));
@@ -385,7 +362,7 @@ static void by_device(struct worker *w, const struct buffer *b, bool write)
 	by_importer(w, b, write, true);
 }
 
-/* The kernel maps no buffer that is read-only: then a device reads it. */
+/* The kernel cannot map a read-only buffer: then a device reads it. */
 static void by_vmap(struct worker *w, const struct buffer *b, bool write)
 {
 	by_importer(w, b, write, b->read_only);
@@ -394,7 +371,7 @@ static void by_vmap(struct worker *w, const struct buffer *b, bool write)
 static void (*const ways[])(struct worker *w, const struct buffer *b,
 			    bool write) = { by_map, by_device, by_vmap };
 
-/* Two descriptors and what goes with them. */
+/* Sends two descriptors and a message. */
 static void send_fds(int to, const int *fds, const struct message *message,
 		     size_t len)
 {
@@ -415,7 +392,7 @@ static void send_fds(int to, const int *fds, const struct message *message,
 	must(sendmsg(to, &msg, 0));
 }
 
-/* The next process verifies it, and closes the pipe that comes along. */
+/* The next process verifies the buffer, and then closes the pipe that it gets as well. */
 static void by_other_process(struct worker *w, const struct buffer *b)
 {
 	struct message message = { .owner = w->region.owner };
@@ -444,7 +421,7 @@ static void by_other_process(struct worker *w, const struct buffer *b)
 	atomic_fetch_add(&shared->sent, 1);
 }
 
-/* A thread that does nothing else, so that nobody waits in a circle. */
+/* This thread does nothing else, so that processes do not wait for each other in a circle. */
 static void serve(int from)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))];
@@ -513,9 +490,9 @@ static void one_buffer(struct worker *w)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	enum kind kind = w->region.owner % THREADS % KINDS;
+	unsigned int thread = w->region.owner % THREADS;
 
-	region_make(&w->region, w->region.owner, kind);
+	region_make(&w->region, w->region.owner, kinds[thread % ARRAY_SIZE(kinds)]);
 	while (!shared->stop)
 		one_buffer(w);
 	return NULL;
@@ -544,7 +521,7 @@ static void process_main(unsigned int process, __u64 seed)
 	_exit(0);
 }
 
-/* ---- The parent. */
+/* ---- In the parent. */
 
 static volatile sig_atomic_t interrupted;
 
@@ -555,10 +532,10 @@ static void on_interrupt(int signal)
 }
 
 /**
- * struct sums - what must be the same when nothing runs
+ * struct sums - values that must be the same when nothing runs
  * @counters: pins, dma-bufs, shmem, huge pages: exactly
- * @charged: by RLIMIT_MEMLOCK and by the limit of memfds: exactly
- * @slab, @vmalloc, @files: nearly, as others use them too
+ * @charged: charges to RLIMIT_MEMLOCK and to the limit of memfds: exactly
+ * @slab, @vmalloc, @files: about the same, for others use them, too
  */
 struct sums {
 	struct counters counters;
@@ -584,7 +561,7 @@ static struct sums sums_read(const struct sums *before)
 		counters_settle(&before->counters, &s.counters);
 	else
 		counters_read(&s.counters);
-	/* What the kernel keeps for later is not lost. */
+	/* Free what the kernel keeps for later. */
 	file_write("/proc/sys/vm/drop_caches", "2");
 	s.charged = charged();
 	s.slab = file_number("/proc/meminfo", "Slab:") * 1024;
@@ -646,7 +623,7 @@ static void watch(pid_t *pids, double seconds, bool silent)
 	shared->stop = true;
 }
 
-/* Returns whether all went well. */
+/* Returns false after a failure. */
 static bool run(double seconds, __u64 seed, bool silent)
 {
 	pid_t pids[PROCESSES];
@@ -678,10 +655,10 @@ static void usage(FILE *to)
 {
 	fputs("Usage: dmabufx-stress [--seconds N] [--seed N]\n"
 	      "Four processes of eight threads make buffers of 4 KiB, 2 MiB and hugetlb memory,\n"
-	      "verify what is seen through them in every way, and look whether all is given\n"
-	      "back at the end.\n\n"
+	      "verify their contents on all ways, and check at the end that everything was given\n"
+	      "back.\n\n"
 	      "  --seconds N  how long (default: 60)\n"
-	      "  --seed N     what random numbers to use (default: 1)\n"
+	      "  --seed N     seed of the random numbers (default: 1)\n"
 	      "  --help       print this\n\n"
 	      "Needs root, debugfs, 16 free huge pages of 2 MiB, and dmabufx.ko and\n"
 	      "dmabufx-importer.ko loaded. Exit status: 0 when all went well, otherwise 1.\n",

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * show-gstreamer PIPELINE: dma-bufs as frames of a GStreamer pipeline, whose
- * source is an appsrc called "source". See show.h. Its sink is called "sink" if
- * it gives the frames back as BGRx pictures, which are compared here, or else
- * "display".
+ * show-gstreamer PIPELINE: passes dma-bufs as frames to a GStreamer pipeline, whose source
+ * is an appsrc called "source". See show.h. A sink called "sink" gives the frames back as
+ * BGRx pictures, which are compared here; any other sink is called "display".
  */
 #include <err.h>
 #include <gst/allocators/gstdmabuf.h>
@@ -21,7 +20,7 @@
 static struct show show;
 static GstAllocator *allocator;
 
-/* The memory as it is now is one more frame. */
+/* Sends the memory, as it is now, as another frame. */
 static void push_frame(GstAppSrc *source)
 {
 	gsize offsets[GST_VIDEO_MAX_PLANES] = { 0 };
@@ -41,7 +40,7 @@ static void push_frame(GstAppSrc *source)
 		errx(EXIT_FAILURE, "the pipeline takes no frame");
 }
 
-/* What came out of the pipeline must be the card, and lies in memory of others. */
+/* The frame from the pipeline must be the card, in memory that is not ours. */
 static void check_frame(GstAppSink *sink)
 {
 	GstSample *sample = gst_app_sink_try_pull_sample(sink, 60 * GST_SECOND);
@@ -70,7 +69,7 @@ static void check_frame(GstAppSink *sink)
 	picture_free(&got);
 }
 
-/* Until the sink has shown that many frames. */
+/* Waits until the sink has shown that many frames. */
 static void wait_until_shown(GstElement *display, guint64 frames)
 {
 	GstStructure *stats;

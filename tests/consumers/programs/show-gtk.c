@@ -40,7 +40,7 @@ static GdkTexture *make_texture(void)
 	return texture;
 }
 
-/* By the second frame after it was drawn, it is on the screen. */
+/* The second frame after a drawing means that the screen shows it. */
 static gboolean tick(GtkWidget *widget, GdkFrameClock *clock, gpointer data)
 {
 	static int frames;

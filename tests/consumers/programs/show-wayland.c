@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * show-wayland: a Wayland client whose only buffer is a dma-buf, which the
- * compositor imports by the protocol linux-dmabuf. See show.h.
+ * show-wayland: a Wayland client with one buffer, a dma-buf, which the compositor imports
+ * by the protocol linux-dmabuf. See show.h.
  */
 #include <drm_fourcc.h>
 #include <err.h>
@@ -24,7 +24,7 @@ static struct wl_surface *surface;
 static struct wl_buffer *buffer;
 static struct show show;
 
-/* Has the compositor show the buffer's memory as it is now. */
+/* Makes the compositor show the buffer's memory as it is now. */
 static void commit(void)
 {
 	wl_surface_attach(surface, buffer, 0, 0);
@@ -32,7 +32,7 @@ static void commit(void)
 	wl_surface_commit(surface);
 }
 
-/* A frame later, what was committed is on the screen. */
+/* One frame later, the screen shows the last commit. */
 static void frame_done(void *data, struct wl_callback *callback, uint32_t time)
 {
 	(void)data;

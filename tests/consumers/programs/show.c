@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Test cards in memory that somebody shows: see show.h. */
+/* Memory with test cards for programs that show it: see show.h. */
 #include <err.h>
 #include <fcntl.h>
 #include <linux/udmabuf.h>
@@ -40,7 +40,7 @@ static void map(void *where, size_t size, int memfd, off_t offset)
 		err(EXIT_FAILURE, "mmap");
 }
 
-/* An address at which a huge page can be mapped. */
+/* Returns an address at which a huge page can be mapped. */
 static void *find_room(void)
 {
 	char *room = mmap(NULL, 2 * HUGE_PAGE, PROT_NONE,
@@ -51,7 +51,7 @@ static void *find_room(void)
 	return room + HUGE_PAGE - (uintptr_t)room % HUGE_PAGE;
 }
 
-/* The beginning of a huge page. */
+/* Makes a buffer of the beginning of a huge page. */
 static void create_huge(struct memfd_dmabuf *buf, int device)
 {
 	struct udmabuf_create create = {
@@ -64,7 +64,7 @@ static void create_huge(struct memfd_dmabuf *buf, int device)
 			   "UDMABUF_CREATE");
 }
 
-/* Ordinary pages, none of which lies behind its neighbour in the memfd. */
+/* Makes a buffer of small pages, none of which follows its neighbour in the memfd. */
 static void create_shuffled(struct memfd_dmabuf *buf, int device)
 {
 	size_t pages = buf->size / PAGE, i;	/* 300: no multiple of 7 */
@@ -86,7 +86,7 @@ static void create_shuffled(struct memfd_dmabuf *buf, int device)
 	free(list);
 }
 
-/* As memfd_dmabuf_create() does, on other memory. */
+/* memfd_dmabuf_create() with other kinds of memory. */
 static void create_of(struct memfd_dmabuf *buf, const char *device,
 		      size_t size, const char *memory)
 {

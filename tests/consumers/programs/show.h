@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the programs of this folder have in common: the memory of a test card,
- * which a toolkit shows, is given another card when a line comes in on standard
- * input, and the toolkit is told to look again.
+ * Common to the programs of this folder: a toolkit shows a test card in memory. When a line
+ * arrives on standard input, the program draws another card into the same memory and lets
+ * the toolkit show it again.
  */
 #ifndef DESKTOP_SHOW_H
 #define DESKTOP_SHOW_H
@@ -22,18 +22,17 @@ struct show {
 };
 
 /*
- * Makes the dma-buf of @device, or of the default one, with card A in it. It
- * consists of 4 KiB pages in order, or of what MEMORY in the environment says:
- * "shuffled", or "hugetlb".
+ * Makes a dma-buf by @device, or by the default one for NULL, and draws card A. The memory
+ * is 4 KiB pages in order, or as MEMORY in the environment says: "shuffled", "hugetlb".
  */
 void show_begin(struct show *show, const char *device);
 
-/* Leaves what is to be seen in the current folder, and says "showing A". */
+/* Writes the expected picture into the current folder, and prints "showing A". */
 void show_announce(struct show *show);
 
 /*
- * After a line came: puts card B into the same memory, and returns true; or
- * returns false, when both cards have been there.
+ * Call this after a line arrived. Draws card B into the same memory and returns true, or
+ * returns false if B is there already.
  */
 bool show_next(struct show *show);
 
