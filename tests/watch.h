@@ -72,6 +72,12 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);
 
 /*
+ * The test fails when @loops calls leave more than @enough bytes of kernel memory behind,
+ * or file descriptors.
+ */
+void leaves_at_most(void (*call)(void *arg), void *arg, int loops, long enough);
+
+/*
  * The test fails when @loops calls leave more memory behind than what is
  * counted by the page makes of nothing, or file descriptors.
  */
