@@ -18,7 +18,7 @@ int block_make_movable(void);
  * How much memory to take for some of it to lie in the block, bytes. Each page is to
  * be moved, which takes a kernel that looks closely five milliseconds.
  */
-size_t block_sample_size(void);
+#define BLOCK_SAMPLE MIB(4)
 
 /* How many pages of @mem lie in the block, and where in @mem the last of them is. */
 size_t block_pages_of(int block, const struct memory *mem);

@@ -250,7 +250,7 @@ PROMISE(maps_again_and_again,
 }
 
 /* Entries beyond which filling a table pauses, several times over. */
-#define MANY 20000
+#define MANY 9000
 
 /* A buffer of so many pages that none is the neighbour of the next. */
 static int importer_of_pages(unsigned int nr, const struct limits *limits)
@@ -301,7 +301,7 @@ static void is_filled_killably(struct limits limits)
 	importer = importer_of_pages(16, &limits);
 	importer_do(importer, DMABUFX_IMPORTER_MAP_KILLED, 0);
 	must(close(importer));
-	leaves_nothing(map_while_killed, &limits, 20);
+	leaves_nothing(map_while_killed, &limits, 10);
 }
 
 PROMISE(sg_is_filled_killably,
