@@ -6,7 +6,7 @@
 # caller's: patterns of the names of tests.
 
 # shellcheck source=tests/lib.sh
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 
 leaks=/sys/kernel/debug/kmemleak
 
@@ -33,7 +33,7 @@ shell_test() {
 
 # What the kernel said since the test NAME began last.
 log_of() {
-	dmesg | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
+	dmesg --syslog | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
 }
 
 # run_program PROGRAM ARG...: a program of tests; what these arguments leave is chosen from
