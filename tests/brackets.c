@@ -629,7 +629,7 @@ PROMISE(swiotlb_brackets_of_who_dies,
 PROMISE(swiotlb_brackets_of_who_becomes_another,
 	"so has a process that becomes another program")
 {
-	brackets_of_the_dying(2, false, BY_EXEC);
+	brackets_of_the_dying(2, true, BY_EXEC);
 }
 
 PROMISE(swiotlb_brackets_of_who_dies_without_a_mapping,
