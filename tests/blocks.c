@@ -93,11 +93,6 @@ int block_make_movable(void)
 	skip("no block of memory can be taken out");
 }
 
-size_t block_sample_size(void)
-{
-	return kernel_looks_closely() ? MIB(4) : MIB(16);
-}
-
 static bool is_in_block(int block, __u64 pages, const char *address)
 {
 	return page_frame(address) - block * pages < pages;

@@ -22,7 +22,7 @@ int block_make_movable(void);
  * Returns how many bytes to allocate so that some of them lie in the block. Moving a page
  * takes five milliseconds on a debug kernel, so these are few there.
  */
-size_t block_sample_size(void);
+#define BLOCK_SAMPLE MIB(4)
 
 /* The number of pages of @mem in the block, and the offset in @mem of the last one. */
 size_t block_pages_of(int block, const struct memory *mem);

@@ -446,7 +446,7 @@ static int moved_out(struct memory *mem, enum memory_kind kind, int block, size_
 	struct dmabufx_segment seg;
 	int fd;
 
-	*mem = memory_make_patterned(kind, block_sample_size());
+	*mem = memory_make_patterned(kind, BLOCK_SAMPLE);
 	*n += block_pages_of(block, mem);
 	seg = segment(mem, 0, mem->size);
 	fd = create_of(&seg, 1);
@@ -477,7 +477,7 @@ PROMISE(change_broken_page_that_cannot_move_is_refused,
 	"a broken page in ZONE_MOVABLE is refused; Linux would try for ever to move it")
 {
 	int block = block_make_movable();
-	struct memory mem = memory_make_patterned(SHMEM_4K, block_sample_size());
+	struct memory mem = memory_make_patterned(SHMEM_4K, BLOCK_SAMPLE);
 	size_t n = block_pages_of(block, &mem), bad = block_last_page_of(block, &mem);
 	struct dmabufx_segment seg = segment(&mem, 0, mem.size);
 	__u64 frame = page_frame(mem.map + bad);

@@ -850,47 +850,42 @@ PROMISE(create_without_huge_pages_is_enomem,
 	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 1, device_open(), &req);
 }
 
-/* Names the first page of @mem as often as a list may, then fails; and can pin it again. */
-static void pinned_too_often(const struct memory *mem)
-{
-	struct dmabufx_segment *segments = calloc(LIST_LIMIT, sizeof(*segments));
-	struct dmabufx_create req = request(segments, LIST_LIMIT, 0);
-	int device = device_open(), fd = -1, tries, fds[8];
-	unsigned int i;
-
-	check(segments);
-	for (i = 0; i < LIST_LIMIT; i++)
-		segments[i] = segment(mem, 0, PAGE);
-	for (tries = 0; tries < 8; tries++) {
-		fd = try_request(device, &req);
-		if (fd < 0)
-			break;
-		fds[tries] = fd;
-	}
-	check_eq(fd, -1);
-	check_eq(errno, EMLINK);
-	check_eq(req.reason, DMABUFX_REASON_PINNED_OFTEN);
-	check(req.failed_segment < LIST_LIMIT);
-	/* UDMABUF_CREATE_LIST has no EMLINK. */
-	if (segments->type == DMABUFX_MEMFD)
-		must_fail(ENOMEM, try_create_list(device, (void *)segments, LIST_LIMIT, 0));
-	while (tries--)
-		must(close(fds[tries]));
-	/* Afterwards the page can be pinned again. */
-	must_close(try_request(device, &req));
-	free(segments);
-}
-
 PROMISE(create_limits_how_often_a_page_is_pinned,
 	"a page listed a million times is EMLINK, or ENOMEM of a udmabuf call")
 {
-	struct memory file = memory_make(SHMEM_4K, PAGE);
-	struct memory own = memory_make(ANON_4K, PAGE);
+	struct dmabufx_segment *segments = calloc(LIST_LIMIT, sizeof(*segments));
+	struct dmabufx_create req = request(segments, LIST_LIMIT, 0), more;
+	struct memory mem = memory_make(SHMEM_4K, PAGE);
+	struct dmabufx_segment ways[2] = { segment(&mem, 0, PAGE), user_segment(mem.map, PAGE) };
+	struct udmabuf_create_item again = list_item(&mem, 0, PAGE);
+	int device = device_open(), nr = 0, fds[8];
+	unsigned int i;
 
 	if (kernel_looks_closely())
 		skip("this kernel takes minutes to pin a page that often");
-	pinned_too_often(&file);
-	pinned_too_often(&own);
+	check(segments);
+	for (i = 0; i < LIST_LIMIT; i++)
+		segments[i] = ways[0];
+	while ((fds[nr] = try_request(device, &req)) >= 0)
+		check_le(++nr, ARRAY_SIZE(fds) - 1);
+	check_eq(errno, EMLINK);
+	check_eq(req.reason, DMABUFX_REASON_PINNED_OFTEN);
+	check(req.failed_segment < LIST_LIMIT);
+	/* As often as it can be, and then not once more, in any way. */
+	req = request(segments, req.failed_segment, 0);
+	fds[nr++] = must(try_request(device, &req));
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		more = request(&ways[i], 1, 0);
+		refused(EMLINK, DMABUFX_REASON_PINNED_OFTEN, 0, device, &more);
+	}
+	/* Segments of memfds are items of the old call, which has no such error. */
+	must_fail(ENOMEM, try_create_list(device, &again, 1, 0));
+	while (nr--)
+		must(close(fds[nr]));
+	/* And then it can be pinned again. */
+	for (i = 0; i < ARRAY_SIZE(ways); i++)
+		must(close(create_of(&ways[i], 1)));
+	free(segments);
 }
 
 PROMISE(create_refuses_unknown_ioctls,

@@ -425,7 +425,7 @@ static size_t cached_in_block(int file, size_t size, int block)
 PROMISE(export_file_is_read_where_it_may_stay,
 	"a file that is read for a buffer is not read into ZONE_MOVABLE")
 {
-	const size_t size = block_sample_size();
+	const size_t size = BLOCK_SAMPLE;
 	int file = file_on_disk(size), block, fd;
 	size_t before;
 

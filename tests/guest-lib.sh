@@ -6,7 +6,7 @@
 # called patterns: patterns of the names of tests.
 
 # shellcheck source=tests/lib.sh
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
+. "${BASH_SOURCE[0]%/*}/lib.sh"
 
 leaks=/sys/kernel/debug/kmemleak
 
@@ -33,7 +33,7 @@ shell_test() {
 
 # log_of NAME: the kernel's log since the last begin of this test.
 log_of() {
-	dmesg | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
+	dmesg --syslog | sed -n "/dmabufx-tests: begin $1\$/h; //!H; \${ g; p }"
 }
 
 # run_program PROGRAM ARG...: runs a program of tests; the caller's patterns choose from the

@@ -25,7 +25,7 @@ static long cost_of_a_buffer(const struct memory *mem, int buffers)
 	stay_on_one_cpu();
 	before = kernel_memory();
 	for (i = 0; i < buffers; i++)
-		fds[i] = create_range(mem, 0, SIZE);
+		fds[i] = create_range(mem, 0, mem->size);
 	cost = (kernel_memory() - before) / buffers;
 	for (i = 0; i < buffers; i++)
 		close(fds[i]);
@@ -68,7 +68,7 @@ static unsigned int count_runs(const struct memory *mem)
 {
 	struct dmabufx_importer_map map;
 	int importer = importer_open();
-	int fd = create_range(mem, 0, SIZE);
+	int fd = create_range(mem, 0, mem->size);
 
 	importer_limits(importer, ~0ull, ~0ull, ~0u);
 	importer_attach(importer, fd);
@@ -79,18 +79,18 @@ static unsigned int count_runs(const struct memory *mem)
 }
 
 PROMISE(metadata_of_4k_pages,
-	"a buffer of 256 MiB of 4 KiB pages costs 16 bytes for each run, rounded up")
+	"a buffer of 64 MiB of 4 KiB pages costs 16 bytes for each run, rounded up")
 {
 	struct memory mem;
 	unsigned int runs;
 	long cost;
 
 	needs_exact_records();
-	mem = memory_make(SHMEM_4K, SIZE);
+	mem = memory_make(SHMEM_4K, MIB(64));
 	runs = count_runs(&mem);
-	/* Few buffers, for each has 65,536 pages to pin. */
+	/* Few buffers, for each has 16,384 pages to pin. */
 	cost = cost_of_a_buffer(&mem, 8);
-	note("256 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
+	note("64 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
 	/* The slab rounds sizes up to a power of two. */
 	check_le(cost, KIB(4) + 2 * 16 * runs);

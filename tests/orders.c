@@ -595,7 +595,7 @@ PROMISE(order_disputes_are_no_lack_of_memory,
 	*(volatile __u64 *)mem.map = 15;
 
 	trace_faults_without_memory();
-	for (round = repeats(50); round; round--) {
+	for (round = 0; round < 5; round++) {
 		char *map = library_map(fd, 0, MIB(128));
 
 		dispute_entries(map);

@@ -249,8 +249,8 @@ PROMISE(maps_again_and_again,
 	}
 }
 
-/* So many entries that filling the table pauses several times. */
-#define MANY 20000
+/* So many entries that filling the table pauses twice. */
+#define MANY 9000
 
 /* An importer of a buffer of @nr pages, none of which follows its neighbour in memory. */
 static int importer_of_pages(unsigned int nr, const struct limits *limits)
@@ -301,7 +301,7 @@ static void is_filled_killably(struct limits limits)
 	importer = importer_of_pages(16, &limits);
 	importer_do(importer, DMABUFX_IMPORTER_MAP_KILLED, 0);
 	must(close(importer));
-	leaves_nothing(map_while_killed, &limits, 20);
+	leaves_nothing(map_while_killed, &limits, 10);
 }
 
 PROMISE(sg_is_filled_killably,

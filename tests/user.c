@@ -414,10 +414,11 @@ PROMISE(user_segment_beyond_4g,
 }
 
 PROMISE(user_many_small_segments,
-	"20000 single pages in random order keep their order")
+	"5000 single pages in random order keep their order")
 {
-	static struct part parts[20000];
-	unsigned int n = repeats(ARRAY_SIZE(parts)), i;
+	static struct part parts[5000];
+	const unsigned int n = ARRAY_SIZE(parts);
+	unsigned int i;
 	struct memory mem = memory_make(ANON_4K, n * PAGE);
 	struct buffer buf;
 
@@ -698,7 +699,7 @@ PROMISE(user_memory_outlives_its_process,
 /* Memory of which some pages lie in the block. */
 static struct memory memory_in_block(enum memory_kind kind, int block)
 {
-	struct memory mem = memory_make(kind, block_sample_size());
+	struct memory mem = memory_make(kind, BLOCK_SAMPLE);
 
 	if (!block_pages_of(block, &mem))
 		note("no %s in the movable block", memory_name(kind));

@@ -70,6 +70,13 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);
 
 /*
+/*
+ * Fails if @loops calls leave descriptors behind, or more than @enough bytes of kernel
+ * memory.
+ */
+void leaves_at_most(void (*call)(void *arg), void *arg, int loops, long enough);
+
+/*
  * Fails if @loops calls leave kernel memory or descriptors behind. Ignores a few pages, for
  * the kernel counts memory by the page.
  */
