@@ -19,8 +19,8 @@
 int block_make_movable(void);
 
 /*
- * Returns how many bytes to allocate so that some of them lie in the block. Moving a page
- * takes five milliseconds on a debug kernel, so these are few there.
+ * Allocate so many bytes: the block gets pages first, so some of them lie in it. They are
+ * few, for moving a page takes five milliseconds on a debug kernel.
  */
 #define BLOCK_SAMPLE MIB(4)
 

@@ -141,7 +141,6 @@ static int by_value(const void *a, const void *b)
 }
 
 /*
-/*
  * Returns the median of some tries: other work of the kernel disturbs a try, and in some
  * tries no threads meet. Makes no more tries than it takes to know on which side of
  * MOST_GROWTH the median is.

@@ -70,7 +70,6 @@ long kernel_memory_growth(void (*call)(void *arg), void *arg, int loops,
 			  long enough);
 
 /*
-/*
  * Fails if @loops calls leave descriptors behind, or more than @enough bytes of kernel
  * memory.
  */
