@@ -591,8 +591,8 @@ static struct dmabufx_segment *many_segments(const struct memory *mem)
 static void count_metadata(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = many_segments(mem);
-	/* 16 bytes a run, and an entry of 32 in the device's table. */
-	const long table = COUNTED * 16, list = COUNTED * 32;
+	/* 12 bytes a run, and an entry of 32 in the device's table. */
+	const long table = COUNTED * 12, list = COUNTED * 32;
 	long before, made, mapped, after;
 	int fd, importer = importer_open();
 
