@@ -15,8 +15,8 @@
 /* Pages to release before other tasks may run. */
 #define RELEASE_BATCH	16384
 
-/* The same within a run of single pages. After each leaf of the table they may, too. */
-#define SMALL_BATCH	64
+/* Longest run for which it is enough that other tasks may run after each leaf. */
+#define SHORT_RUN	64
 
 /* Marks the folio dirty: the core did not notice writes of devices and mappings. */
 static void unpin_dirty(struct folio *folio)
@@ -30,18 +30,18 @@ static void unpin_dirty(struct folio *folio)
 }
 
 /*
- * Release each folio from the one that @page heads to the last one before @end. Returns
- * where the next folio would begin.
+ * Release each folio from the one that @page heads to the last one before @end; if
+ * @small, all are of one page. Returns where the next folio would begin.
  */
 static __always_inline struct page *
 release_folios(struct page *page, const struct page *end,
-	       void (*let_go)(struct folio *folio))
+	       void (*let_go)(struct folio *folio), bool small)
 {
 	do {
 		struct folio *folio = (struct folio *)page;
 
 		/* Read the size first: without the pin the folio may be freed. */
-		page += folio_nr_pages(folio);
+		page += small ? 1 : folio_nr_pages(folio);
 		let_go(folio);
 
 		/* A run continues with the first page of the next folio. */
@@ -49,9 +49,10 @@ release_folios(struct page *page, const struct page *end,
 	return page;
 }
 
-/* Inlined for each @let_go, since it runs for every folio. */
+/* Inlined for each @let_go and @small, since it runs for every folio. */
 static __always_inline void release_runs(const struct dmabufx_runs *runs,
-					 void (*let_go)(struct folio *folio))
+					 void (*let_go)(struct folio *folio),
+					 bool small)
 {
 	bool begins_inside = runs->nr_whole < runs->nr_pages;
 	struct dmabufx_place at = dmabufx_runs_find(runs, 0);
@@ -60,40 +61,37 @@ static __always_inline void release_runs(const struct dmabufx_runs *runs,
 	for (; at.run; dmabufx_place_next(&at, runs)) {
 		page = at.run->page;
 		end = page + dmabufx_run_pages(at.run);
-		if (begins_inside)
+		if (!small && begins_inside)
 			page = &page_folio(page)->page;
 		do {
 			page = release_folios(page, min(end, page + RELEASE_BATCH),
-					      let_go);
+					      let_go, small);
 			cond_resched();
 		} while (page < end);
 	}
 }
 
-static void unpin_small_leaf(const struct dmabufx_run *run,
-			     const struct dmabufx_run *stop)
+/* Not inlined, so that the loop has registers for all it needs. */
+static noinline void unpin_leaf(const struct dmabufx_run *run,
+				const struct dmabufx_run *stop)
 {
 	for (; run < stop; run++) {
 		struct page *page = run->page;
 		u32 left = dmabufx_run_pages(run);
 
-		for (;;) {
+		do {
 			unpin_folio((struct folio *)page++);
-			if (!--left)
-				break;
-			if (left % SMALL_BATCH == 0)
-				cond_resched();
-		}
+		} while (--left);
 	}
 }
 
-/* The same for pinned folios that are all of one page: as little as can be for each. */
-static void unpin_small(const struct dmabufx_runs *runs)
+/* For short runs of pinned folios of one page each: as little as can be for each run. */
+static void unpin_short_runs(const struct dmabufx_runs *runs)
 {
 	struct dmabufx_place at = dmabufx_runs_find(runs, 0);
 
 	for (; at.run; at = dmabufx_runs_find(runs, at.stop->start)) {
-		unpin_small_leaf(at.run, at.stop);
+		unpin_leaf(at.run, at.stop);
 		cond_resched();
 	}
 }
@@ -107,13 +105,15 @@ static void unpin_small(const struct dmabufx_runs *runs)
 void dmabufx_retention_end(struct dmabufx_runs *runs)
 {
 	if (runs->retention == DMABUFX_REFERENCED)
-		release_runs(runs, folio_put);
+		release_runs(runs, folio_put, false);
 	else if (runs->retention == DMABUFX_PINNED && runs->dirty)
-		release_runs(runs, unpin_dirty);
+		release_runs(runs, unpin_dirty, false);
 	else if (runs->retention == DMABUFX_PINNED &&
-		 runs->nr_small == runs->nr_pages)
-		unpin_small(runs);
+		 runs->nr_small < runs->nr_pages)
+		release_runs(runs, unpin_folio, false);
+	else if (runs->retention == DMABUFX_PINNED && runs->longest > SHORT_RUN)
+		release_runs(runs, unpin_folio, true);
 	else if (runs->retention == DMABUFX_PINNED)
-		release_runs(runs, unpin_folio);
+		unpin_short_runs(runs);
 	dmabufx_runs_free(runs);
 }
