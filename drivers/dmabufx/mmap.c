@@ -90,8 +90,8 @@ static void pte_fill_enter(struct pte_fill *fill, u32 index)
 					  fill->vma->vm_page_prot));
 }
 
-/* Go on with the next run. */
-static void pte_fill_next(struct pte_fill *fill)
+/* Go on with the next run. Not inlined, so that what is done for each entry stays short. */
+static noinline void pte_fill_next(struct pte_fill *fill)
 {
 	dmabufx_place_next(&fill->at, fill->runs);
 	pte_fill_enter(fill, 0);
