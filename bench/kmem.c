@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Measures how much memory the kernel holds for what this process did: allocations
- * and frees of its allocator, from tracepoints, and memory in the vmalloc area.
+ * and frees of its allocators, from tracepoints, and memory in the vmalloc area.
  * Does not count memory that the allocator keeps for later, or page tables of the
  * vmalloc area.
  */
@@ -47,7 +47,9 @@ static bool trace_allocations(const char *on)
 	return set("events/kmem/kmalloc/enable", on) &&
 	       set("events/kmem/kfree/enable", on) &&
 	       set("events/kmem/kmem_cache_alloc/enable", on) &&
-	       set("events/kmem/kmem_cache_free/enable", on);
+	       set("events/kmem/kmem_cache_free/enable", on) &&
+	       set("events/kmem/mm_page_alloc/enable", on) &&
+	       set("events/kmem/mm_page_free/enable", on);
 }
 
 static size_t vmalloc_bytes(void)
@@ -87,11 +89,11 @@ static const char *field(const char *line, const char *key, char *value,
 	return value;
 }
 
-static void freed(const char *line)
+static void freed(const char *line, const char *key)
 {
 	char ptr[24];
 
-	if (!field(line, " ptr=", ptr, sizeof(ptr)))
+	if (!field(line, key, ptr, sizeof(ptr)))
 		return;
 	for (size_t i = 0; i < nr_objects; i++) {
 		if (!strcmp(objects[i].ptr, ptr)) {
@@ -107,12 +109,25 @@ static void allocated(const char *line)
 	char size[24];
 
 	/* A large kmalloc() has two events. */
-	freed(line);
+	freed(line, " ptr=");
 	object = &objects[nr_objects];
 	if (nr_objects < MAX_OBJECTS &&
 	    field(line, " ptr=", object->ptr, sizeof(object->ptr)) &&
 	    field(line, " bytes_alloc=", size, sizeof(size))) {
 		object->size = strtoul(size, NULL, 10);
+		nr_objects++;
+	}
+}
+
+/* A single page. Pages of the slab allocator and page tables are __GFP_COMP. */
+static void page_allocated(const char *line)
+{
+	struct object *object = &objects[nr_objects];
+
+	if (nr_objects < MAX_OBJECTS && strstr(line, " order=0 ") &&
+	    !strstr(line, "__GFP_COMP") &&
+	    field(line, " pfn=", object->ptr, sizeof(object->ptr))) {
+		object->size = sysconf(_SC_PAGESIZE);
 		nr_objects++;
 	}
 }
@@ -128,7 +143,11 @@ static void read_trace(void)
 	snprintf(us, sizeof(us), "-%d ", getpid());
 	while (fgets(line, sizeof(line), file)) {
 		if (strstr(line, " kfree: ") || strstr(line, " kmem_cache_free: "))
-			freed(line);
+			freed(line, " ptr=");
+		else if (strstr(line, " mm_page_free: "))
+			freed(line, " pfn=");
+		else if (strstr(line, us) && strstr(line, " mm_page_alloc: "))
+			page_allocated(line);
 		else if (strstr(line, us))
 			allocated(line);
 	}

@@ -587,8 +587,8 @@ static struct dmabufx_segment *many_segments(const struct memory *mem)
 static void count_metadata(const struct memory *mem)
 {
 	struct dmabufx_segment *segments = many_segments(mem);
-	/* A run takes 16 bytes, an entry of a device's table 32. */
-	const long table = COUNTED * 16, list = COUNTED * 32;
+	/* A run takes 12 bytes, an entry of a device's table 32. */
+	const long table = COUNTED * 12, list = COUNTED * 32;
 	long before, made, mapped, after;
 	int fd, importer = importer_open();
 

@@ -1253,7 +1253,7 @@ static void cache_off(const char *failslab)
 	set("failslab/cache-filter", "N");
 }
 
-/* The cache of tables of 33 to 64 runs; kvrealloc() may ask it twice. */
+/* The cache of leaves of 43 to 85 runs: the next size after one of 32 runs. */
 #define TABLES "/sys/kernel/slab/kmalloc-cg-1k/failslab"
 
 static void tables_on(void)

@@ -79,7 +79,7 @@ static unsigned int count_runs(const struct memory *mem)
 }
 
 PROMISE(metadata_of_4k_pages,
-	"a buffer of 64 MiB of 4 KiB pages costs 16 bytes for each run, rounded up")
+	"a buffer of 64 MiB of 4 KiB pages costs 12 bytes for each run, rounded up")
 {
 	struct memory mem;
 	unsigned int runs;
@@ -93,24 +93,21 @@ PROMISE(metadata_of_4k_pages,
 	note("64 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
 	/* The slab rounds sizes up to a power of two. */
-	check_le(cost, KIB(4) + 2 * 16 * runs);
+	check_le(cost, KIB(4) + 2 * 12 * runs);
 }
 
-/*
- * A table that starts with room for a batch of 248 folios, and doubles, ends with room for
- * 63,488 runs, about 1 MiB. 16 bytes for each run are half of that.
- */
+/* A table reserves room for a batch of 248 folios; one run of them remains. */
 #define BATCH 248
 #define PIECES 32500
-#define BUFFERS 4
+#define BUFFERS 8
 
 PROMISE(metadata_of_pieces,
-	"a buffer of many runs costs 16 bytes for each; the space in which it grew is freed")
+	"a buffer of many runs costs 12 bytes for each; the space in which it grew is freed")
 {
 	struct udmabuf_create_item *items = calloc(PIECES, sizeof(*items));
 	int device = device_open(), i, fds[BUFFERS];
 	struct memory mem;
-	long before, cost;
+	long before, cost, left;
 
 	needs_exact_records();
 	check(items);
@@ -120,14 +117,20 @@ PROMISE(metadata_of_pieces,
 	for (i = 1; i < PIECES; i++)
 		items[i] = list_item(&mem, mem.size - PAGE, PAGE);
 	stay_on_one_cpu();
-	before = kernel_memory();
+	must_close(try_create_list(device, items, PIECES, 0));
+	/* The table is in pages that no counter of the kernel's names. */
+	before = memory_of_nobody();
 	for (i = 0; i < BUFFERS; i++)
 		fds[i] = must(try_create_list(device, items, PIECES, 0));
-	cost = (kernel_memory() - before) / BUFFERS;
+	cost = (memory_of_nobody() - before) / BUFFERS;
 	for (i = 0; i < BUFFERS; i++)
 		must(close(fds[i]));
-	note("a buffer of %d pieces costs %ld bytes", PIECES, cost);
-	/* The page allocator rounds sizes up to a power of two. */
-	check_le(cost, KIB(512 + 64));
+	left = (memory_of_nobody() - before) / BUFFERS;
+	note("a buffer of %d pieces costs %ld bytes, and %ld afterwards", PIECES, cost,
+	     left);
+	/* The limits leave room for the tree that leads to the runs, and for other records. */
+	check_le(cost, 12 * PIECES + KIB(96));
+	check_le(12 * PIECES - KIB(96), cost);
+	check_le(left, KIB(96));
 	free(items);
 }

@@ -434,36 +434,27 @@ static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
  * Find the large folios of which a run has only a part. Only the folio that it begins
  * in and the folio that it ends in can be such. Returns how many they are.
  */
-static unsigned int run_parts(const struct dmabufx_runs *runs,
-			      const struct dmabufx_run *run,
+static unsigned int run_parts(const struct dmabufx_run *run,
 			      struct folio *parts[2])
 {
-	unsigned long last = dmabufx_run_pfn(run) + dmabufx_run_pages(runs, run) - 1;
-	struct folio *head = run->folio, *tail = page_folio(pfn_to_page(last));
+	unsigned long last = dmabufx_run_pfn(run) + dmabufx_run_pages(run) - 1;
+	struct folio *head = page_folio(run->page);
+	struct folio *tail = page_folio(pfn_to_page(last));
 	bool ends_inside = last + 1 < folio_pfn(tail) + folio_nr_pages(tail);
 	unsigned int nr = 0;
 
-	if (run->first || (head == tail && ends_inside))
+	if (folio_page_idx(head, run->page) || (head == tail && ends_inside))
 		parts[nr++] = head;
 	if (head != tail && ends_inside)
 		parts[nr++] = tail;
 	return nr;
 }
 
-/* The most common run of a large folio, which has no parts. */
-static bool run_is_a_folio(const struct dmabufx_runs *runs,
-			   const struct dmabufx_run *run)
-{
-	return !run->first &&
-	       dmabufx_run_pages(runs, run) == folio_nr_pages(run->folio);
-}
-
 static int charge_run_parts(struct dmabufx_charge *charge,
-			    const struct dmabufx_runs *runs,
 			    const struct dmabufx_run *run, u32 *reason)
 {
 	struct folio *parts[2];
-	unsigned int nr = run_parts(runs, run, parts), i;
+	unsigned int nr = run_parts(run, parts), i;
 	int ret;
 
 	for (i = 0; i < nr; i++) {
@@ -486,7 +477,7 @@ static int charge_run_parts(struct dmabufx_charge *charge,
  * @reason: returned on failure: which limit was reached
  *
  * Handles the runs that were added since the last call. Does nothing if all folios
- * are of one page.
+ * are known to be in the buffer as a whole.
  *
  * Context: Process context.
  * Return: 0, or -errno.
@@ -495,23 +486,25 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 			 const struct dmabufx_runs *runs, bool complete,
 			 u32 *reason)
 {
-	u32 end = runs->nr - (runs->nr && !complete);
-	const struct dmabufx_run *run;
-	int ret;
+	struct dmabufx_place at;
+	int ret = 0;
+	u32 end;
 
-	if (!charge->account || runs->nr_small == runs->nr_pages)
+	if (!charge->account || runs->nr_whole == runs->nr_pages)
 		return 0;
 
-	for (; charge->nr_runs < end; charge->nr_runs++) {
-		cond_resched();
-		run = &runs->run[charge->nr_runs];
-		if (run_is_a_folio(runs, run))
-			continue;
-		ret = charge_run_parts(charge, runs, run, reason);
+	at = dmabufx_runs_find(runs, charge->parts_end);
+	for (; at.run; dmabufx_place_next(&at, runs)) {
+		end = at.run[1].start;
+		if (end == runs->nr_pages && !complete)
+			break;
+		ret = charge_run_parts(charge, at.run, reason);
 		if (ret)
-			return ret;
+			break;
+		charge->parts_end = end;
+		cond_resched();
 	}
-	return 0;
+	return ret;
 }
 
 /**
@@ -527,16 +520,20 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 			    const struct dmabufx_runs *runs)
 {
+	struct dmabufx_place at;
 	struct folio *parts[2];
 	unsigned int nr;
 
-	while (charge->nr_parts && !WARN_ON_ONCE(!charge->nr_runs)) {
-		nr = run_parts(runs, &runs->run[--charge->nr_runs], parts);
+	at = dmabufx_runs_find(runs, 0);
+	for (; charge->nr_parts && at.run && at.run->start < charge->parts_end;
+	     dmabufx_place_next(&at, runs)) {
+		nr = run_parts(at.run, parts);
 		charge->nr_parts -= nr;
 		while (nr)
 			part_remove(charge, parts[--nr]);
 		cond_resched();
 	}
+	WARN_ON_ONCE(charge->nr_parts);
 }
 
 /**

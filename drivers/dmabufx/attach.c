@@ -180,13 +180,12 @@ static int fill_segments(const struct dmabufx_runs *runs,
 			 const struct segment_limits *limits,
 			 struct scatterlist *sg, unsigned int *nr)
 {
-	u32 i;
+	struct dmabufx_place at;
 
 	*nr = 0;
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		size_t left = (size_t)dmabufx_run_pages(runs, run) << PAGE_SHIFT;
-		struct page *page = dmabufx_run_page(run);
+	for (at = dmabufx_runs_find(runs, 0); at.run; dmabufx_place_next(&at, runs)) {
+		size_t left = (size_t)dmabufx_run_pages(at.run) << PAGE_SHIFT;
+		struct page *page = at.run->page;
 		size_t len;
 
 		for (; left; left -= len, page += len >> PAGE_SHIFT) {
@@ -205,14 +204,14 @@ static int fill_segments(const struct dmabufx_runs *runs,
 /* Without limits that matter: one entry for each run. */
 static int fill_runs(const struct dmabufx_runs *runs, struct scatterlist *sg)
 {
-	u32 i;
+	struct dmabufx_place at;
+	u32 nr = 0;
 
-	for (i = 0; i < runs->nr; i++, sg = sg_next(sg)) {
-		const struct dmabufx_run *run = &runs->run[i];
-
-		sg_set_page(sg, dmabufx_run_page(run),
-			    dmabufx_run_pages(runs, run) << PAGE_SHIFT, 0);
-		if (pause_after(i + 1))
+	for (at = dmabufx_runs_find(runs, 0); at.run; dmabufx_place_next(&at, runs)) {
+		sg_set_page(sg, at.run->page,
+			    dmabufx_run_pages(at.run) << PAGE_SHIFT, 0);
+		sg = sg_next(sg);
+		if (pause_after(++nr))
 			return -EINTR;
 	}
 	return 0;

@@ -180,11 +180,13 @@ DEFINE_SEQ_ATTRIBUTE(buffers);
 /**
  * struct place - position of a reader of runs
  * @buf: the buffer
- * @run: index of the run in it
+ * @at: the run in it
+ *
+ * A file position counts the pages of all buffers and runs before.
  */
 struct place {
 	struct dmabufx_buf *buf;
-	u32 run;
+	struct dmabufx_place at;
 };
 
 static void *runs_start(struct seq_file *m, loff_t *pos)
@@ -194,11 +196,10 @@ static void *runs_start(struct seq_file *m, loff_t *pos)
 
 	mutex_lock(&buffers_lock);
 	list_for_each_entry(place->buf, buffers(), debug.node) {
-		if (left < place->buf->runs.nr) {
-			place->run = left;
+		place->at = dmabufx_runs_find(&place->buf->runs, left);
+		if (place->at.run)
 			return place;
-		}
-		left -= place->buf->runs.nr;
+		left -= place->buf->runs.nr_pages;
 	}
 	return NULL;
 }
@@ -207,26 +208,26 @@ static void *runs_next(struct seq_file *m, void *v, loff_t *pos)
 {
 	struct place *place = v;
 
-	++*pos;
-	if (++place->run < place->buf->runs.nr)
+	*pos += dmabufx_run_pages(place->at.run);
+	dmabufx_place_next(&place->at, &place->buf->runs);
+	if (place->at.run)
 		return place;
 	if (list_is_last(&place->buf->debug.node, buffers()))
 		return NULL;
 	/* Every exported buffer has a run. */
 	place->buf = list_next_entry(place->buf, debug.node);
-	place->run = 0;
+	place->at = dmabufx_runs_find(&place->buf->runs, 0);
 	return place;
 }
 
 static int runs_show(struct seq_file *m, void *v)
 {
 	const struct place *place = v;
-	const struct dmabufx_runs *runs = &place->buf->runs;
-	const struct dmabufx_run *run = &runs->run[place->run];
+	const struct dmabufx_run *run = place->at.run;
 
 	seq_printf(m, "ino=%lu start=%u pages=%u pfn=%lu order=%u\n",
-		   place->buf->ino, run->start, dmabufx_run_pages(runs, run),
-		   dmabufx_run_pfn(run), folio_order(run->folio));
+		   place->buf->ino, run->start, dmabufx_run_pages(run),
+		   dmabufx_run_pfn(run), folio_order(page_folio(run->page)));
 	return 0;
 }
 

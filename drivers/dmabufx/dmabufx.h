@@ -17,6 +17,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/overflow.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -48,18 +49,21 @@ static inline int dmabufx_because(u32 *reason, enum dmabufx_reason why, int err)
 
 /**
  * struct dmabufx_run - physically contiguous memory
- * @folio: the folio that the first page belongs to
- * @first: the first page's index in @folio
  * @start: the first page's place in the buffer, pages
+ * @page: the first page
+ * @node: runs.c: instead of @page, what a record of the tree leads to
  *
- * A run ends where the next one starts. It may go on beyond @folio, into the
- * folios that follow in physical memory.
+ * A run ends where the next one starts. Behind each run that has no other behind it in
+ * memory, there is nevertheless a @start. A run may begin and end within a folio, and
+ * may go on into the folios that follow in physical memory.
  */
 struct dmabufx_run {
-	struct folio *folio;
-	u32 first;
 	u32 start;
-};
+	union {
+		struct page *page;
+		struct dmabufx_run *node;
+	};
+} __packed __aligned(sizeof(u32));
 
 /**
  * enum dmabufx_retention - how the memory behind a table is held
@@ -76,65 +80,195 @@ enum dmabufx_retention {
 
 /**
  * struct dmabufx_runs - the memory of a buffer
- * @run: the runs, by ascending start; neighbours are never contiguous
- * @nr: runs in use
- * @capacity: runs allocated
+ * @root: runs.c: the tree of leaves; the only leaf, if there is one
+ * @leaf: runs.c: the last leaf
+ * @tail: runs.c: where the next run goes
+ * @stop: runs.c: where the last leaf's room for runs ends
+ * @places: runs.c: for how many leaves the tree has places
+ * @nr: how many runs; neighbours are never contiguous
  * @nr_pages: the buffer's size, pages
  * @nr_small: how many of these pages are known to be folios of one page each. If
  *	all are, other code can skip work that only large folios need
- * @longest: length of the longest run, pages; known once finished
+ * @nr_whole: how many of these pages are known to be of folios that are in the buffer
+ *	as a whole, small ones included
+ * @longest: length of the longest run, pages
  * @retention: how the memory is held; runs.c does not look at it
  * @dirty: whether it may have been written when it is let go
- * @last: only while appending: the folio of the last page
  * @next: only while appending: the page that would continue the last run
  *
- * A backward walk needs no look-up for the end of a run: a run ends where the run
- * visited before it starts. A table of all zeros is empty. The table itself holds
- * no reference to memory: its source takes the references, retention.c drops them.
+ * A table of all zeros is empty. The table itself holds no reference to memory: its
+ * source takes the references, retention.c drops them.
  */
 struct dmabufx_runs {
-	struct dmabufx_run *run;
+	struct dmabufx_run *root;
+	struct dmabufx_run *leaf;
+	struct dmabufx_run *tail;
+	struct dmabufx_run *stop;
+	u32 places;
 	u32 nr;
-	u32 capacity;
 	u32 nr_pages;
 	u32 nr_small;
+	u32 nr_whole;
 	u32 longest;
 	enum dmabufx_retention retention;
 	bool dirty;
-	struct folio *last;
 	struct page *next;
+};
+
+/**
+ * struct dmabufx_place - a place in a table
+ * @run: the run there, NULL if the place is beyond the buffer
+ * @stop: where the runs end that follow @run in memory
+ *
+ * To visit all runs: from dmabufx_runs_find(runs, 0) with dmabufx_place_next() while
+ * there is a @run.
+ */
+struct dmabufx_place {
+	const struct dmabufx_run *run;
+	const struct dmabufx_run *stop;
 };
 
 /* The largest buffer: a run's start is a u32. */
 #define DMABUFX_MAX_PAGES	U32_MAX
 
 int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr);
-int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
-			struct folio *last, u32 first, u32 nr_pages);
+int dmabufx_runs_grow(struct dmabufx_runs *runs);
 void dmabufx_runs_finish(struct dmabufx_runs *runs);
 void dmabufx_runs_free(struct dmabufx_runs *runs);
-const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
-					    pgoff_t pgoff);
+struct dmabufx_place dmabufx_runs_find(const struct dmabufx_runs *runs,
+				       pgoff_t pgoff);
 int dmabufx_walk_folios(const struct dmabufx_runs *runs,
 			int (*visit)(struct folio *folio, void *data), void *data);
 
+static inline void dmabufx_place_next(struct dmabufx_place *at,
+				      const struct dmabufx_runs *runs)
+{
+	if (++at->run == at->stop)
+		*at = dmabufx_runs_find(runs, at->run->start);
+}
+
 static inline unsigned long dmabufx_run_pfn(const struct dmabufx_run *run)
 {
-	return folio_pfn(run->folio) + run->first;
+	return page_to_pfn(run->page);
 }
 
-/* Computes the page's address and reads no struct page. The folio tells the page's state. */
-static inline struct page *dmabufx_run_page(const struct dmabufx_run *run)
+static inline u32 dmabufx_run_pages(const struct dmabufx_run *run)
 {
-	return folio_page(run->folio, run->first);
+	return run[1].start - run->start;
 }
 
-static inline u32 dmabufx_run_pages(const struct dmabufx_runs *runs,
-				    const struct dmabufx_run *run)
+/**
+ * dmabufx_runs_append - add memory at the end of a buffer
+ * @runs: the table
+ * @folio: the folio that the memory begins in
+ * @first: index of the first page in @folio
+ * @nr_pages: how many pages, physically contiguous, at least one
+ *
+ * Extends the last run if the memory follows it physically, within a folio or from
+ * one folio to the next. Inline, since this runs for every page of scattered memory.
+ *
+ * Context: Nobody else uses the table.
+ * Return: 0 if a run now uses @folio that did not use it before; 1 if the last run
+ * used it already, so that one of the caller's references to it is surplus;
+ * -ENOMEM or -EOVERFLOW with the table unchanged.
+ */
+static inline int dmabufx_runs_append(struct dmabufx_runs *runs,
+				      struct folio *folio, u32 first, u32 nr_pages)
 {
-	bool is_last = run + 1 == runs->run + runs->nr;
+	struct page *page = folio_page(folio, first);
+	struct dmabufx_run *tail = runs->tail;
+	int ret = 0;
+	u32 end;
 
-	return (is_last ? runs->nr_pages : run[1].start) - run->start;
+	if (check_add_overflow(runs->nr_pages, nr_pages, &end))
+		return -EOVERFLOW;
+
+	if (runs->next == page) {
+		/* The run's last page is the one before, in @folio unless this is its first. */
+		ret = first > 0;
+		nr_pages = end - tail[-1].start;
+		page = tail[-1].page;
+	} else {
+		if (tail == runs->stop) {
+			ret = dmabufx_runs_grow(runs);
+			if (ret)
+				return ret;
+			tail = runs->tail;
+		}
+		/* Its start is there already: the end of the run before. */
+		tail->page = page;
+		runs->tail = ++tail;
+		runs->nr++;
+	}
+
+	tail->start = end;
+	runs->nr_pages = end;
+	runs->next = page + nr_pages;
+	if (nr_pages > runs->longest)
+		runs->longest = nr_pages;
+	return ret;
+}
+
+/**
+ * dmabufx_runs_append_small - add folios of one page each at the end of a buffer
+ * @runs: the table
+ * @folios: the folios, behind which there is a NULL
+ * @nr: how many
+ * @fits: called with each folio and @data; the first that does not fit ends the call
+ * @data: for @fits
+ *
+ * Does what dmabufx_runs_append() of each would, but most of it once for each row:
+ * folios that are consecutive in physical memory. Inlined for each @fits, since this
+ * runs for every page.
+ *
+ * Context: Nobody else uses the table.
+ * Return: 0, -ENOMEM or -EOVERFLOW. In any case @runs->nr_pages has grown by the number
+ * of folios that were appended.
+ */
+static __always_inline int
+dmabufx_runs_append_small(struct dmabufx_runs *runs, struct folio **folios, long nr,
+			  bool (*fits)(const struct folio *folio, unsigned long data),
+			  unsigned long data)
+{
+	struct folio **at = folios, **stop = folios + nr;
+	struct dmabufx_run *tail = runs->tail;
+	struct page *next = runs->next;
+	u32 start = runs->nr_pages, end = start;
+	int ret = 0;
+
+	if (nr > DMABUFX_MAX_PAGES - start)
+		return -EOVERFLOW;
+
+	while (at < stop && fits(*at, data)) {
+		if (*at != (struct folio *)next) {
+			if (tail == runs->stop) {
+				runs->tail = tail;
+				runs->nr_pages = end;
+				ret = dmabufx_runs_grow(runs);
+				if (ret)
+					break;
+				tail = runs->tail;
+			}
+			next = folio_page(*at, 0);
+			tail++->page = next;
+			runs->nr++;
+		}
+		do {
+			at++;
+			next++;
+		} while (*at == (struct folio *)next && fits(*at, data));
+
+		end = start + (at - folios);
+		tail->start = end;
+		if (end - tail[-1].start > runs->longest)
+			runs->longest = end - tail[-1].start;
+	}
+	runs->tail = tail;
+	runs->next = next;
+	runs->nr_pages = end;
+	runs->nr_small += at - folios;
+	runs->nr_whole += at - folios;
+	return ret;
 }
 
 /* retention.c: how memory is let go */
@@ -249,8 +383,8 @@ struct account;
  * @ahead: charged but not yet pinned, pages
  * @taken: charged and pinned, pages. Does not include the large folios of which the
  *	buffer has only a part: all buffers of a user are charged for them together
- * @nr_runs: for how many runs, from the table's first on, the partly used large
- *	folios are charged
+ * @parts_end: up to which page of the buffer, where a run starts or the buffer ends,
+ *	the partly used large folios are charged
  * @nr_parts: how many these are; a folio counts once for each run
  */
 struct dmabufx_charge {
@@ -260,7 +394,7 @@ struct dmabufx_charge {
 	unsigned long size[DMABUFX_KINDS];
 	unsigned long ahead[DMABUFX_KINDS];
 	unsigned long taken[DMABUFX_KINDS];
-	u32 nr_runs;
+	u32 parts_end;
 	unsigned long nr_parts;
 };
 

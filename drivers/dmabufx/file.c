@@ -40,7 +40,7 @@ static ssize_t append_folio(struct dmabufx_runs *runs, struct folio *folio,
 	size_t len = min_t(loff_t, folio_size(folio) - skip, end - pos);
 	int ret;
 
-	ret = dmabufx_runs_append(runs, folio, folio, skip >> PAGE_SHIFT,
+	ret = dmabufx_runs_append(runs, folio, skip >> PAGE_SHIFT,
 				  len >> PAGE_SHIFT);
 		/* Failed, or the run has a reference to this folio already. */
 	if (ret)

@@ -727,7 +727,6 @@ int dmabufx_iter_append(struct dmabufx_runs *runs, struct iov_iter *iter,
 
 		folio = page_folio(piece.page);
 		ret = dmabufx_runs_append(runs, folio,
-					  page_folio(piece.page + nr - 1),
 					  folio_page_idx(folio, piece.page), nr);
 		if (ret < 0)
 			return ret;

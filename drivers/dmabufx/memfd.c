@@ -204,23 +204,43 @@ static noinline int folio_prepare(struct folio *folio,
 	return 0;
 }
 
-/*
- * Returns how many of @folios form a row: folios of one page each, prepared, one
- * after the other in physical memory. @folios ends with NULL, and its first is a
- * prepared folio of one page. The row ends before the first that does not fit.
- */
-static __always_inline long count_row(struct folio **folios,
-				      unsigned long prepared)
+static __always_inline bool is_small_and_prepared(const struct folio *folio,
+						  unsigned long prepared)
 {
-	struct page *page = folio_page(folios[0], 0);
-	struct folio **next = folios;
+	return folio_is_prepared(folio, prepared, BIT(PG_head));
+}
 
-	do {
-		next++;
-		page++;
-	} while (*next == (struct folio *)page &&
-		 folio_is_prepared((struct folio *)page, prepared, BIT(PG_head)));
-	return next - folios;
+/*
+ * Append a pinned folio from page @first on, but no more than @left pages. Consumes the
+ * pin if it succeeds.
+ */
+static __always_inline int append_folio(struct dmabufx_runs *runs,
+					const struct address_space *mapping,
+					unsigned long prepared, struct folio *folio,
+					u32 first, u32 left)
+{
+	u32 size, nr_pages;
+	int ret;
+
+	if (!folio_is_prepared(folio, prepared, 0)) {
+		ret = folio_prepare(folio, mapping);
+		if (ret)
+			return ret;
+	}
+
+	size = folio_nr_pages(folio);
+	nr_pages = min(size - first, left);
+	ret = dmabufx_runs_append(runs, folio, first, nr_pages);
+	if (ret < 0)
+		return ret;
+	/* The run has a pin of this folio already. */
+	if (ret)
+		unpin_folio(folio);
+	if (size == 1)
+		runs->nr_small++;
+	if (nr_pages == size)
+		runs->nr_whole += size;
+	return 0;
 }
 
 /*
@@ -234,45 +254,28 @@ memfd_append_folios(struct dmabufx_runs *runs,
 		    const struct address_space *mapping, unsigned long prepared,
 		    struct folio **folios, long nr, size_t skip, loff_t len)
 {
-	unsigned long nr_pages, nr_small = 0;
-	unsigned long first = skip >> PAGE_SHIFT;
-	unsigned long left = len >> PAGE_SHIFT;
+	u32 start = runs->nr_pages, end = start + (len >> PAGE_SHIFT), before;
+	u32 first = skip >> PAGE_SHIFT;
+	long i = 0;
 	int ret = 0;
-	long i, n;
 
 	/* Order: pin first, read flags after that. */
 	smp_mb();
-	for (i = 0; i < nr; i += n) {
-		struct folio *folio = folios[i];
-
-		if (!folio_is_prepared(folio, prepared, 0)) {
-			ret = folio_prepare(folio, mapping);
-			if (ret)
-				break;
-		}
-
-		n = 1;
-		nr_pages = folio_nr_pages(folio);
-		if (nr_pages > 1) {
-			nr_pages = min(nr_pages - first, left);
+	while (i < nr && !ret) {
+		if (is_small_and_prepared(folios[i], prepared)) {
+			before = runs->nr_pages;
+			ret = dmabufx_runs_append_small(runs, folios + i, nr - i,
+							is_small_and_prepared, prepared);
+			i += runs->nr_pages - before;
 		} else {
-			n = count_row(folios + i, prepared);
-			nr_pages = n;
-			nr_small += n;
+			ret = append_folio(runs, mapping, prepared, folios[i], first,
+					   end - runs->nr_pages);
+			i += !ret;
 		}
-
-		ret = dmabufx_runs_append(runs, folio, folios[i + n - 1], first,
-					  nr_pages);
-		if (unlikely(ret)) {
-			if (ret < 0)
-				break;
-			unpin_folio(folio);
-		}
-		left -= nr_pages;
 		first = 0;
 	}
 
-	if (unlikely(ret < 0)) {
+	if (unlikely(ret)) {
 		unpin_folios(folios + i, nr - i);
 		/* The next batch pins the folio that replaced this one. */
 		if (ret != -EAGAIN)
@@ -281,8 +284,7 @@ memfd_append_folios(struct dmabufx_runs *runs,
 
 	/* As in folio_test_uptodate(): read flags first, contents after that. */
 	smp_rmb();
-	runs->nr_small += nr_small;
-	return len - ((loff_t)left << PAGE_SHIFT);
+	return (loff_t)(runs->nr_pages - start) << PAGE_SHIFT;
 }
 
 /**
@@ -497,7 +499,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
-	/* Enough for large folios. Otherwise the table doubles when it is full. */
+	/* Enough for large folios. Otherwise the table grows when it is full. */
 	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
 		unpin_folios(folios, nr);
 		return -ENOMEM;

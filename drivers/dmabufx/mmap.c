@@ -65,7 +65,7 @@ static bool types_may_differ(const struct dmabufx_buf *buf)
  * struct pte_fill - progress of filling a page table
  * @vma: the area
  * @runs: the buffer
- * @run: the run that the next page lies in
+ * @at: the run that the next page lies in
  * @page: the next page
  * @end: the page after the run's last
  * @pte: the next page's entry
@@ -73,23 +73,28 @@ static bool types_may_differ(const struct dmabufx_buf *buf)
 struct pte_fill {
 	struct vm_area_struct *vma;
 	const struct dmabufx_runs *runs;
-	const struct dmabufx_run *run;
+	struct dmabufx_place at;
 	struct page *page;
 	struct page *end;
 	pte_t pte;
 };
 
-/* Go on with page @index of @run. */
-static void pte_fill_enter(struct pte_fill *fill, const struct dmabufx_run *run,
-			   u32 index)
+/* Begin with page @index of the run. */
+static void pte_fill_enter(struct pte_fill *fill, u32 index)
 {
-	struct page *page = dmabufx_run_page(run);
+	const struct dmabufx_run *run = fill->at.run;
 
-	fill->run = run;
-	fill->page = page + index;
-	fill->end = page + dmabufx_run_pages(fill->runs, run);
+	fill->page = run->page + index;
+	fill->end = run->page + dmabufx_run_pages(run);
 	fill->pte = pte_mkspecial(pfn_pte(dmabufx_run_pfn(run) + index,
 					  fill->vma->vm_page_prot));
+}
+
+/* Go on with the next run. Not inlined, so that what is done for each entry stays short. */
+static noinline void pte_fill_next(struct pte_fill *fill)
+{
+	dmabufx_place_next(&fill->at, fill->runs);
+	pte_fill_enter(fill, 0);
 }
 
 /* Fills one entry. Context: the page table is locked. Existing entries stay. */
@@ -98,7 +103,7 @@ static int pte_fill_one(pte_t *ptep, unsigned long addr, void *data)
 	struct pte_fill *fill = data;
 
 	if (fill->page == fill->end)
-		pte_fill_enter(fill, fill->run + 1, 0);
+		pte_fill_next(fill);
 
 	if (pte_none(ptep_get(ptep)) && !dmabufx_page_is_poisoned(fill->page))
 		set_pte_at(fill->vma->vm_mm, addr, ptep, fill->pte);
@@ -114,7 +119,7 @@ static void fill_by_type(struct pte_fill *fill, unsigned long start,
 {
 	for (; start < end; start += PAGE_SIZE, fill->page++) {
 		if (fill->page == fill->end)
-			pte_fill_enter(fill, fill->run + 1, 0);
+			pte_fill_next(fill);
 		if (!dmabufx_page_is_poisoned(fill->page))
 			vmf_insert_pfn(fill->vma, start,
 				       page_to_pfn(fill->page));
@@ -126,7 +131,6 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 {
 	const struct dmabufx_buf *buf = vma->vm_private_data;
 	struct pte_fill fill = { .vma = vma, .runs = &buf->runs };
-	const struct dmabufx_run *run;
 	unsigned long start, end;
 	pgoff_t pgoff;
 
@@ -134,8 +138,8 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 	end = min(vma->vm_end, ALIGN_DOWN(address, PMD_SIZE) + PMD_SIZE);
 	pgoff = linear_page_index(vma, start);
 
-	run = dmabufx_runs_find(fill.runs, pgoff);
-	pte_fill_enter(&fill, run, pgoff - run->start);
+	fill.at = dmabufx_runs_find(fill.runs, pgoff);
+	pte_fill_enter(&fill, pgoff - fill.at.run->start);
 	/* A page that cannot be mapped now is faulted in later. */
 	if (types_may_differ(buf))
 		fill_by_type(&fill, start, end);
@@ -233,7 +237,7 @@ static vm_fault_t dmabufx_fault_order(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_FALLBACK;
 
 	pgoff = linear_page_index(vma, addr);
-	run = dmabufx_runs_find(&buf->runs, pgoff);
+	run = dmabufx_runs_find(&buf->runs, pgoff).run;
 	if (!run)
 		return VM_FAULT_SIGBUS;
 
@@ -243,7 +247,7 @@ static vm_fault_t dmabufx_fault_order(struct vm_fault *vmf, unsigned int order)
 		return insert_pte(vmf, pfn);
 
 	if (!IS_ALIGNED(pfn, nr) ||
-	    dmabufx_run_pages(&buf->runs, run) - pgoff < nr ||
+	    dmabufx_run_pages(run) - pgoff < nr ||
 	    types_may_differ(buf) || !range_may_be_huge(pfn, nr))
 		return VM_FAULT_FALLBACK;
 	return insert_huge(vmf, order, pfn);
@@ -393,10 +397,10 @@ static int dmabufx_vm_access(struct vm_area_struct *vma, unsigned long addr,
 
 	if (!(vma->vm_flags & (write ? VM_WRITE : VM_MAYREAD)))
 		return -EACCES;
-	run = dmabufx_runs_find(&buf->runs, pgoff);
+	run = dmabufx_runs_find(&buf->runs, pgoff).run;
 	if (!run)
 		return -EFAULT;
-	page = dmabufx_run_page(run) + (pgoff - run->start);
+	page = run->page + (pgoff - run->start);
 	if (dmabufx_page_is_poisoned(page))
 		return -EHWPOISON;
 

@@ -124,18 +124,18 @@ static int look_at_run(unsigned long pfn, unsigned long nr, bool killable)
  */
 int dmabufx_poison_look(const struct dmabufx_runs *runs, u32 from, bool killable)
 {
-	const struct dmabufx_run *run, *end = runs->run + runs->nr;
+	struct dmabufx_place at;
 	int ret = 0;
 
 	if (likely(!dmabufx_poison_epoch()))
 		return 0;
 
-	run = dmabufx_runs_find(runs, from);
-	for (; run && run < end && !ret; run++) {
-		u32 skip = from > run->start ? from - run->start : 0;
+	at = dmabufx_runs_find(runs, from);
+	for (; at.run && !ret; dmabufx_place_next(&at, runs)) {
+		u32 skip = from > at.run->start ? from - at.run->start : 0;
 
-		ret = look_at_run(dmabufx_run_pfn(run) + skip,
-				  dmabufx_run_pages(runs, run) - skip, killable);
+		ret = look_at_run(dmabufx_run_pfn(at.run) + skip,
+				  dmabufx_run_pages(at.run) - skip, killable);
 	}
 	return ret;
 }

@@ -15,6 +15,9 @@
 /* Pages to release before other tasks may run. */
 #define RELEASE_BATCH	16384
 
+/* Longest run for which it is enough that other tasks may run after each leaf. */
+#define SHORT_RUN	64
+
 /* Marks the folio dirty: the core did not notice writes of devices and mappings. */
 static void unpin_dirty(struct folio *folio)
 {
@@ -46,23 +49,50 @@ release_folios(struct page *page, const struct page *end,
 	return page;
 }
 
-/* Inlined for each @let_go and @small, since it runs for every page. */
+/* Inlined for each @let_go and @small, since it runs for every folio. */
 static __always_inline void release_runs(const struct dmabufx_runs *runs,
 					 void (*let_go)(struct folio *folio),
 					 bool small)
 {
-	const struct dmabufx_run *run = runs->run + runs->nr;
-	u32 run_end = runs->nr_pages;
+	bool begins_inside = runs->nr_whole < runs->nr_pages;
+	struct dmabufx_place at = dmabufx_runs_find(runs, 0);
+	struct page *page, *end;
 
-	for (; run-- > runs->run; run_end = run->start) {
-		struct page *end = dmabufx_run_page(run) + run_end - run->start;
-		struct page *page = &run->folio->page;
-
+	for (; at.run; dmabufx_place_next(&at, runs)) {
+		page = at.run->page;
+		end = page + dmabufx_run_pages(at.run);
+		if (!small && begins_inside)
+			page = &page_folio(page)->page;
 		do {
 			page = release_folios(page, min(end, page + RELEASE_BATCH),
 					      let_go, small);
 			cond_resched();
 		} while (page < end);
+	}
+}
+
+/* Not inlined, so that the loop has registers for all it needs. */
+static noinline void unpin_leaf(const struct dmabufx_run *run,
+				const struct dmabufx_run *stop)
+{
+	for (; run < stop; run++) {
+		struct page *page = run->page;
+		u32 left = dmabufx_run_pages(run);
+
+		do {
+			unpin_folio((struct folio *)page++);
+		} while (--left);
+	}
+}
+
+/* For short runs of pinned folios of one page each: as little as can be for each run. */
+static void unpin_short_runs(const struct dmabufx_runs *runs)
+{
+	struct dmabufx_place at = dmabufx_runs_find(runs, 0);
+
+	for (; at.run; at = dmabufx_runs_find(runs, at.stop->start)) {
+		unpin_leaf(at.run, at.stop);
+		cond_resched();
 	}
 }
 
@@ -79,9 +109,11 @@ void dmabufx_retention_end(struct dmabufx_runs *runs)
 	else if (runs->retention == DMABUFX_PINNED && runs->dirty)
 		release_runs(runs, unpin_dirty, false);
 	else if (runs->retention == DMABUFX_PINNED &&
-		 runs->nr_small == runs->nr_pages)
+		 runs->nr_small < runs->nr_pages)
+		release_runs(runs, unpin_folio, false);
+	else if (runs->retention == DMABUFX_PINNED && runs->longest > SHORT_RUN)
 		release_runs(runs, unpin_folio, true);
 	else if (runs->retention == DMABUFX_PINNED)
-		release_runs(runs, unpin_folio, false);
+		unpin_short_runs(runs);
 	dmabufx_runs_free(runs);
 }

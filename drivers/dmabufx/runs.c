@@ -2,151 +2,257 @@
 /*
  * The run table: a buffer's memory as physically contiguous runs.
  *
- * It pins nothing and maps nothing. Of struct pages it reads only a folio's frame
- * number and, when it walks folios, their sizes. A run takes 16 bytes however long it
- * is, so a table for a gigabyte of contiguous memory is as small as one for a page.
- * A page is found by binary search.
+ * It pins nothing and maps nothing. Of struct pages it reads nothing but, when it walks
+ * folios, their sizes. A run takes 12 bytes however long it is, so a table for a
+ * gigabyte of contiguous memory is as small as one for a page.
+ *
+ * The runs are in leaves of up to a page each. Most buffers have few runs, which fit in
+ * one leaf: it is as large as they need. Further leaves are whole pages, and a tree leads
+ * to all of them. It only grows at its end, so it needs no balancing: every node but the
+ * last of each level is full. A record of a node tells where in the buffer the first run
+ * below it starts. A page is found by binary search, node after node.
+ *
+ * No run moves once its leaf is a page, and nothing larger than a page is allocated.
  */
-#include <linux/overflow.h>
+#include <linux/kmemleak.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "dmabufx.h"
 
-static_assert(sizeof(struct dmabufx_run) == 16);
+static_assert(sizeof(struct dmabufx_run) == 12);
 /* So an overflow of a u32 always means that the buffer is too large. */
 static_assert(DMABUFX_MAX_PAGES == U32_MAX);
 
-/* Limit of kvmalloc(), reached at half a TiB in which no two pages are neighbours. */
-#define MOST_RUNS	(INT_MAX / sizeof(struct dmabufx_run))
+/* Runs in a full leaf, which together with the end of the last one fill it exactly. */
+#define LEAF_RUNS	((PAGE_SIZE - sizeof(u32)) / sizeof(struct dmabufx_run))
+
+/* Records in a node of the tree: 256 bytes of them. */
+#define NODE_RECORDS	(SZ_256 / sizeof(struct dmabufx_run))
+
+/* The start of a record that is not in use: no run starts there, see DMABUFX_MAX_PAGES. */
+#define UNUSED		U32_MAX
+
+#define TABLE_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)
+
+static size_t leaf_size(u32 nr)
+{
+	return nr * sizeof(struct dmabufx_run) + sizeof(u32);
+}
+
+/* A leaf of more than half a page takes a page, and has room for LEAF_RUNS then. */
+static bool leaf_is_page(u32 nr)
+{
+	return leaf_size(nr) > PAGE_SIZE / 2;
+}
+
+static struct dmabufx_run *leaf_alloc(u32 nr)
+{
+	return leaf_is_page(nr) ? (void *)__get_free_page(TABLE_GFP) :
+				  kmalloc(leaf_size(nr), TABLE_GFP);
+}
+
+static void leaf_free(struct dmabufx_run *leaf, u32 nr)
+{
+	if (leaf_is_page(nr))
+		free_page((unsigned long)leaf);
+	else
+		kfree(leaf);
+}
+
+static struct dmabufx_run *node_alloc(void)
+{
+	struct dmabufx_run *node = kmalloc_array(NODE_RECORDS, sizeof(*node), TABLE_GFP);
+	u32 i;
+
+	/* It would not find the pointer in a record, which need not be aligned. */
+	kmemleak_not_leak(node);
+	for (i = 0; node && i < NODE_RECORDS; i++)
+		node[i].start = UNUSED;
+	return node;
+}
+
+/* Free @node, below which there are places for @places leaves. It is a leaf if that is 1. */
+static void tree_free(struct dmabufx_runs *runs, struct dmabufx_run *node, u32 places)
+{
+	u32 i;
+
+	if (places == 1) {
+		leaf_free(node, node == runs->leaf ? runs->stop - node : LEAF_RUNS);
+		return;
+	}
+	for (i = 0; i < NODE_RECORDS && node[i].start != UNUSED; i++)
+		tree_free(runs, node[i].node, places / NODE_RECORDS);
+	kfree(node);
+	cond_resched();
+}
+
+/* Make another level of the tree. */
+static int tree_raise(struct dmabufx_runs *runs)
+{
+	struct dmabufx_run *node = node_alloc();
+
+	if (!node)
+		return -ENOMEM;
+	node->start = 0;
+	node->node = runs->root;
+	runs->root = node;
+	runs->places *= NODE_RECORDS;
+	return 0;
+}
+
+/*
+ * Make @leaf the one with the number @n: the next one, or one that it replaces. In the
+ * latter case this needs no memory. After -ENOMEM, nodes may have been added, but no
+ * search gets there.
+ */
+static int tree_put(struct dmabufx_runs *runs, u32 n, struct dmabufx_run *leaf)
+{
+	struct dmabufx_run *node, *record;
+	u32 places;
+
+	if (n == runs->places && tree_raise(runs))
+		return -ENOMEM;
+
+	node = runs->root;
+	for (places = runs->places / NODE_RECORDS; places > 1; places /= NODE_RECORDS) {
+		record = node + n / places % NODE_RECORDS;
+		node = record->start == UNUSED ? node_alloc() : record->node;
+		if (!node)
+			return -ENOMEM;
+		record->node = node;
+		if (n % places == 0)
+			record->start = leaf->start;
+	}
+	node[n % NODE_RECORDS] = (struct dmabufx_run) {
+		.start = leaf->start,
+		.node = leaf,
+	};
+	return 0;
+}
+
+/* Use @leaf, which has @used runs and room for @nr in all, as the last one. */
+static void leaf_use(struct dmabufx_runs *runs, struct dmabufx_run *leaf, u32 used,
+		     u32 nr)
+{
+	runs->leaf = leaf;
+	runs->tail = leaf + used;
+	runs->stop = leaf + (leaf_is_page(nr) ? LEAF_RUNS : nr);
+}
+
+/* Move the runs of the last leaf to one with room for @nr, or make the first leaf. */
+static int leaf_resize(struct dmabufx_runs *runs, u32 nr)
+{
+	u32 used = runs->tail - runs->leaf;
+	struct dmabufx_run *leaf = leaf_alloc(nr);
+
+	if (!leaf)
+		return -ENOMEM;
+
+	if (runs->leaf) {
+		memcpy(leaf, runs->leaf, leaf_size(used));
+		leaf_free(runs->leaf, runs->stop - runs->leaf);
+	} else {
+		leaf->start = 0;
+		runs->places = 1;
+	}
+	if (runs->places == 1)
+		runs->root = leaf;
+	else
+		tree_put(runs, (runs->nr - 1) / LEAF_RUNS, leaf);
+	leaf_use(runs, leaf, used, nr);
+	return 0;
+}
+
+static int leaf_add(struct dmabufx_runs *runs)
+{
+	struct dmabufx_run *leaf = leaf_alloc(LEAF_RUNS);
+
+	if (!leaf)
+		return -ENOMEM;
+	leaf->start = runs->nr_pages;
+	if (tree_put(runs, runs->nr / LEAF_RUNS, leaf)) {
+		leaf_free(leaf, LEAF_RUNS);
+		return -ENOMEM;
+	}
+	leaf_use(runs, leaf, 0, LEAF_RUNS);
+	return 0;
+}
 
 /**
  * dmabufx_runs_reserve - make room for runs that are about to be appended
  * @runs: the table
  * @nr: the most that may be appended; a hint only, appending also makes room by itself
  *
- * Grows at least geometrically, so that frequent calls cost little.
- *
  * Return: 0, or -ENOMEM with the table unchanged.
  */
 int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 {
-	struct dmabufx_run *run;
-	u32 capacity;
-
-	if (nr <= runs->capacity - runs->nr)
-		return 0;
-	if (check_add_overflow(runs->nr, nr, &capacity) || capacity > MOST_RUNS)
-		return -ENOMEM;
-
-	capacity = min_t(u32, max(capacity, runs->capacity * 2), MOST_RUNS);
-	run = kvrealloc(runs->run, array_size(capacity, sizeof(*run)),
-			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!run)
-		return -ENOMEM;
-
-	runs->run = run;
-	runs->capacity = capacity;
-	return 0;
-}
-
-/* The rare part of dmabufx_runs_append(), split off to keep the rest a short leaf function. */
-static noinline int grow_and_append(struct dmabufx_runs *runs,
-				    struct folio *folio, struct folio *last,
-				    u32 first, u32 nr_pages)
-{
-	return dmabufx_runs_reserve(runs, 1) ?:
-	       dmabufx_runs_append(runs, folio, last, first, nr_pages);
+	/* Only the first leaf grows. */
+	nr = min(nr, LEAF_RUNS - min(runs->nr, LEAF_RUNS));
+	return nr > runs->stop - runs->tail ? leaf_resize(runs, runs->nr + nr) : 0;
 }
 
 /**
- * dmabufx_runs_append - add memory at the end of a buffer
- * @runs: the table
- * @folio: the folio that the memory begins in
- * @last: the folio that it ends in, often the same
- * @first: index of the first page in @folio
- * @nr_pages: how many pages, physically contiguous, at least one
+ * dmabufx_runs_grow - make room for one more run, at least
+ * @runs: the table, whose last leaf is full
  *
- * Extends the last run if the memory follows it physically, within a folio
- * or from one folio to the next.
+ * The rare part of dmabufx_runs_append(). The first leaf doubles until it is a page.
  *
- * Context: Nobody else uses the table.
- * Return: 0 if a run now uses @folio that did not use it before; 1 if the last run
- * used it already, so that one of the caller's references to it is surplus;
- * -ENOMEM or -EOVERFLOW with the table unchanged.
+ * Return: 0, or -ENOMEM with the table unchanged.
  */
-int dmabufx_runs_append(struct dmabufx_runs *runs, struct folio *folio,
-			struct folio *last, u32 first, u32 nr_pages)
+int dmabufx_runs_grow(struct dmabufx_runs *runs)
 {
-	struct page *page = folio_page(folio, first);
-	u32 start = runs->nr_pages, end;
-	int ret = 0;
-
-	if (check_add_overflow(start, nr_pages, &end))
-		return -EOVERFLOW;
-
-	if (runs->next == page) {
-		ret = runs->last == folio;
-	} else if (runs->nr < runs->capacity) {
-		runs->run[runs->nr++] = (struct dmabufx_run) {
-			.folio = folio,
-			.first = first,
-			.start = start,
-		};
-	} else {
-		return grow_and_append(runs, folio, last, first, nr_pages);
-	}
-
-	runs->last = last;
-	runs->next = page + nr_pages;
-	runs->nr_pages = end;
-	return ret;
-}
-
-static u32 longest_run(const struct dmabufx_runs *runs)
-{
-	const struct dmabufx_run *run = runs->run + runs->nr;
-	u32 end = runs->nr_pages, longest = 0;
-
-	for (; run-- > runs->run; end = run->start)
-		longest = max(longest, end - run->start);
-	return longest;
+	return runs->nr < LEAF_RUNS ? dmabufx_runs_reserve(runs, max(runs->nr, 1U)) :
+				      leaf_add(runs);
 }
 
 /**
  * dmabufx_runs_finish - finish a table
  * @runs: the table; nothing is appended after this
  *
- * Shrinks the table to its size. Never fails: if there is no memory for a smaller
- * copy, the larger one stays.
+ * Shrinks the last leaf to its size. If there is no memory for a smaller copy, the
+ * larger one stays.
  */
 void dmabufx_runs_finish(struct dmabufx_runs *runs)
 {
-	struct dmabufx_run *run;
+	u32 used = runs->tail - runs->leaf;
 
-	runs->longest = longest_run(runs);
-	if (runs->nr == runs->capacity)
-		return;
-
-	run = kvmemdup(runs->run, array_size(runs->nr, sizeof(*run)),
-		       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!run)
-		return;
-
-	kvfree(runs->run);
-	runs->run = run;
-	runs->capacity = runs->nr;
+	if (runs->tail < runs->stop && !leaf_is_page(used))
+		leaf_resize(runs, used);
 }
 
 /**
  * dmabufx_runs_free - free the table, but not the memory that it describes
  * @runs: the table; empty afterwards
+ *
+ * Context: Process context, may sleep.
  */
 void dmabufx_runs_free(struct dmabufx_runs *runs)
 {
-	kvfree(runs->run);
+	if (runs->root)
+		tree_free(runs, runs->root, runs->places);
 	*runs = (struct dmabufx_runs) {};
+}
+
+/* Returns the last of @nr records that starts at or before @pgoff, as the first does. */
+static const struct dmabufx_run *search(const struct dmabufx_run *record, u32 nr,
+					u32 pgoff)
+{
+	u32 low = 0, end = nr;
+
+	/* record[low] starts at or before pgoff, record[end] after it. */
+	while (end - low > 1) {
+		u32 mid = low + (end - low) / 2;
+
+		if (record[mid].start <= pgoff)
+			low = mid;
+		else
+			end = mid;
+	}
+	return record + low;
 }
 
 /**
@@ -154,26 +260,28 @@ void dmabufx_runs_free(struct dmabufx_runs *runs)
  * @runs: the table
  * @pgoff: the page
  *
- * Return: the run, or NULL when @pgoff is beyond the buffer.
+ * Return: the place of the run, an empty one when @pgoff is beyond the buffer.
  */
-const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
-					    pgoff_t pgoff)
+struct dmabufx_place dmabufx_runs_find(const struct dmabufx_runs *runs,
+				       pgoff_t pgoff)
 {
-	u32 low = 0, end = runs->nr;
+	const struct dmabufx_run *node = runs->leaf, *stop = runs->tail;
+	u32 places;
 
 	if (pgoff >= runs->nr_pages)
-		return NULL;
+		return (struct dmabufx_place) {};
 
-	/* run[low] starts at or before pgoff, run[end] after it. */
-	while (end - low > 1) {
-		u32 mid = low + (end - low) / 2;
-
-		if (runs->run[mid].start <= pgoff)
-			low = mid;
-		else
-			end = mid;
+	/* All leaves but the last, which is often the only one, are full. */
+	if (pgoff < node->start) {
+		node = runs->root;
+		for (places = runs->places; places > 1; places /= NODE_RECORDS)
+			node = search(node, NODE_RECORDS, pgoff)->node;
+		stop = node + LEAF_RUNS;
 	}
-	return &runs->run[low];
+	return (struct dmabufx_place) {
+		.run = search(node, stop - node, pgoff),
+		.stop = stop,
+	};
 }
 
 /* Folios to visit before a pause: takes some tens of microseconds. */
@@ -195,13 +303,13 @@ const struct dmabufx_run *dmabufx_runs_find(const struct dmabufx_runs *runs,
 int dmabufx_walk_folios(const struct dmabufx_runs *runs,
 			int (*visit)(struct folio *folio, void *data), void *data)
 {
-	u32 i, visited = 0;
+	struct dmabufx_place at;
+	u32 visited = 0;
 	int ret;
 
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
-		unsigned long pfn = dmabufx_run_pfn(run);
-		unsigned long end = pfn + dmabufx_run_pages(runs, run);
+	for (at = dmabufx_runs_find(runs, 0); at.run; dmabufx_place_next(&at, runs)) {
+		unsigned long pfn = dmabufx_run_pfn(at.run);
+		unsigned long end = pfn + dmabufx_run_pages(at.run);
 
 		while (pfn < end) {
 			struct folio *folio = page_folio(pfn_to_page(pfn));

@@ -27,9 +27,6 @@
 /* How many areas to check between two checks for a kill. */
 #define LOOK_BATCH	1024
 
-/* Most runs to reserve at once: a page of them. */
-#define MOST_RESERVED	(PAGE_SIZE / sizeof(struct dmabufx_run))
-
 /*
  * Returns true if all pinned pages of a large folio came from one entry of the page
  * table, and so are consecutive. Hugetlb pages are always mapped that way. Anonymous
@@ -80,12 +77,14 @@ static long append_folio(struct dmabufx_runs *runs, struct page **pages,
 	if (dmabufx_pinned_to_excess(folio))
 		return -EMLINK;
 
-	ret = dmabufx_runs_append(runs, folio, folio, first, n);
+	ret = dmabufx_runs_append(runs, folio, first, n);
 	if (ret < 0)
 		return ret;
 
 	if (!folio_test_large(folio))
 		runs->nr_small++;
+	if (n == folio_nr_pages(folio))
+		runs->nr_whole += n;
 	found[dmabufx_folio_kind(folio)] += n;
 
 	/* Keep one pin, or none if the run had one of this folio before. */
@@ -333,8 +332,8 @@ int dmabufx_user_append(struct dmabufx_runs *runs, struct dmabufx_charge *charge
 	if (ret)
 		return ret;
 
-	/* Enough for huge pages. Otherwise the table doubles when it is full. */
-	ret = dmabufx_runs_reserve(runs, min(huge, MOST_RESERVED));
+	/* Enough for huge pages. Otherwise the table grows when it is full. */
+	ret = dmabufx_runs_reserve(runs, min(huge, U32_MAX));
 	if (ret)
 		return ret;
 

@@ -53,14 +53,17 @@ static unsigned long mapped_pages;
  */
 static void *direct_address(const struct dmabufx_runs *runs)
 {
-	const struct dmabufx_run *run = runs->run;
+	struct folio *folio;
+	struct page *first;
 
 	if (runs->nr > 1)
 		return NULL;
+	first = dmabufx_runs_find(runs, 0).run->page;
+	folio = page_folio(first);
 	if (runs->nr_small < runs->nr_pages &&
-	    run->first + (size_t)runs->nr_pages > folio_nr_pages(run->folio))
+	    folio_page_idx(folio, first) + runs->nr_pages > folio_nr_pages(folio))
 		return NULL;
-	return pfn_to_kaddr(dmabufx_run_pfn(run));
+	return page_address(first);
 }
 
 /**
@@ -83,16 +86,15 @@ bool dmabufx_vmap_prepare(struct dmabufx_buf *buf)
 
 static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 {
-	const struct dmabufx_run *run = runs->run + runs->nr;
-	struct page **slot, **stop, *page;
-	u32 end = runs->nr_pages;
+	struct page **slot = pages, **end, **stop, *page;
+	struct dmabufx_place at;
 	long left = FILL_BATCH;
 
-	for (; run-- > runs->run; end = run->start) {
-		page = dmabufx_run_page(run);
-		slot = pages + run->start;
+	for (at = dmabufx_runs_find(runs, 0); at.run; dmabufx_place_next(&at, runs)) {
+		page = at.run->page;
+		end = pages + at.run[1].start;
 		do {
-			stop = min(pages + end, slot + FILL_BATCH);
+			stop = min(end, slot + FILL_BATCH);
 			left -= stop - slot;
 			for (; slot < stop; slot++, page++)
 				*slot = page;
@@ -100,7 +102,7 @@ static void fill_pages(const struct dmabufx_runs *runs, struct page **pages)
 				continue;
 			cond_resched();
 			left = FILL_BATCH;
-		} while (slot < pages + end);
+		} while (slot < end);
 	}
 }
 

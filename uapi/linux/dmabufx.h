@@ -276,8 +276,7 @@ enum dmabufx_reason {
  * @size: sizeof(struct dmabufx_query)
  * @version: returned: the driver's version, major << 16 | minor
  * @features: returned: DMABUFX_FEATURE_*
- * @max_size: returned: size of the largest buffer, bytes. Its memory may have at most
- *	134,217,727 contiguous pieces (half a TiB of single pages), or it is ENOMEM
+ * @max_size: returned: size of the largest buffer, bytes
  * @max_segments: returned: most segments of a buffer
  * @reserved: 0
  * @memfd_limit: returned: how much memory of memfds the buffers of the calling user

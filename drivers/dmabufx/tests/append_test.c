@@ -95,8 +95,9 @@ static void runs_are_right(struct kunit *test)
 	const struct source_kind *kind = test->param_value;
 	struct source *source = zeroed(test, sizeof(*source));
 	struct dmabufx_runs *runs = new_table(test);
+	const struct page *next = NULL;
+	struct dmabufx_place at;
 	struct iov_iter iter;
-	unsigned int i;
 	size_t size;
 
 	kind->make(test, source);
@@ -107,16 +108,27 @@ static void runs_are_right(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, dmabufx_iter_append(runs, &iter, size), 0);
 	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), 0);
 	KUNIT_ASSERT_EQ(test, runs->nr_pages, size / PAGE_SIZE);
-	for (i = 0; i < runs->nr; i++) {
-		const struct dmabufx_run *run = &runs->run[i];
+	for (at = dmabufx_runs_find(runs, 0); at.run; dmabufx_place_next(&at, runs)) {
+		KUNIT_EXPECT_TRUE(test, at.run->page != next);
+		expect_pattern(test, at.run->page, 0,
+			       dmabufx_run_pages(at.run) * PAGE_SIZE,
+			       at.run->start * PAGE_SIZE);
+		next = at.run->page + dmabufx_run_pages(at.run);
+	}
+}
 
-		KUNIT_EXPECT_TRUE(test, run->first < folio_nr_pages(run->folio));
-		expect_pattern(test, dmabufx_run_page(run), 0,
-			       dmabufx_run_pages(runs, run) * PAGE_SIZE,
-			       run->start * PAGE_SIZE);
-		KUNIT_EXPECT_FALSE(test, i && dmabufx_run_pfn(run) ==
-				   dmabufx_run_pfn(run - 1) +
-				   dmabufx_run_pages(runs, run - 1));
+/* Expects the same runs in two tables. */
+static void expect_same(struct kunit *test, const struct dmabufx_runs *one,
+			const struct dmabufx_runs *two)
+{
+	struct dmabufx_place at, other = dmabufx_runs_find(two, 0);
+
+	KUNIT_ASSERT_EQ(test, one->nr, two->nr);
+	KUNIT_ASSERT_EQ(test, one->nr_pages, two->nr_pages);
+	for (at = dmabufx_runs_find(one, 0); at.run; dmabufx_place_next(&at, one)) {
+		KUNIT_EXPECT_EQ(test, at.run->start, other.run->start);
+		KUNIT_EXPECT_PTR_EQ(test, at.run->page, other.run->page);
+		dmabufx_place_next(&other, two);
 	}
 }
 
@@ -138,9 +150,7 @@ static void a_part_is_appended_and_then_the_rest(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, dmabufx_iter_append(parts, &iter,
 							  PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, iov_iter_count(&iter), 0);
-	KUNIT_ASSERT_EQ(test, parts->nr, all->nr);
-	KUNIT_EXPECT_EQ(test, memcmp(parts->run, all->run,
-				     all->nr * sizeof(*all->run)), 0);
+	expect_same(test, parts, all);
 }
 
 static void pieces_of_pages_are_refused(struct kunit *test)
