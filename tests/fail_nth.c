@@ -300,16 +300,16 @@ static struct source source_of_scattered(struct memory *mem)
 {
 	enum { FIRST = 8 * PAGE, STEP = 35 };
 	struct source s = { .device = device_open(), .nr_parts = 2 };
-	unsigned int i, runs = 1;
+	unsigned int pages = mem->size / PAGE, i, runs = 1;
 
-	check_eq(mem->size, SCATTERED_PAGES * PAGE);
-	for (i = 0; i < SCATTERED_PAGES; i++)
-		mem->map[i * STEP % SCATTERED_PAGES * PAGE] = 1;
-	for (i = 1; i < SCATTERED_PAGES; i++)
+	check(pages % 5 && pages % 7);
+	for (i = 0; i < pages; i++)
+		mem->map[i * STEP % pages * PAGE] = 1;
+	for (i = 1; i < pages; i++)
 		runs += page_frame(mem->map + i * PAGE) !=
 			page_frame(mem->map + (i - 1) * PAGE) + 1;
 	note("%s: %u runs", memory_name(mem->kind), runs);
-	check_le(SCATTERED_PAGES * 3 / 4, runs);
+	check_le(pages * 3 / 4, runs);
 
 	pattern_fill(mem->map, 1, mem->id, 0, mem->size);
 	s.parts[0] = (struct part){ mem, 0, FIRST };
@@ -1277,11 +1277,27 @@ static struct source source_of_pages(struct memory *mem)
 	return s;
 }
 
+/* The cache of the tree's nodes. */
+#define TREE "/sys/kernel/slab/kmalloc-cg-256/failslab"
+
+static void tree_on(void)
+{
+	cache_on(TREE);
+}
+
+static void tree_off(void)
+{
+	cache_off(TREE);
+}
+
 PROMISE(fail_table_of_runs,
 	"if its run table cannot be allocated, or cannot grow, a create gives back all it took")
 {
 	static const struct kind_of_failure tables = {
 		"failslab", tables_on, tables_off
+	};
+	static const struct kind_of_failure tree = {
+		"failslab", tree_on, tree_off
 	};
 	static const int times[] = { 1, 2, 3, 4, -1 };
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(512));
@@ -1292,6 +1308,9 @@ PROMISE(fail_table_of_runs,
 	struct memory user_apart = memory_make_holes(ANON_4K, SCATTERED_PAGES * PAGE);
 	struct source scattered = source_of_scattered(&apart);
 	struct source user_scattered = source_of_scattered(&user_apart);
+	/* A leaf has 341 runs. */
+	struct memory many = memory_make_holes(SHMEM_4K, 768 * PAGE);
+	struct source leaves = source_of_scattered(&many);
 
 	if (access(TABLES, W_OK))
 		skip("needs a kernel with fault injection");
@@ -1300,6 +1319,7 @@ PROMISE(fail_table_of_runs,
 	create_fails_with(&tables, &user_pages, times);
 	create_fails_with(&tables, &scattered, times);
 	create_fails_with(&tables, &user_scattered, times);
+	create_fails_with(&tree, &leaves, times);
 }
 
 /* The cache of the table of a single run. */

@@ -218,8 +218,9 @@ static inline int dmabufx_runs_append(struct dmabufx_runs *runs,
  * @data: for @fits
  *
  * Does what dmabufx_runs_append() of each would, but most of it once for each row:
- * folios that are consecutive in physical memory. Inlined for each @fits, since this
- * runs for every page.
+ * folios that are consecutive in physical memory. Also counts them in @runs->nr_small and
+ * @runs->nr_whole, which is left to callers of dmabufx_runs_append(). Inlined for each
+ * @fits, since this runs for every page.
  *
  * Context: Nobody else uses the table.
  * Return: 0, -ENOMEM or -EOVERFLOW. In any case @runs->nr_pages has grown by the number

@@ -46,6 +46,9 @@
  */
 #define PIN_BATCH	(8 * 31)
 
+/* So many folios have room on the stack: lists of small pieces need no allocation for each. */
+#define FEW_FOLIOS	31
+
 /*
  * Most memory in a batch, unless one huge page is larger: BATCH_FILLED if some of the
  * memory may have to be cleared or swapped in first, BATCH_THERE if all is in memory.
@@ -527,11 +530,12 @@ static unsigned int folios_at_most(const struct memfd_range *r)
 static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
 {
 	unsigned int max = folios_at_most(r);
-	struct folio **folios;
+	/* One more for the NULL at the end of a batch. */
+	struct folio *few[FEW_FOLIOS + 1], **folios = few;
 	loff_t done = 0;
 
-	/* One more for the NULL at the end of a batch. */
-	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
+	if (max > FEW_FOLIOS)
+		folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
 
@@ -540,7 +544,8 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
 		cond_resched();
 	}
 
-	kfree(folios);
+	if (folios != few)
+		kfree(folios);
 	return min_t(loff_t, done, 0);
 }
 

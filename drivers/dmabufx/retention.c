@@ -9,14 +9,15 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
+#include <linux/sizes.h>
 
 #include "dmabufx.h"
 
 /* Pages to release before other tasks may run. */
 #define RELEASE_BATCH	16384
 
-/* Longest run for which it is enough that other tasks may run after each leaf. */
-#define SHORT_RUN	64
+/* Longest run with which a leaf has no more pages than a batch. */
+#define SHORT_RUN	(SZ_128K / PAGE_SIZE)
 
 /* Marks the folio dirty: the core did not notice writes of devices and mappings. */
 static void unpin_dirty(struct folio *folio)

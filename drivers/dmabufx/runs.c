@@ -2,8 +2,8 @@
 /*
  * The run table: a buffer's memory as physically contiguous runs.
  *
- * It pins nothing and maps nothing. Of struct pages it reads nothing but, when it walks
- * folios, their sizes. A run takes 12 bytes however long it is, so a table for a
+ * It pins nothing and maps nothing. It reads struct pages only when it walks folios: where
+ * they begin, and their sizes. A run takes 12 bytes however long it is, so a table for a
  * gigabyte of contiguous memory is as small as one for a page.
  *
  * The runs are in leaves of up to a page each. Most buffers have few runs, which fit in
@@ -12,7 +12,8 @@
  * last of each level is full. A record of a node tells where in the buffer the first run
  * below it starts. A page is found by binary search, node after node.
  *
- * No run moves once its leaf is a page, and nothing larger than a page is allocated.
+ * While the table grows, no run moves once its leaf is a page. Nothing larger than a page is
+ * allocated.
  */
 #include <linux/kmemleak.h>
 #include <linux/sched.h>
@@ -105,8 +106,8 @@ static int tree_raise(struct dmabufx_runs *runs)
 
 /*
  * Make @leaf the one with the number @n: the next one, or one that it replaces. In the
- * latter case this needs no memory. After -ENOMEM, nodes may have been added, but no
- * search gets there.
+ * latter case this needs no memory. After -ENOMEM, nodes may have been added, but every
+ * search still finds its leaf.
  */
 static int tree_put(struct dmabufx_runs *runs, u32 n, struct dmabufx_run *leaf)
 {
@@ -190,9 +191,14 @@ static int leaf_add(struct dmabufx_runs *runs)
  */
 int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 {
-	/* Only the first leaf grows. */
+	u32 room = runs->stop - runs->tail;
+
+	/* Only the first leaf grows, at least by half, so that many calls copy little. */
 	nr = min(nr, LEAF_RUNS - min(runs->nr, LEAF_RUNS));
-	return nr > runs->stop - runs->tail ? leaf_resize(runs, runs->nr + nr) : 0;
+	if (nr <= room)
+		return 0;
+	nr = max(nr, min(runs->nr / 2, LEAF_RUNS - runs->nr));
+	return leaf_resize(runs, runs->nr + nr);
 }
 
 /**

@@ -63,7 +63,8 @@ static void *direct_address(const struct dmabufx_runs *runs)
 	if (runs->nr_small < runs->nr_pages &&
 	    folio_page_idx(folio, first) + runs->nr_pages > folio_nr_pages(folio))
 		return NULL;
-	return page_address(first);
+	/* Not page_address(): its KASAN tag is that of one page, which is one folio of many. */
+	return pfn_to_kaddr(page_to_pfn(first));
 }
 
 /**
