@@ -57,7 +57,7 @@ PROMISE(importers_bracket_access,
 /* The scatterlist is so long, 2 MiB, that threads meet while one makes it. */
 #define ITEMS 65536
 #define MOST_TRIES 5
-#define MOST_GROWTH (long)MIB(1)
+#define MOST_GROWTH ((long)MIB(1))
 #define MOST_THREADS 8
 
 /* One thread for each CPU. All of them SYNC each fresh buffer at the same moment. */

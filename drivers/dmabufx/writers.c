@@ -175,6 +175,7 @@ void dmabufx_writers_sync_add(struct dmabufx_writers *writers)
 void dmabufx_writers_sync_remove(struct dmabufx_writers *writers)
 {
 	spin_lock(&writers->lock);
+	/* Pairs with dmabufx_writers_must_sync(): what was copied is seen before the count. */
 	smp_store_release(&writers->nr_syncing, writers->nr_syncing - 1);
 	spin_unlock(&writers->lock);
 }
@@ -212,21 +213,21 @@ int dmabufx_writers_begin(struct dmabufx_writers *writers, bool may_sync,
 	struct mm_struct *mm = current->mm;
 	struct dmabufx_writer *w;
 
-	guard(spinlock)(&writers->lock);
-	if (writers->nr_syncing && !may_sync)
+	spin_lock(&writers->lock);
+	if (writers->nr_syncing && !may_sync) {
+		spin_unlock(&writers->lock);
 		return -EBUSY;
-
+	}
 	writers_any(writers);
 	w = writer_of(writers, mm);
 	if (!w)
 		w = writers->first.brackets ? *spare : &writers->first;
-	if (!w)
-		return -EAGAIN;
-
-	writer_begin(writers, w, mm);
-	if (w == *spare)
+	if (w)
+		writer_begin(writers, w, mm);
+	if (w && w == *spare)
 		*spare = NULL;
-	return 0;
+	spin_unlock(&writers->lock);
+	return w ? 0 : -EAGAIN;
 }
 
 /* Choose the bracket to end: the caller's own, or a dead process's, or any other. */
