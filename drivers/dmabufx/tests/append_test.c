@@ -6,6 +6,7 @@
 /* folio_queue.h of 6.12 does not include mm.h, but needs it. */
 #include <linux/folio_queue.h>
 #include <linux/ioport.h>
+#include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
@@ -291,7 +292,10 @@ static void remove_device_memory(void *data)
 	release_mem_region(pgmap->range.start, range_len(&pgmap->range));
 }
 
-/* Returns the first frame after all memory. */
+/*
+ * Returns the first frame after all memory, at the border of a subsection. A node still
+ * counts a device's memory that has gone, but frames there have no struct page any more.
+ */
 static unsigned long end_of_memory(void)
 {
 	unsigned long end = 0;
@@ -299,6 +303,9 @@ static unsigned long end_of_memory(void)
 
 	for_each_online_node(node)
 		end = max(end, node_end_pfn(node));
+	end = ALIGN(end, PAGES_PER_SUBSECTION);
+	while (end && !pfn_to_online_page(end - 1))
+		end -= PAGES_PER_SUBSECTION;
 	return end;
 }
 
@@ -308,7 +315,7 @@ static unsigned long end_of_memory(void)
  */
 static struct page *device_memory(struct kunit *test)
 {
-	phys_addr_t start = ALIGN(PFN_PHYS(end_of_memory()), SUBSECTION_SIZE);
+	phys_addr_t start = PFN_PHYS(end_of_memory());
 	struct dev_pagemap *pgmap = zeroed(test, sizeof(*pgmap));
 
 	if (!request_mem_region(start, SUBSECTION_SIZE, "dmabufx-kunit"))
