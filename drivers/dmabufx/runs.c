@@ -193,26 +193,24 @@ int dmabufx_runs_reserve(struct dmabufx_runs *runs, u32 nr)
 {
 	u32 room = runs->stop - runs->tail;
 
-	/* Only the first leaf grows, at least by half, so that many calls copy little. */
+	/* Only the first leaf grows. It doubles at least, so that many calls copy little. */
 	nr = min(nr, LEAF_RUNS - min(runs->nr, LEAF_RUNS));
 	if (nr <= room)
 		return 0;
-	nr = max(nr, min(runs->nr / 2, LEAF_RUNS - runs->nr));
-	return leaf_resize(runs, runs->nr + nr);
+	return leaf_resize(runs, clamp(2 * runs->nr, runs->nr + nr, LEAF_RUNS));
 }
 
 /**
  * dmabufx_runs_grow - make room for one more run, at least
  * @runs: the table, whose last leaf is full
  *
- * The rare part of dmabufx_runs_append(). The first leaf doubles until it is a page.
+ * The rare part of dmabufx_runs_append().
  *
  * Return: 0, or -ENOMEM with the table unchanged.
  */
 int dmabufx_runs_grow(struct dmabufx_runs *runs)
 {
-	return runs->nr < LEAF_RUNS ? dmabufx_runs_reserve(runs, max(runs->nr, 1U)) :
-				      leaf_add(runs);
+	return runs->nr < LEAF_RUNS ? dmabufx_runs_reserve(runs, 1) : leaf_add(runs);
 }
 
 /**
