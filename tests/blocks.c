@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,18 @@
 /* Higher blocks are less likely to have memory that cannot move. */
 #define HIGHEST_BLOCK 47
 
+/*
+ * Emptying a block takes less on any kernel, times its patience. Linux goes on for ever
+ * where something cannot move.
+ */
+#define OFFLINE_SECONDS 10
+
 static long pool_size;
+
+static void interrupt(int signal)
+{
+	(void)signal;
+}
 
 static bool set_state(int block, const char *state)
 {
@@ -25,6 +37,42 @@ static bool set_state(int block, const char *state)
 
 	snprintf(path, sizeof(path), BLOCKS "memory%d/state", block);
 	return file_write(path, state);
+}
+
+/* Tells whether the block was taken out before the time was up. */
+static bool set_offline(int block)
+{
+	const struct sigaction interrupts = { .sa_handler = interrupt };
+	/* It repeats, because the first signal may come before the call begins. */
+	const struct itimerval limit = {
+		.it_value.tv_sec = OFFLINE_SECONDS * patience(),
+		.it_interval.tv_sec = 1,
+	};
+	const struct itimerval none = {};
+	struct sigaction old;
+	bool done;
+
+	must(sigaction(SIGALRM, &interrupts, &old));
+	must(setitimer(ITIMER_REAL, &limit, NULL));
+	done = set_state(block, "offline");
+	must(setitimer(ITIMER_REAL, &none, NULL));
+	must(sigaction(SIGALRM, &old, NULL));
+	return done;
+}
+
+/* A block takes free huge pages with it. New ones may need room to be made first. */
+static void restore_pool(void)
+{
+	char number[32];
+	int tries;
+
+	snprintf(number, sizeof(number), "%ld", pool_size);
+	for (tries = 0; tries < 10 && file_number(HUGE_POOL, "") != pool_size; tries++) {
+		check(file_write(HUGE_POOL, number));
+		if (file_number(HUGE_POOL, "") != pool_size)
+			check(file_write("/proc/sys/vm/compact_memory", "1"));
+	}
+	check_eq(file_number(HUGE_POOL, ""), pool_size);
 }
 
 static __u64 pages_of_a_block(void)
@@ -82,7 +130,7 @@ int block_make_movable(void)
 	pages_of_a_block();
 	pool_size = file_number(HUGE_POOL, "");
 	for (block = HIGHEST_BLOCK; block > 0; block--) {
-		if (!set_state(block, "offline"))
+		if (!set_offline(block))
 			continue;
 		if (set_state(block, "online_movable")) {
 			continue_in_child(block);
@@ -90,6 +138,7 @@ int block_make_movable(void)
 		}
 		set_state(block, "online");
 	}
+	restore_pool();
 	skip("no block of memory can be taken out");
 }
 
@@ -122,18 +171,15 @@ size_t block_last_page_of(int block, const struct memory *mem)
 bool block_can_go(int block)
 {
 	bool gone = false;
-	char number[32];
 	int tries;
 
 	/* Something may hold a page for a moment; only a pinned page stays for ever. */
 	for (tries = 0; !gone && tries < 10; tries++) {
 		usleep(tries * 20000);
-		gone = set_state(block, "offline");
+		gone = set_offline(block);
 	}
 	if (gone)
 		check(set_state(block, "online"));
-	/* The block took free huge pages with it. */
-	snprintf(number, sizeof(number), "%ld", pool_size);
-	check(file_write(HUGE_POOL, number));
+	restore_pool();
 	return gone;
 }

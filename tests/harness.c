@@ -160,7 +160,7 @@ bool child_dies(int pid)
 	return true;
 }
 
-static int patience(void)
+int patience(void)
 {
 	const char *text = getenv("DMABUFX_PATIENCE");
 	int times = text ? atoi(text) : 1;
