@@ -720,7 +720,7 @@ static struct memory unmapped_hugetlb(size_t size)
 	};
 }
 
-/* First the group may have two huge pages, then it may reserve none. */
+/* First the group may have two huge pages, in an empty file or not; then none. */
 static void fill_hugetlb_in_group(void)
 {
 	struct memory mem = unmapped_hugetlb(MIB(8));
@@ -735,6 +735,9 @@ static void fill_hugetlb_in_group(void)
 	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), 0);
 	must(close(create_of(&half, 1)));
 	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), MIB(4));
+	/* Nor may the group's third page fill a file that has two. */
+	refused(ENOMEM, DMABUFX_REASON_NO_MEMORY, 0, device, &req);
+	check_eq(memory_populated(&mem), MIB(4));
 	must(close(mem.fd));
 	check_eq(file_number(GROUP "/hugetlb.2MB.current", ""), 0);
 

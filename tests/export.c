@@ -4,12 +4,14 @@
  * and of files, and kernel addresses of files.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -525,34 +527,54 @@ static int try_peek(int file, __u64 offset, void *to, __u64 size)
 	return ret;
 }
 
+/* In ramfs, a page that is broken and in a buffer stays in its file. */
+static int file_in_ramfs(void)
+{
+	must(unshare(CLONE_NEWNS));
+	must(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL));
+	must(mount("none", "/tmp", "ramfs", 0, NULL));
+	return must(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+}
+
+/* Breaks a page in the middle of a file of 1 MiB with the pattern of @id. */
+static void broken_is_refused(int file, unsigned int id, bool writable)
+{
+	struct kexport_get get = { .size = MIB(1), .file = file, .read_only = 1 };
+	char *map = must(mmap(NULL, MIB(1), PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0));
+	__u64 frame = page_frame(map + KIB(512));
+	int fd = must(try_get("file", get)), errors[3] = {};
+	char *text = malloc(MIB(1));
+
+	check(text);
+	must(munmap(map, MIB(1)));
+	page_poison(frame);
+	errors[0] = try_get("file", get) < 0 ? errno : 0;
+	errors[1] = try_peek(file, KIB(512) - 1, text, 2) < 0 ? errno : 0;
+	get.read_only = 0;
+	errors[2] = try_get("file", get) < 0 ? errno : 0;
+	must(try_peek(file, 0, text, KIB(512)));
+	pattern_check(text, 1, id, 0, KIB(512), "the kernel");
+
+	/* Cleans up before it judges, for the sake of later tests. */
+	must(close(fd));
+	must(close(file));
+	page_unpoison(frame);
+	check_eq(errors[0], EHWPOISON);
+	check_eq(errors[1], EHWPOISON);
+	check_eq(errors[2], writable ? EHWPOISON : EACCES);
+	free(text);
+}
+
 PROMISE(export_broken_memory_is_refused,
 	"a file with a broken page makes no dma-buf and gets no kernel address")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, MIB(1));
-	struct kexport_get get = { .size = MIB(1), .file = mem.fd };
-	__u64 frame = page_frame(mem.map + KIB(512));
-	int fd = try_get("file", get), errors[3];
-	char *text = malloc(MIB(1));
+	int file = file_in_ramfs();
 
-	must(fd);
-	check(text);
+	check_eq(write(file, mem.map, MIB(1)), MIB(1));
 	memory_unmap(&mem);
-	page_poison(frame);
-	errors[0] = try_get("file", get) < 0 ? errno : 0;
-	get.read_only = 1;
-	errors[1] = try_get("file", get) < 0 ? errno : 0;
-	errors[2] = try_peek(mem.fd, KIB(512) - 1, text, 2) < 0 ? errno : 0;
-	must(try_peek(mem.fd, 0, text, KIB(512)));
-	pattern_check(text, 1, mem.id, 0, KIB(512), "the kernel");
-
-	/* Cleans up before it judges, for the sake of later tests. */
-	must(close(fd));
-	memory_free(&mem);
-	page_unpoison(frame);
-	check_eq(errors[0], EHWPOISON);
-	check_eq(errors[1], EHWPOISON);
-	check_eq(errors[2], EHWPOISON);
-	free(text);
+	broken_is_refused(file, mem.id, false);
+	broken_is_refused(mem.fd, mem.id, true);
 }
 
 PROMISE(export_file_keeps_what_is_cut_off,

@@ -143,6 +143,21 @@ void join_child(int pid)
 		fail("a child exited with status %d", WEXITSTATUS(status));
 }
 
+void child_is_stuck(int pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (state != 'D') {
+		file = fopen(path, "re");
+		check(file);
+		check_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+		fclose(file);
+		check(state != 'Z');
+	}
+}
+
 bool child_dies(int pid)
 {
 	struct pollfd ended = {

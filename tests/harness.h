@@ -142,6 +142,12 @@ const char *errno_name(int error);
 /* Waits for a child made by fork(); if it failed, the test fails. */
 void join_child(int pid);
 
+/*
+ * Waits until a child made by fork() is in a sleep that no signal handler runs in, such as
+ * the wait for a lock of the kernel.
+ */
+void child_is_stuck(int pid);
+
 /* Kills a child made by fork(). Returns false if it lives a minute later. */
 bool child_dies(int pid);
 

@@ -458,6 +458,7 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	}
 	while (memory_populated(&first) < MIB(1))
 		;
+	child_is_stuck(child);
 	died = child_dies(child);
 	lock_let_go(holder);
 	check(died);

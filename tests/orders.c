@@ -317,6 +317,7 @@ PROMISE(order_pud_may_be_moved_in_part,
 	/* Moves one page to where no huge entry fits, and the other to where one fits again. */
 	must(mremap(map + GIB(1), GIB(1), GIB(1), MREMAP_MAYMOVE | MREMAP_FIXED,
 		    there + PAGE));
+	check_eq(touch(map + GIB(1), false), SIGSEGV);
 	check(!memcmp(there + PAGE, expected, PAGE));
 	check(!memcmp(map, expected, PAGE));
 	check_eq(faults_mapped(PUD), 2);

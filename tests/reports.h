@@ -19,4 +19,5 @@
 "INFO: task .* blocked",
 "Oops",
 "general protection",
+"bad p[g4um]d ",
 "Call Trace",
