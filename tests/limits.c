@@ -118,6 +118,49 @@ static int pin(const struct world *w, const struct memory *mem, size_t size)
 	return must(try_pin(w, mem, size));
 }
 
+/* Unlike with run_as(), the process can become root again. */
+static void take_turn_as(unsigned int uid)
+{
+	must(setresuid(0, 0, 0));
+	must(setresuid(uid, uid, 0));
+}
+
+PROMISE(limit_counts_users_who_take_turns,
+	"what a user has pinned is counted while other users pin and release")
+{
+	struct world w = make_world();
+	int fd;
+
+	take_turn_as(ALICE);
+	must(close(pin(&w, &w.memfd, MIB(1))));
+	fd = pin(&w, &w.memfd, MIB(2));
+	take_turn_as(BOB);
+	must(close(pin(&w, &w.memfd, MIB(4))));
+	check_eq(device_query(w.device).memfd_pinned, 0);
+	take_turn_as(ALICE);
+	check_eq(device_query(w.device).memfd_pinned, MIB(2));
+	must(close(fd));
+	check_eq(device_query(w.device).memfd_pinned, 0);
+}
+
+static void one_buffer_of_a_new_user(void *world)
+{
+	static unsigned int uid = ALICE;
+	const struct world *w = world;
+
+	take_turn_as(uid++);
+	must(close(pin(w, &w->memfd, MIB(1))));
+	take_turn_as(0);
+}
+
+PROMISE(limit_leaves_nothing_of_users,
+	"users who had a buffer once leave no memory behind")
+{
+	struct world w = make_world();
+
+	leaves_nothing(one_buffer_of_a_new_user, &w, 600);
+}
+
 /* Forks a process of @uid that keeps @size bytes pinned until let_go(). */
 static int holder(const struct world *w, unsigned int uid, size_t memlock,
 		  int capability, const struct memory *mem, size_t size)

@@ -343,22 +343,34 @@ PROMISE(memfd_fillers_of_holes_may_meet,
 
 struct filling {
 	struct memory mem;
+	size_t piece;
 	atomic_bool done;
 };
 
 static void *fill_by_create(void *arg)
 {
 	struct filling *f = arg;
+	size_t nr = f->mem.size / f->piece, i;
+	struct udmabuf_create_item *items = calloc(nr, sizeof(*items));
+	int device = device_open();
 
-	must(close(create_range(&f->mem, 0, f->mem.size)));
+	check(items);
+	for (i = 0; i < nr; i++)
+		items[i] = list_item(&f->mem, i * f->piece, f->piece);
+	must_close(try_create_list(device, items, nr, 0));
+	must(close(device));
+	free(items);
 	atomic_store(&f->done, true);
 	return NULL;
 }
 
 /* Counts how often the owner got the memfd's lock while a create filled holes. */
-static int turns_of_the_owner(enum memory_kind kind, size_t size)
+static int turns_of_the_owner(enum memory_kind kind, size_t size, size_t piece)
 {
-	struct filling f = { .mem = unmapped(kind, size, F_SEAL_SHRINK) };
+	struct filling f = {
+		.mem = unmapped(kind, size, F_SEAL_SHRINK),
+		.piece = piece,
+	};
 	pthread_t thread;
 	int turns = 0;
 
@@ -380,12 +392,12 @@ static int turns_of_the_owner(enum memory_kind kind, size_t size)
  * One create proves nothing: the owner may have slept through every batch. But a create
  * that keeps the lock gives the owner no turn in any number of tries.
  */
-static void owner_has_turns(enum memory_kind kind, size_t size)
+static void owner_has_turns(enum memory_kind kind, size_t size, size_t piece)
 {
 	int tries;
 
 	for (tries = 0; tries < 50; tries++)
-		if (turns_of_the_owner(kind, size))
+		if (turns_of_the_owner(kind, size, piece))
 			return;
 	fail("the owner got the lock in none of %d creates", tries);
 }
@@ -394,8 +406,15 @@ PROMISE(memfd_owner_waits_for_a_batch,
 	"a memfd's owner gets its lock between batches while a long create fills holes",
 	TAG_THREADS)
 {
-	owner_has_turns(SHMEM_4K, MIB(256));
-	owner_has_turns(HUGETLB_2M, MIB(160));
+	owner_has_turns(SHMEM_4K, MIB(256), MIB(256));
+	owner_has_turns(HUGETLB_2M, MIB(160), MIB(160));
+}
+
+PROMISE(memfd_owner_waits_for_some_pieces,
+	"a memfd's owner gets its lock while a long list of small pieces of it is pinned",
+	TAG_THREADS)
+{
+	owner_has_turns(SHMEM_4K, MIB(16), PAGE);
 }
 
 /* Holds the lock of a memfd: a thread writes there from a page that is withheld. */

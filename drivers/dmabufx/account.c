@@ -41,7 +41,6 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
@@ -120,11 +119,10 @@ module_param_cb(total_limit_mib, &limit_ops, &total_limit, 0644);
 MODULE_PARM_DESC(total_limit_mib, "Most MiB of memfds that all users together may pin (default: 3/4 of the memory)");
 
 /**
- * struct account - a user who is charged
+ * struct account - a user who is charged, or was
  * @node: in accounts, hashed by @user
  * @user: the user; holds a reference
- * @charges: number of &struct dmabufx_charge of the user; the account is freed with
- *	the last one
+ * @charges: number of &struct dmabufx_charge of the user; protected by accounts_lock
  * @shared_pages: shared memory that the user is charged for. Private memory is
  *	in user_struct.locked_vm
  * @parts_lock: protects @parts and the charges for the folios in it
@@ -134,26 +132,38 @@ MODULE_PARM_DESC(total_limit_mib, "Most MiB of memfds that all users together ma
 struct account {
 	struct hlist_node node;
 	struct user_struct *user;
-	refcount_t charges;
+	unsigned long charges;
 	atomic_long_t shared_pages;
 	struct mutex parts_lock; /* parts and the charges for the folios in it */
 	struct xarray parts;
 };
 
 static DEFINE_HASHTABLE(accounts, 6);
-static DEFINE_SPINLOCK(accounts_lock); /* accounts */
+static DEFINE_SPINLOCK(accounts_lock); /* accounts, idle_account, account.charges */
+
+/*
+ * The account that lost its last charge most recently, or NULL. It is kept, because a
+ * user who has one buffer at a time would need a new one for each.
+ */
+static struct account *idle_account;
 
 /* Shared memory that all users together are charged for. */
 static atomic_long_t total_shared_pages;
 
+/* Adds a charge to the account of @user. Returns NULL if there is none. */
 static struct account *account_find(const struct user_struct *user)
 {
 	struct account *account;
 
 	lockdep_assert_held(&accounts_lock);
-	hash_for_each_possible(accounts, account, node, (unsigned long)user)
-		if (account->user == user)
-			return account;
+	hash_for_each_possible(accounts, account, node, (unsigned long)user) {
+		if (account->user != user)
+			continue;
+		if (account == idle_account)
+			idle_account = NULL;
+		account->charges++;
+		return account;
+	}
 	return NULL;
 }
 
@@ -164,7 +174,7 @@ static struct account *account_alloc(struct user_struct *user)
 	if (!account)
 		return NULL;
 	account->user = get_uid(user);
-	refcount_set(&account->charges, 1);
+	account->charges = 1;
 	mutex_init(&account->parts_lock);
 	xa_init(&account->parts);
 	return account;
@@ -186,8 +196,6 @@ static struct account *account_try_get(const struct user_struct *user)
 
 	spin_lock(&accounts_lock);
 	account = account_find(user);
-	if (account)
-		refcount_inc(&account->charges);
 	spin_unlock(&accounts_lock);
 	return account;
 }
@@ -204,9 +212,7 @@ static struct account *account_get(struct user_struct *user)
 
 	spin_lock(&accounts_lock);
 	other = account_find(user);
-	if (other)
-		refcount_inc(&other->charges);
-	else
+	if (!other)
 		hash_add(accounts, &account->node, (unsigned long)user);
 	spin_unlock(&accounts_lock);
 	if (!other)
@@ -215,17 +221,45 @@ static struct account *account_get(struct user_struct *user)
 	return other;
 }
 
+/* Makes @account, which may be NULL, the idle one. Returns the former one, removed. */
+static struct account *replace_idle(struct account *account)
+{
+	struct account *old = idle_account;
+
+	lockdep_assert_held(&accounts_lock);
+	idle_account = account;
+	if (old)
+		hash_del(&old->node);
+	return old;
+}
+
 static void account_put(struct account *account)
 {
-	bool is_last;
+	struct account *old = NULL;
 
 	spin_lock(&accounts_lock);
-	is_last = refcount_dec_and_test(&account->charges);
-	if (is_last)
-		hash_del(&account->node);
+	if (!--account->charges)
+		old = replace_idle(account);
 	spin_unlock(&accounts_lock);
-	if (is_last)
-		account_free(account);
+	if (old)
+		account_free(old);
+}
+
+/**
+ * dmabufx_account_exit - free what is kept for users who have no buffers now
+ *
+ * Context: Process context, when no buffer is left.
+ */
+void dmabufx_account_exit(void)
+{
+	struct account *old;
+
+	spin_lock(&accounts_lock);
+	old = replace_idle(NULL);
+	spin_unlock(&accounts_lock);
+	if (old)
+		account_free(old);
+	WARN_ON_ONCE(!hash_empty(accounts));
 }
 
 /* Add pages up to @limit. Checks the capability only if that would exceed the limit. */

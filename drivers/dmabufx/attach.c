@@ -2,9 +2,10 @@
 /*
  * Devices: attachments, their scatterlists, and whether CPU or devices own the memory.
  *
- * The scatterlist of an attachment is built at the first mapping, from the runs and
- * the limits that the device has then. It is kept until the device detaches, so an
- * importer that maps and unmaps for every frame pays only for the DMA mapping.
+ * The first mapping makes a record of the attachment, with a scatterlist that is built
+ * from the runs and the limits that the device has then. Both are kept until the device
+ * detaches, so an importer that maps and unmaps for every frame pays only for the DMA
+ * mapping.
  *
  * Mapping and unmapping synchronise. In between, begin_cpu_access and
  * end_cpu_access synchronise every mapped attachment. Both are needed wherever a
@@ -39,16 +40,17 @@
 #define MAP_ATTRS	(DMA_ATTR_NO_WARN | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES)
 
 /**
- * struct dmabufx_attachment - one importer
+ * struct dmabufx_attachment - one importer that has mapped the buffer, or tried to
  * @node: in &dmabufx_buf.attachments
  * @dev: the importer's device
- * @sgt: its scatterlist; empty until the first mapping, after that only changed
- *	with the dma-buf's reservation lock held
+ * @sgt: its scatterlist; mapped and unmapped with the dma-buf's reservation lock held
  * @single: @sgt's entry if it has only one
  * @shows_copy: whether the importer gets a copy of @sgt; constant
  * @shown: that copy; otherwise empty
- * @dir: direction of the mapping, DMA_NONE while it is not mapped
- * @needs_sync: whether it is mapped, and the device may not see the same memory
+ * @dir: direction of the mapping, DMA_NONE while it is not mapped; changes with the
+ *	reservation lock held, or at the end of the attachment
+ * @needs_sync: whether it is mapped, and the device may not see the same memory;
+ *	changes with &dmabufx_buf.lock held, too
  */
 struct dmabufx_attachment {
 	struct list_head node;
@@ -80,32 +82,11 @@ static bool spoils_table(const struct dma_buf_attachment *attach)
 	return IS_ENABLED(CONFIG_DMABUF_DEBUG) || attach->importer_ops;
 }
 
-int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
-{
-	struct dmabufx_buf *buf = dmabuf->priv;
-	struct dmabufx_attachment *a;
-
-	a = kzalloc_obj(*a, GFP_KERNEL_ACCOUNT);
-	if (!a)
-		return -ENOMEM;
-
-	a->dev = attach->dev;
-	a->dir = DMA_NONE;
-	a->shows_copy = spoils_table(attach);
-	attach->priv = a;
-
-	mutex_lock(&buf->lock);
-	list_add_tail(&a->node, attachments(buf));
-	mutex_unlock(&buf->lock);
-
-	trace_dmabufx_attach(buf, a->dev);
-	return 0;
-}
-
 /**
- * dmabufx_each_device - call a function for each attached device
+ * dmabufx_each_device - call a function for each device that uses the buffer
  * @buf: the buffer
- * @tell: called with the device and whether it has the buffer mapped
+ * @tell: called with each device that has mapped the buffer since it attached, or tried
+ *	to, and whether it has it mapped now
  * @data: for @tell
  *
  * Context: Process context; @tell is called under the buffer's lock.
@@ -118,7 +99,7 @@ void dmabufx_each_device(struct dmabufx_buf *buf,
 
 	guard(mutex)(&buf->lock);
 	list_for_each_entry(a, attachments(buf), node)
-		tell(a->dev, a->dir != DMA_NONE, data);
+		tell(a->dev, READ_ONCE(a->dir) != DMA_NONE, data);
 }
 
 /**
@@ -333,45 +314,105 @@ static int attachment_map(struct dmabufx_attachment *a,
 	if (ret)
 		return ret;
 
-	a->dir = dir;
+	WRITE_ONCE(a->dir, dir);
 	show_table(a);
 	return 0;
 }
 
+static void unmap_table(struct dmabufx_attachment *a, unsigned long attrs)
+{
+	dma_unmap_sgtable(a->dev, &a->sgt, a->dir, attrs);
+	WRITE_ONCE(a->dir, DMA_NONE);
+}
+
+/* Brackets do not look at a mapping that needs no synchronisation: it needs no lock. */
 static void attachment_unmap(struct dmabufx_attachment *a,
 			     struct dmabufx_buf *buf)
 {
-	bool copy = a->needs_sync && !dmabufx_writers_any(&buf->writers);
+	if (!a->needs_sync) {
+		unmap_table(a, DMA_ATTR_SKIP_CPU_SYNC);
+		return;
+	}
 
-	lockdep_assert_held(&buf->lock);
-	dma_unmap_sgtable(a->dev, &a->sgt, a->dir,
-			  copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC);
-	a->dir = DMA_NONE;
-	if (a->needs_sync)
-		dmabufx_writers_sync_remove(&buf->writers);
+	guard(mutex)(&buf->lock);
+	unmap_table(a, dmabufx_writers_any(&buf->writers) ?
+			DMA_ATTR_SKIP_CPU_SYNC : 0);
+	dmabufx_writers_sync_remove(&buf->writers);
 	a->needs_sync = false;
+}
+
+static struct dmabufx_attachment *
+attachment_create(const struct dma_buf_attachment *attach)
+{
+	struct dmabufx_buf *buf = attach->dmabuf->priv;
+	struct dmabufx_attachment *a = kzalloc_obj(*a, GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!a)
+		return ERR_PTR(-ENOMEM);
+
+	a->dev = attach->dev;
+	a->dir = DMA_NONE;
+	a->shows_copy = spoils_table(attach);
+	ret = attachment_build_table(a, &buf->runs);
+	if (ret) {
+		kfree(a);
+		return ERR_PTR(ret);
+	}
+
+	mutex_lock(&buf->lock);
+	list_add_tail(&a->node, attachments(buf));
+	mutex_unlock(&buf->lock);
+
+	trace_dmabufx_attach(buf, a->dev);
+	return a;
+}
+
+/* Returns the record of an importer, made now if it maps the buffer for the first time. */
+static struct dmabufx_attachment *attachment_get(struct dma_buf_attachment *attach)
+{
+	struct dmabufx_attachment *a = attach->priv;
+
+	if (a)
+		return a;
+	a = attachment_create(attach);
+	if (!IS_ERR(a))
+		attach->priv = a;
+	return a;
+}
+
+static struct sg_table *map_for_importer(struct dma_buf_attachment *attach,
+					 enum dma_data_direction dir)
+{
+	struct dmabufx_buf *buf = attach->dmabuf->priv;
+	struct dmabufx_attachment *a;
+	int ret;
+
+	if (buf->read_only && dir != DMA_TO_DEVICE)
+		return ERR_PTR(-EACCES);
+	ret = dmabufx_poison_check(buf, true);
+	if (ret)
+		return ERR_PTR(ret);
+
+	a = attachment_get(attach);
+	if (IS_ERR(a))
+		return ERR_CAST(a);
+	mutex_lock(&buf->lock);
+	ret = attachment_map(a, buf, mapped_direction(dir));
+	mutex_unlock(&buf->lock);
+	return ret ? ERR_PTR(ret) : table_for_importer(a);
 }
 
 struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir)
 {
-	struct dmabufx_buf *buf = attach->dmabuf->priv;
-	struct dmabufx_attachment *a = attach->priv;
-	int ret;
+	struct sg_table *sgt;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	ret = buf->read_only && dir != DMA_TO_DEVICE ? -EACCES :
-	      dmabufx_poison_check(buf, true);
-	if (!ret && !a->sgt.sgl)
-		ret = attachment_build_table(a, &buf->runs);
-	if (!ret) {
-		mutex_lock(&buf->lock);
-		ret = attachment_map(a, buf, mapped_direction(dir));
-		mutex_unlock(&buf->lock);
-	}
-
-	trace_dmabufx_map(buf, a->dev, dir, ret ? 0 : a->sgt.nents, ret);
-	return ret ? ERR_PTR(ret) : table_for_importer(a);
+	sgt = map_for_importer(attach, dir);
+	trace_dmabufx_map(attach->dmabuf->priv, attach->dev, dir,
+			  IS_ERR(sgt) ? 0 : sgt->nents, PTR_ERR_OR_ZERO(sgt));
+	return sgt;
 }
 
 void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
@@ -380,13 +421,11 @@ void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	struct dmabufx_buf *buf = attach->dmabuf->priv;
 	struct dmabufx_attachment *a = attach->priv;
 
-	mutex_lock(&buf->lock);
 	/* The importer is broken. Keep a mapping that its device may still use. */
-	if (!WARN_ON_ONCE(a->dir == DMA_NONE || sgt != table_for_importer(a)))
+	if (!WARN_ON_ONCE(!a || a->dir == DMA_NONE || sgt != table_for_importer(a)))
 		attachment_unmap(a, buf);
-	mutex_unlock(&buf->lock);
 
-	trace_dmabufx_unmap(buf, a->dev, dir);
+	trace_dmabufx_unmap(buf, attach->dev, dir);
 }
 
 void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
@@ -394,12 +433,15 @@ void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 	struct dmabufx_buf *buf = dmabuf->priv;
 	struct dmabufx_attachment *a = attach->priv;
 
+	/* The device has never mapped the buffer. */
+	if (!a)
+		return;
 	trace_dmabufx_detach(buf, a->dev);
 
-	mutex_lock(&buf->lock);
 	/* The importer is broken. Unmap, since the memory soon belongs to somebody else. */
 	if (WARN_ON_ONCE(a->dir != DMA_NONE))
 		attachment_unmap(a, buf);
+	mutex_lock(&buf->lock);
 	list_del(&a->node);
 	mutex_unlock(&buf->lock);
 
@@ -492,6 +534,13 @@ static int begin_bracket(struct dmabufx_buf *buf, bool write)
 	return ret;
 }
 
+/* Most buffers never have a fence, which costs less to see than that all are signalled. */
+static bool is_idle(const struct dma_buf *dmabuf, enum dma_resv_usage usage)
+{
+	return !rcu_access_pointer(dmabuf->resv->fences) ||
+	       dma_resv_test_signaled(dmabuf->resv, usage);
+}
+
 int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 			     enum dma_data_direction dir)
 {
@@ -502,7 +551,8 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 
 	for (;;) {
 		/* The core also waits, but only after this. Devices must finish before. */
-		ret = dma_resv_wait_timeout(dmabuf->resv, usage, true,
+		ret = is_idle(dmabuf, usage) ? 0 :
+		      dma_resv_wait_timeout(dmabuf->resv, usage, true,
 					    MAX_SCHEDULE_TIMEOUT);
 		if (ret < 0)
 			return ret;
@@ -516,7 +566,7 @@ int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,
 		 * ends the bracket. So leave no fence for the core to wait for. (A
 		 * fence that is added right now may still make it wait.)
 		 */
-		if (!write || dma_resv_test_signaled(dmabuf->resv, usage))
+		if (!write || is_idle(dmabuf, usage))
 			break;
 		dmabufx_writers_end(&buf->writers);
 	}

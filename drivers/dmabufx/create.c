@@ -21,6 +21,9 @@
  * @file: the file of @fd, from the last look-up, kept because the next segment often
  *	has the same descriptor
  * @fd: the caller's descriptor of @file
+ * @is_checked: dmabufx_memfd_check() has accepted @file
+ * @hold: @file, if it stays locked because the next segment often is of it, too
+ * @uncounted: pages of @file that were appended, and are not in the buffer's charge yet
  */
 struct plan {
 	u64 user_pages;
@@ -30,19 +33,20 @@ struct plan {
 	u32 last;
 	struct file *file;
 	int fd;
+	bool is_checked;
+	struct dmabufx_memfd_hold hold;
+	unsigned long uncounted;
 };
 
 static void plan_borders(struct plan *plan, const struct dmabufx_buf_request *req)
 {
-	u32 i;
+	plan->first = 0;
+	while (plan->first < req->nr_segments && !req->segments[plan->first].size)
+		plan->first++;
 
-	plan->first = req->nr_segments;
-	for (i = 0; i < req->nr_segments; i++) {
-		if (!req->segments[i].size)
-			continue;
-		plan->first = min(plan->first, i);
-		plan->last = i;
-	}
+	plan->last = req->nr_segments;
+	while (plan->last > plan->first && !req->segments[--plan->last].size)
+		;
 }
 
 static bool is_skipped(const struct dmabufx_segment *seg,
@@ -116,6 +120,7 @@ static struct file *plan_file(struct plan *plan,
 		fput(plan->file);
 	plan->file = fget(seg->fd);
 	plan->fd = seg->fd;
+	plan->is_checked = false;
 	return plan->file;
 }
 
@@ -141,15 +146,20 @@ static int plan_memfd(struct plan *plan, const struct dmabufx_segment *seg,
 		      struct dmabufx_buf_request *req)
 {
 	const struct file *file = plan_file(plan, seg);
+	u64 start = segment_start(seg), size = segment_pages(seg) << PAGE_SHIFT;
+	int ret;
 
 	if (!file)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
 				       -EBADF);
+	if (plan->is_checked)
+		return dmabufx_memfd_check_range(file, start, size, &req->reason);
+
 	if (req->as_udmabuf && !(file->f_mode & FMODE_WRITE))
 		req->read_only = true;
-	return dmabufx_memfd_check(file, segment_start(seg),
-				   segment_pages(seg) << PAGE_SHIFT,
-				   memfd_flags(req), &req->reason);
+	ret = dmabufx_memfd_check(file, start, size, memfd_flags(req), &req->reason);
+	plan->is_checked = !ret;
+	return ret;
 }
 
 static struct iov_iter user_segment_iter(const struct dmabufx_segment *seg,
@@ -224,16 +234,15 @@ static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 			struct dmabufx_buf_request *req)
 {
 	struct file *file = plan_file(plan, seg);
-	int ret;
+	u64 nr_pages = segment_pages(seg);
 
 	if (!file)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
 				       -EBADF);
-	ret = dmabufx_memfd_append(&buf->runs, file, segment_start(seg),
-				   segment_pages(seg) << PAGE_SHIFT,
-				   memfd_flags(req), &req->reason);
-	return ret ?: dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED,
-					    segment_pages(seg), &req->reason);
+	plan->uncounted += nr_pages;
+	return dmabufx_memfd_append(&buf->runs, &plan->hold, file, segment_start(seg),
+				    nr_pages << PAGE_SHIFT, memfd_flags(req),
+				    &req->reason);
 }
 
 static int append_user(struct dmabufx_buf *buf,
@@ -246,29 +255,58 @@ static int append_user(struct dmabufx_buf *buf,
 				   &req->reason);
 }
 
+/* Complete a row of segments: let the memfd go, and charge what was appended. */
+static int settle(struct dmabufx_buf *buf, struct plan *plan, bool complete,
+		  struct dmabufx_buf_request *req)
+{
+	unsigned long nr_pages = plan->uncounted;
+	int ret;
+
+	dmabufx_memfd_let_go(&plan->hold);
+	plan->uncounted = 0;
+	ret = dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED, nr_pages,
+				    &req->reason);
+	return ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs, complete,
+					   &req->reason);
+}
+
+static int append_segment(struct dmabufx_buf *buf, struct plan *plan, u32 i,
+			  struct dmabufx_buf_request *req)
+{
+	const struct dmabufx_segment *seg = &req->segments[i];
+	bool is_user = seg->type == DMABUFX_USER;
+	u32 start = buf->runs.nr_pages;
+	int ret = 0;
+
+	if (plan->hold.file && (is_user || seg->fd != plan->fd))
+		ret = settle(buf, plan, false, req);
+	if (!ret)
+		ret = is_user ? append_user(buf, seg, req) :
+				append_memfd(buf, plan, seg, req);
+	/* If memory breaks now, whoever maps the buffer will find it. */
+	if (ret || (plan->hold.file && !plan->hold.may_be_broken && i < plan->last))
+		return ret;
+
+	if (!plan->hold.file || i == plan->last)
+		ret = settle(buf, plan, i == plan->last, req);
+	return ret ?: dmabufx_poison_look(&buf->runs, start, true);
+}
+
 static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 			   struct dmabufx_buf_request *req)
 {
 	u32 *i = &req->failed_segment;
-	int ret;
+	int ret = 0;
 
 	for (*i = 0; *i < req->nr_segments; ++*i) {
-		const struct dmabufx_segment *seg = &req->segments[*i];
-		u32 start = buf->runs.nr_pages;
-
-		if (is_skipped(seg, req))
+		if (is_skipped(&req->segments[*i], req))
 			continue;
-		if (seg->type == DMABUFX_USER)
-			ret = append_user(buf, seg, req);
-		else
-			ret = append_memfd(buf, plan, seg, req);
-		ret = ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs,
-						  *i == plan->last, &req->reason);
-		ret = ret ?: dmabufx_poison_look(&buf->runs, start, true);
+		ret = append_segment(buf, plan, *i, req);
 		if (ret)
-			return ret;
+			break;
 	}
-	return 0;
+	dmabufx_memfd_let_go(&plan->hold);
+	return ret;
 }
 
 /*

@@ -314,11 +314,27 @@ int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable);
 /* Accept a file that may shrink: the caller can handle that. */
 #define DMABUFX_MAY_SHRINK		BIT(2)
 
+/**
+ * struct dmabufx_memfd_hold - a memfd that stays locked from one range to the next
+ * @file: the memfd, whose inode's lock is held, shared; or NULL. No reference to it
+ * @left: how many more pages may be pinned before its owner gets the lock
+ * @may_be_broken: some page of the machine was reported broken before the lock was taken
+ */
+struct dmabufx_memfd_hold {
+	struct file *file;
+	long left;
+	bool may_be_broken;
+};
+
 bool dmabufx_is_memfd(const struct file *file);
 int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 			unsigned int flags, u32 *reason);
-int dmabufx_memfd_append(struct dmabufx_runs *runs, struct file *file,
-			 u64 offset, u64 size, unsigned int flags, u32 *reason);
+int dmabufx_memfd_check_range(const struct file *file, u64 offset, u64 size,
+			      u32 *reason);
+int dmabufx_memfd_append(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
+			 struct file *file, u64 offset, u64 size,
+			 unsigned int flags, u32 *reason);
+void dmabufx_memfd_let_go(struct dmabufx_memfd_hold *hold);
 
 /* file.c: ranges of any file */
 
@@ -409,6 +425,7 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 			    const struct dmabufx_runs *runs);
 void dmabufx_uncharge(struct dmabufx_charge *charge);
+void dmabufx_account_exit(void);
 void dmabufx_account_query(struct dmabufx_query *query);
 
 /* debugfs.c: what an administrator can see */
@@ -501,9 +518,10 @@ void dmabufx_writers_end_all(struct dmabufx_writers *writers,
  * @poison_epoch: dmabufx_poison_epoch() before the last look that found no broken page
  * @direct_addr: vmap.c: address of the whole buffer in the direct map, or NULL;
  *	constant
- * @lock: protects @attachments and their contents. It nests inside the dma-buf's
- *	reservation lock and inside mmap_lock, and may be taken without them
- * @attachments: &struct dmabufx_attachment of each importer
+ * @lock: protects @attachments and those of their mappings that are synchronised. It
+ *	nests inside the dma-buf's reservation lock and inside mmap_lock, and may be taken
+ *	without them
+ * @attachments: &struct dmabufx_attachment of each importer that has mapped the buffer
  * @writers: open brackets for writing
  * @vmap_addr: vmap.c: address of the buffer's vmap() mapping, NULL until it is needed
  * @vmap_node: vmap.c: in the list of mappings that nobody uses now
@@ -521,7 +539,7 @@ struct dmabufx_buf {
 	unsigned long ino;
 	unsigned long poison_epoch;
 	void *direct_addr;
-	struct mutex lock; /* attachments and their contents */
+	struct mutex lock; /* attachments */
 	struct list_head attachments;
 	struct dmabufx_writers writers;
 	void *vmap_addr;
@@ -565,7 +583,6 @@ struct dma_buf *dmabufx_buf_create(struct dmabufx_buf_request *request);
 
 /* attach.c: devices */
 
-int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach);
 void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach);
 struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir);

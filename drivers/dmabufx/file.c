@@ -101,9 +101,11 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 			loff_t pos, size_t size, bool read_only)
 {
 	unsigned int flags = DMABUFX_MAY_SHRINK;
+	struct dmabufx_memfd_hold hold = {};
 	loff_t end;
 	u64 file_end;
 	u32 reason;
+	int ret;
 
 	if (!size || pos < 0 || !PAGE_ALIGNED(pos) || !PAGE_ALIGNED(size))
 		return -EINVAL;
@@ -113,8 +115,10 @@ int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 	if (dmabufx_is_memfd(file)) {
 		if (!read_only)
 			flags |= DMABUFX_FOR_WRITING;
-		return dmabufx_memfd_append(runs, file, pos, size, flags,
-					    &reason);
+		ret = dmabufx_memfd_append(runs, &hold, file, pos, size, flags,
+					   &reason);
+		dmabufx_memfd_let_go(&hold);
+		return ret;
 	}
 
 	if (!has_page_cache(file))

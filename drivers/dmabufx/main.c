@@ -407,6 +407,7 @@ static void __exit dmabufx_exit(void)
 	misc_deregister(&dmabufx_node);
 	dmabufx_debug_exit();
 	dmabufx_vmap_exit();
+	dmabufx_account_exit();
 }
 
 module_init(dmabufx_init);

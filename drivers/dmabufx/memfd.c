@@ -21,7 +21,8 @@
  * Waiting: the inode's lock is held for one batch at a time, and no more than a batch
  * is filled at a time. So the owner of the memfd never waits longer than a batch to
  * map, truncate or seal it. Each batch checks again everything that may have changed
- * since the last one.
+ * since the last one. A batch may consist of several small ranges, since taking the lock
+ * and checking the seals costs as much as pinning a page or two.
  */
 #include <linux/fcntl.h>
 #include <linux/fs.h>
@@ -46,8 +47,11 @@
  */
 #define PIN_BATCH	(8 * 31)
 
-/* So many folios have room on the stack: lists of small pieces need no allocation for each. */
-#define FEW_FOLIOS	31
+/*
+ * So many folios have room on the stack, so that small ranges need no allocation. Few,
+ * because kernels may be built to clear each function's variables.
+ */
+#define FEW_FOLIOS	7
 
 /*
  * Most memory in a batch, unless one huge page is larger: BATCH_FILLED if some of the
@@ -116,6 +120,29 @@ static u64 memfd_end(const struct file *file)
 }
 
 /**
+ * dmabufx_memfd_check_range - can another range of a memfd be part of a buffer?
+ * @file: the memfd, for which dmabufx_memfd_check() returned 0
+ * @offset: where in it, bytes, page-aligned
+ * @size: how much of it, bytes
+ * @reason: returned on failure: why not
+ *
+ * Context: as dmabufx_memfd_check().
+ * Return: 0, -EINVAL, -ERANGE.
+ */
+int dmabufx_memfd_check_range(const struct file *file, u64 offset, u64 size,
+			      u32 *reason)
+{
+	u64 end;
+
+	if (!size)
+		return dmabufx_because(reason, DMABUFX_REASON_EMPTY, -EINVAL);
+	if (check_add_overflow(offset, size, &end) || end > memfd_end(file))
+		return dmabufx_because(reason, DMABUFX_REASON_BEYOND_END,
+				       -ERANGE);
+	return 0;
+}
+
+/**
  * dmabufx_memfd_check - can a range of a memfd be part of a buffer?
  * @file: any file
  * @offset: where in it, bytes, page-aligned
@@ -131,7 +158,6 @@ int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 			unsigned int flags, u32 *reason)
 {
 	const unsigned int *seals = memfd_seals(file);
-	u64 end;
 	int ret;
 
 	if (!seals)
@@ -140,15 +166,11 @@ int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 	ret = check_mode(file->f_mode, flags, reason);
 	if (ret)
 		return ret;
+	/* Its errno comes before that of the seals, as udmabuf has it. */
 	if (!size)
 		return dmabufx_because(reason, DMABUFX_REASON_EMPTY, -EINVAL);
 	ret = check_seals(READ_ONCE(*seals), flags, reason);
-	if (ret)
-		return ret;
-	if (check_add_overflow(offset, size, &end) || end > memfd_end(file))
-		return dmabufx_because(reason, DMABUFX_REASON_BEYOND_END,
-				       -ERANGE);
-	return 0;
+	return ret ?: dmabufx_memfd_check_range(file, offset, size, reason);
 }
 
 /* Flags of a folio that needs no folio_prepare(). Hugetlb folios are not on the LRU. */
@@ -460,9 +482,6 @@ static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
 	bool broken = false;
 	unsigned int i;
 
-	if (!dmabufx_poison_epoch())
-		return false;
-
 	folio_batch_init(&found);
 	while (!broken && filemap_get_folios(file->f_mapping, &next, last, &found)) {
 		for (i = 0; i < folio_batch_count(&found) && !broken; i++) {
@@ -479,26 +498,65 @@ static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
 	return broken;
 }
 
-/* Pin what fits into @folios and append it. Returns bytes appended or -errno. */
-static loff_t memfd_append_batch(struct dmabufx_runs *runs,
-				 const struct memfd_range *r, struct folio **folios,
-				 unsigned int max)
+/**
+ * dmabufx_memfd_let_go - release the lock of a memfd
+ * @hold: the memfd; if it is not locked, nothing happens
+ *
+ * Context: Process context.
+ */
+void dmabufx_memfd_let_go(struct dmabufx_memfd_hold *hold)
 {
-	struct inode *inode = file_inode(r->file);
-	loff_t end = batch_end(r);
+	if (hold->file)
+		inode_unlock_shared(file_inode(hold->file));
+	hold->file = NULL;
+}
+
+/* Lock the memfd as lock_filled() does, unless it is locked: then it is no hugetlb file. */
+static int hold_filled(struct dmabufx_memfd_hold *hold,
+		       const struct memfd_range *r, loff_t end)
+{
+	int ret;
+
+	if (hold->file)
+		return 0;
+	ret = lock_filled(r, end);
+	if (!ret) {
+		hold->file = r->file;
+		hold->left = PIN_BATCH;
+		hold->may_be_broken = dmabufx_poison_epoch();
+	}
+	return ret;
+}
+
+/*
+ * Pin what fits into @folios and append it. Returns bytes appended or -errno. Lets the
+ * memfd go, so that its owner gets the lock, unless another small range may follow: only
+ * if all folios were of one page, and up to PIN_BATCH pages.
+ */
+static __always_inline loff_t
+memfd_append_batch(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
+		   const struct memfd_range *r, struct folio **folios,
+		   unsigned int max, unsigned long prepared)
+{
+	bool is_small = max <= FEW_FOLIOS && prepared == PREPARED_SHMEM;
+	loff_t end = is_small ? r->end : batch_end(r), done;
+	u32 nr_small = runs->nr_small;
 	pgoff_t skip;
 	long nr;
 
-	nr = lock_filled(r, end);
+	nr = hold_filled(hold, r, end);
 	if (nr)
 		return nr;
 	/* memfd_pin_folios() accepts only bytes within the file's size. */
-	if (range_is_broken(r->file, r->pos, end))
+	if (hold->may_be_broken && range_is_broken(r->file, r->pos, end))
 		nr = -EHWPOISON;
 	else
-		nr = memfd_pin_folios(r->file, r->pos, min(end, i_size_read(inode)) - 1,
+		nr = memfd_pin_folios(r->file, r->pos,
+				      min(end, i_size_read(file_inode(r->file))) - 1,
 				      folios, max, &skip);
-	inode_unlock_shared(inode);
+	hold->left -= nr;
+	if (nr <= 0 || !is_small || hold->left < 0)
+		dmabufx_memfd_let_go(hold);
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
@@ -508,12 +566,11 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 		return -ENOMEM;
 	}
 	folios[nr] = NULL;
-	if (is_file_hugepages(r->file))
-		return memfd_append_folios(runs, r->file->f_mapping,
-					   PREPARED_HUGETLB, folios, nr, skip,
-					   end - r->pos);
-	return memfd_append_folios(runs, r->file->f_mapping, PREPARED_SHMEM,
-				   folios, nr, skip, end - r->pos);
+	done = memfd_append_folios(runs, r->file->f_mapping, prepared, folios, nr, skip,
+				   end - r->pos);
+	if (runs->nr_small - nr_small != nr)
+		dmabufx_memfd_let_go(hold);
+	return done;
 }
 
 /* Returns how many folios a range can have, up to a batch. */
@@ -527,7 +584,8 @@ static unsigned int folios_at_most(const struct memfd_range *r)
 		     PIN_BATCH);
 }
 
-static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
+static int memfd_append_range(struct dmabufx_runs *runs,
+			      struct dmabufx_memfd_hold *hold, struct memfd_range *r)
 {
 	unsigned int max = folios_at_most(r);
 	/* One more for the NULL at the end of a batch. */
@@ -540,7 +598,9 @@ static int memfd_append_range(struct dmabufx_runs *runs, struct memfd_range *r)
 		return -ENOMEM;
 
 	for (; r->pos < r->end && done >= 0; r->pos += done) {
-		done = memfd_append_batch(runs, r, folios, max);
+		done = is_file_hugepages(r->file) ?
+		       memfd_append_batch(runs, hold, r, folios, max, PREPARED_HUGETLB) :
+		       memfd_append_batch(runs, hold, r, folios, max, PREPARED_SHMEM);
 		cond_resched();
 	}
 
@@ -561,6 +621,8 @@ bool dmabufx_is_memfd(const struct file *file)
 /**
  * dmabufx_memfd_append - pin a range of a memfd and append it to a table
  * @runs: the table
+ * @hold: initially empty. If @file is locked afterwards, call this again only with the
+ *	same file, @flags and @hold, or dmabufx_memfd_let_go() before anything that may wait
  * @file: the memfd, or another file of shmem or hugetlbfs
  * @offset: where in it, bytes, page-aligned
  * @size: how much of it, bytes; the page that it ends in is taken as a whole
@@ -576,17 +638,19 @@ bool dmabufx_is_memfd(const struct file *file)
  * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. After a failure, part of the
  * range may be in the table; dmabufx_retention_end() releases it.
  */
-int dmabufx_memfd_append(struct dmabufx_runs *runs, struct file *file,
-			 u64 offset, u64 size, unsigned int flags, u32 *reason)
+int dmabufx_memfd_append(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
+			 struct file *file, u64 offset, u64 size,
+			 unsigned int flags, u32 *reason)
 {
 	struct memfd_range r = { .file = file, .flags = flags, .reason = reason };
 	int ret;
 
-	ret = dmabufx_memfd_check(file, offset, size, flags, reason);
+	ret = hold->file ? dmabufx_memfd_check_range(file, offset, size, reason) :
+	      dmabufx_memfd_check(file, offset, size, flags, reason);
 	if (ret)
 		return ret;
 	/* No overflow: both are within the file. Both become multiples of the page size. */
 	r.pos = offset;
 	r.end = PAGE_ALIGN(offset + size);
-	return memfd_append_range(runs, &r);
+	return memfd_append_range(runs, hold, &r);
 }

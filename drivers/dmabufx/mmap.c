@@ -268,7 +268,7 @@ static vm_fault_t dmabufx_fault(struct vm_fault *vmf)
 
 #ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
 
-static const struct vm_operations_struct dmabufx_vm_ops;
+static const struct vm_operations_struct dmabufx_pud_vm_ops;
 
 /*
  * PUD entries when an area changes. When an area is split or moved, the core (6.12
@@ -327,7 +327,7 @@ static int dmabufx_vm_mprotect(struct vm_area_struct *vma, unsigned long start,
 static bool shows_all_of(struct vm_area_struct *vma,
 			 struct vm_area_struct *new)
 {
-	return vma->vm_ops == &dmabufx_vm_ops &&
+	return vma->vm_ops == &dmabufx_pud_vm_ops &&
 	       vma->vm_private_data == new->vm_private_data &&
 	       vma->vm_pgoff <= new->vm_pgoff &&
 	       new->vm_pgoff + vma_pages(new) <=
@@ -415,11 +415,6 @@ static int dmabufx_vm_access(struct vm_area_struct *vma, unsigned long addr,
 }
 
 static const struct vm_operations_struct dmabufx_vm_ops = {
-#ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
-	.open = dmabufx_vm_open,
-	.may_split = dmabufx_vm_may_split,
-	.mprotect = dmabufx_vm_mprotect,
-#endif
 	.close = dmabufx_vm_close,
 	.access = dmabufx_vm_access,
 	.fault = dmabufx_fault,
@@ -427,6 +422,28 @@ static const struct vm_operations_struct dmabufx_vm_ops = {
 	.huge_fault = dmabufx_huge_fault,
 #endif
 };
+
+#ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
+static const struct vm_operations_struct dmabufx_pud_vm_ops = {
+	.open = dmabufx_vm_open,
+	.close = dmabufx_vm_close,
+	.may_split = dmabufx_vm_may_split,
+	.mprotect = dmabufx_vm_mprotect,
+	.access = dmabufx_vm_access,
+	.fault = dmabufx_fault,
+	.huge_fault = dmabufx_huge_fault,
+};
+#endif
+
+/* An area without room for a PUD entry never gets room: parts are smaller, none grows. */
+static const struct vm_operations_struct *vm_ops_for(struct vm_area_struct *vma)
+{
+#ifdef CONFIG_ARCH_SUPPORTS_PUD_PFNMAP
+	if (vma_pages(vma) >= PUD_SIZE >> PAGE_SHIFT)
+		return &dmabufx_pud_vm_ops;
+#endif
+	return &dmabufx_vm_ops;
+}
 
 /*
  * The core has checked that the area lies within the buffer; VM_DONTEXPAND
@@ -449,7 +466,7 @@ int dmabufx_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	}
 
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
-	vma->vm_ops = &dmabufx_vm_ops;
+	vma->vm_ops = vm_ops_for(vma);
 	vma->vm_private_data = dmabuf->priv;
 
 	trace_dmabufx_mmap(buf, vma->vm_pgoff, vma_pages(vma));

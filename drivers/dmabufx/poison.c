@@ -42,10 +42,12 @@ unsigned long dmabufx_poison_epoch(void)
 {
 	unsigned long sum = 0;
 #ifdef CONFIG_MEMORY_FAILURE
-	int nid;
+	unsigned int nid;
 
-	for_each_online_node(nid)
-		sum += READ_ONCE(NODE_DATA(nid)->mf_stats.total);
+	/* for_each_online_node() would search a bitmap of a thousand possible nodes. */
+	for (nid = 0; nid < nr_node_ids; nid++)
+		if (node_online(nid))
+			sum += READ_ONCE(NODE_DATA(nid)->mf_stats.total);
 	/* Order: the core sets a page's flag, then counts. So read counters, then flags. */
 	smp_rmb();
 #endif

@@ -135,12 +135,17 @@ static void idle_vmap_remove(struct dmabufx_buf *buf)
 	list_del(&buf->vmap_node);
 }
 
-static void idle_vmap_drop(struct dmabufx_buf *buf)
+/* Returns how many pages the mapping had. */
+static unsigned long idle_vmap_drop(struct dmabufx_buf *buf)
 {
+	unsigned long nr = buf->runs.nr_pages;
+
 	idle_vmap_remove(buf);
 	vunmap(buf->vmap_addr);
-	buf->vmap_addr = NULL;
-	mapped_pages -= buf->runs.nr_pages;
+	mapped_pages -= nr;
+	/* From here on, dmabufx_vmap_release() lets the buffer be freed. */
+	smp_store_release(&buf->vmap_addr, NULL);
+	return nr;
 }
 
 /* End the mapping that is unused for longest. Returns how many pages it had. */
@@ -150,10 +155,7 @@ static unsigned long oldest_vmap_drop(void)
 
 	lockdep_assert_held(&vmap_lock);
 	buf = list_first_entry_or_null(&idle_vmaps, struct dmabufx_buf, vmap_node);
-	if (!buf)
-		return 0;
-	idle_vmap_drop(buf);
-	return buf->runs.nr_pages;
+	return buf ? idle_vmap_drop(buf) : 0;
 }
 
 /* Reserve room for @nr pages. Drops mappings that nobody uses, if needed. */
@@ -204,6 +206,10 @@ static void *kept_vmap_get(struct dmabufx_buf *buf)
  */
 void dmabufx_vmap_release(struct dmabufx_buf *buf)
 {
+	/* Pairs with idle_vmap_drop(). Most buffers have none: spare them the lock. */
+	if (!smp_load_acquire(&buf->vmap_addr))
+		return;
+
 	guard(mutex)(&vmap_lock);
 	if (buf->vmap_addr)
 		idle_vmap_drop(buf);
