@@ -414,7 +414,7 @@ PROMISE(memfd_owner_waits_for_some_pieces,
 	"a memfd's owner gets its lock while a long list of small pieces of it is pinned",
 	TAG_THREADS)
 {
-	owner_has_turns(SHMEM_4K, MIB(16), PAGE);
+	owner_has_turns(SHMEM_4K, MIB(128), PAGE);
 }
 
 /* Holds the lock of a memfd: a thread writes there from a page that is withheld. */
@@ -484,6 +484,39 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	check_eq(device_query(device).memfd_pinned, before);
 	must(close(device));
 	must(close(first.fd));
+	must(close(other.fd));
+}
+
+/* One page of a huge page pins all of it. */
+PROMISE(memfd_is_charged_before_a_lock_is_waited_for,
+	"what a create has pinned is charged in full before it waits for another memfd's lock",
+	TAG_THREADS)
+{
+	struct memory huge = memory_make(HUGETLB_2M, MIB(2));
+	struct memory other = unmapped(SHMEM_4K, PAGE, F_SEAL_SHRINK);
+	const struct udmabuf_create_item items[] = {
+		list_item(&huge, 0, PAGE), list_item(&other, 0, PAGE),
+	};
+	struct holder *holder = lock_held(&other);
+	int device = device_open(), child;
+	const __u64 before = device_query(device).memfd_pinned;
+	__u64 meanwhile;
+	bool died;
+
+	child = must(fork());
+	if (!child) {
+		must(try_create_list(device, items, 2, 0));
+		_exit(0);
+	}
+	child_is_stuck(child);
+	meanwhile = device_query(device).memfd_pinned;
+	died = child_dies(child);
+	lock_let_go(holder);
+	check(died);
+	check_eq(meanwhile, before + MIB(2) + 2 * PAGE);
+	check_eq(device_query(device).memfd_pinned, before);
+	must(close(device));
+	memory_free(&huge);
 	must(close(other.fd));
 }
 

@@ -509,9 +509,12 @@ static vm_fault_t floor_insert_ptes(struct vm_fault *vmf)
 
 	ret = vmf_insert_pfn(vma, vmf->address,
 			     page_to_pfn(bench->pages[vmf->pgoff]));
-	if (ret == VM_FAULT_NOPAGE)
+	if (ret == VM_FAULT_NOPAGE && DMABUFX_SETS_PTES)
 		apply_to_page_range(vma->vm_mm, start, end - start,
 				    floor_set_pte, vma);
+	for (; !DMABUFX_SETS_PTES && start < end; start += PAGE_SIZE)
+		vmf_insert_pfn(vma, start,
+			       page_to_pfn(bench->pages[linear_page_index(vma, start)]));
 	return ret;
 }
 

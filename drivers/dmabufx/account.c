@@ -26,7 +26,8 @@
  *
  * Memory is charged before it is pinned and uncharged after it is unpinned. The size
  * of a folio is known only once it is pinned. So the requested pages are charged
- * first, and large folios after each batch is pinned.
+ * first, and large folios after each batch is pinned, before anything is waited for.
+ * The last run may grow with the next batch: its folios are charged for the time being.
  *
  * A caller with CAP_IPC_LOCK is charged but not limited. The capability is checked
  * only when a limit is reached, since a check leaves traces (audit, PF_SUPERPRIV).
@@ -447,10 +448,12 @@ static int charge_part(struct account *account, struct folio *folio, u32 *reason
 	return ret;
 }
 
-/* Undo charge_part(). A folio's last part hands its charge to @charge, for uncharging. */
-static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
+/*
+ * Undo charge_part(). Returns true if the user has no other part of @folio: its charge is
+ * left to the caller.
+ */
+static bool part_remove(struct account *account, struct folio *folio)
 {
-	struct account *account = charge->account;
 	unsigned long index = folio_pfn(folio), count;
 
 	guard(mutex)(&account->parts_lock);
@@ -458,10 +461,17 @@ static void part_remove(struct dmabufx_charge *charge, struct folio *folio)
 	if (count > 1) {
 		/* Allocates nothing: the slot exists. */
 		xa_store(&account->parts, index, xa_mk_value(count - 1), 0);
-		return;
+		return false;
 	}
 	xa_erase(&account->parts, index);
-	charge->taken[dmabufx_folio_kind(folio)] += folio_nr_pages(folio);
+	return true;
+}
+
+/* Undo charge_part(), and leave what remains of it to dmabufx_uncharge(). */
+static void part_hand_over(struct dmabufx_charge *charge, struct folio *folio)
+{
+	if (part_remove(charge->account, folio))
+		charge->taken[dmabufx_folio_kind(folio)] += folio_nr_pages(folio);
 }
 
 /*
@@ -484,10 +494,11 @@ static unsigned int run_parts(const struct dmabufx_run *run,
 	return nr;
 }
 
+/* Charge the partly used folios of @run. Returns them, as run_parts() does, or -errno. */
 static int charge_run_parts(struct dmabufx_charge *charge,
-			    const struct dmabufx_run *run, u32 *reason)
+			    const struct dmabufx_run *run, struct folio *parts[2],
+			    u32 *reason)
 {
-	struct folio *parts[2];
 	unsigned int nr = run_parts(run, parts), i;
 	int ret;
 
@@ -495,12 +506,34 @@ static int charge_run_parts(struct dmabufx_charge *charge,
 		ret = charge_part(charge->account, parts[i], reason);
 		if (ret) {
 			while (i--)
-				part_remove(charge, parts[i]);
+				part_hand_over(charge, parts[i]);
 			return ret;
 		}
 	}
-	charge->nr_parts += nr;
-	return 0;
+	return nr;
+}
+
+/*
+ * Charge the partly used folios of the last run, and uncharge those that it had at the
+ * last call. A folio that it only had then is in it as a whole now, or was charged with
+ * the run that ended there.
+ */
+static int charge_last_run(struct dmabufx_charge *charge,
+			   const struct dmabufx_run *run, u32 *reason)
+{
+	unsigned int nr_old = charge->nr_last;
+	struct folio *old[2] = { charge->last[0], charge->last[1] };
+	int ret = run ? charge_run_parts(charge, run, charge->last, reason) : 0;
+
+	charge->nr_last = max(ret, 0);
+	while (nr_old--) {
+		struct folio *folio = old[nr_old];
+
+		if (part_remove(charge->account, folio))
+			account_uncharge(charge->account, dmabufx_folio_kind(folio),
+					 folio_nr_pages(folio));
+	}
+	return min(ret, 0);
 }
 
 /**
@@ -510,8 +543,8 @@ static int charge_run_parts(struct dmabufx_charge *charge,
  * @complete: nothing more will be appended, so handle the last run, too
  * @reason: returned on failure: which limit was reached
  *
- * Handles the runs that were added since the last call. Does nothing if all folios
- * are known to be in the buffer as a whole.
+ * Handles the runs that were added since the last call, and how the last one has grown.
+ * Does nothing if all folios are known to be in the buffer as a whole.
  *
  * Context: Process context.
  * Return: 0, or -errno.
@@ -520,11 +553,13 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 			 const struct dmabufx_runs *runs, bool complete,
 			 u32 *reason)
 {
+	struct folio *parts[2];
 	struct dmabufx_place at;
-	int ret = 0;
+	int ret;
 	u32 end;
 
-	if (!charge->account || runs->nr_whole == runs->nr_pages)
+	if (!charge->account ||
+	    (runs->nr_whole == runs->nr_pages && !charge->nr_last))
 		return 0;
 
 	at = dmabufx_runs_find(runs, charge->parts_end);
@@ -532,13 +567,14 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 		end = at.run[1].start;
 		if (end == runs->nr_pages && !complete)
 			break;
-		ret = charge_run_parts(charge, at.run, reason);
-		if (ret)
-			break;
+		ret = charge_run_parts(charge, at.run, parts, reason);
+		if (ret < 0)
+			return ret;
+		charge->nr_parts += ret;
 		charge->parts_end = end;
 		cond_resched();
 	}
-	return ret;
+	return charge_last_run(charge, at.run, reason);
 }
 
 /**
@@ -558,13 +594,16 @@ void dmabufx_uncharge_parts(struct dmabufx_charge *charge,
 	struct folio *parts[2];
 	unsigned int nr;
 
+	while (charge->nr_last)
+		part_hand_over(charge, charge->last[--charge->nr_last]);
+
 	at = dmabufx_runs_find(runs, 0);
 	for (; charge->nr_parts && at.run && at.run->start < charge->parts_end;
 	     dmabufx_place_next(&at, runs)) {
 		nr = run_parts(at.run, parts);
 		charge->nr_parts -= nr;
 		while (nr)
-			part_remove(charge, parts[--nr]);
+			part_hand_over(charge, parts[--nr]);
 		cond_resched();
 	}
 	WARN_ON_ONCE(charge->nr_parts);

@@ -31,6 +31,9 @@
 #define DMABUFX_PFN(pfn) (pfn)
 #endif
 
+/* Elsewhere, set_pte_at() calls functions that modules cannot call. */
+#define DMABUFX_SETS_PTES	(IS_ENABLED(CONFIG_X86) || IS_ENABLED(CONFIG_ARM64))
+
 /* Says that overlapping DMA mappings are intended. Since 7.0. */
 #ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 #define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES 0

@@ -23,7 +23,8 @@
  * @fd: the caller's descriptor of @file
  * @is_checked: dmabufx_memfd_check() has accepted @file
  * @hold: @file, if it stays locked because the next segment often is of it, too
- * @uncounted: pages of @file that were appended, and are not in the buffer's charge yet
+ * @uncounted: pages of @file that were appended, but not yet passed to
+ *	dmabufx_charge_pinned()
  */
 struct plan {
 	u64 user_pages;
@@ -229,20 +230,45 @@ static int plan_request(struct plan *plan, struct dmabufx_buf_request *req)
 	return plan_memory(plan, req);
 }
 
+/*
+ * Let the memfd go, and charge what was appended. Called before anything that others can
+ * delay: another lock, another batch, a page of a process.
+ */
+static int settle(struct dmabufx_buf *buf, struct plan *plan, bool complete,
+		  u32 *reason)
+{
+	unsigned long nr_pages = plan->uncounted;
+	int ret;
+
+	dmabufx_memfd_let_go(&plan->hold);
+	plan->uncounted = 0;
+	ret = dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED, nr_pages, reason);
+	return ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs, complete, reason);
+}
+
 static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 			const struct dmabufx_segment *seg,
 			struct dmabufx_buf_request *req)
 {
+	u64 pos = segment_start(seg), end = pos + (segment_pages(seg) << PAGE_SHIFT);
 	struct file *file = plan_file(plan, seg);
-	u64 nr_pages = segment_pages(seg);
+	loff_t done;
+	int ret = 0;
 
 	if (!file)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
 				       -EBADF);
-	plan->uncounted += nr_pages;
-	return dmabufx_memfd_append(&buf->runs, &plan->hold, file, segment_start(seg),
-				    nr_pages << PAGE_SHIFT, memfd_flags(req),
-				    &req->reason);
+	for (; pos < end && !ret; pos += done) {
+		done = dmabufx_memfd_append(&buf->runs, &plan->hold, file, pos, end - pos,
+					    memfd_flags(req), &req->reason);
+		if (done < 0)
+			return done;
+		plan->uncounted += done >> PAGE_SHIFT;
+		if (!plan->hold.file)
+			ret = settle(buf, plan, false, &req->reason);
+		cond_resched();
+	}
+	return ret;
 }
 
 static int append_user(struct dmabufx_buf *buf,
@@ -255,57 +281,43 @@ static int append_user(struct dmabufx_buf *buf,
 				   &req->reason);
 }
 
-/* Complete a row of segments: let the memfd go, and charge what was appended. */
-static int settle(struct dmabufx_buf *buf, struct plan *plan, bool complete,
-		  struct dmabufx_buf_request *req)
-{
-	unsigned long nr_pages = plan->uncounted;
-	int ret;
-
-	dmabufx_memfd_let_go(&plan->hold);
-	plan->uncounted = 0;
-	ret = dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED, nr_pages,
-				    &req->reason);
-	return ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs, complete,
-					   &req->reason);
-}
-
-static int append_segment(struct dmabufx_buf *buf, struct plan *plan, u32 i,
+static int append_segment(struct dmabufx_buf *buf, struct plan *plan,
+			  const struct dmabufx_segment *seg,
 			  struct dmabufx_buf_request *req)
 {
-	const struct dmabufx_segment *seg = &req->segments[i];
 	bool is_user = seg->type == DMABUFX_USER;
 	u32 start = buf->runs.nr_pages;
 	int ret = 0;
 
 	if (plan->hold.file && (is_user || seg->fd != plan->fd))
-		ret = settle(buf, plan, false, req);
+		ret = settle(buf, plan, false, &req->reason);
 	if (!ret)
 		ret = is_user ? append_user(buf, seg, req) :
 				append_memfd(buf, plan, seg, req);
-	/* If memory breaks now, whoever maps the buffer will find it. */
-	if (ret || (plan->hold.file && !plan->hold.may_be_broken && i < plan->last))
+	/* In a hold, it was good before it was pinned. What breaks now is found at use. */
+	if (ret || plan->hold.file)
 		return ret;
-
-	if (!plan->hold.file || i == plan->last)
-		ret = settle(buf, plan, i == plan->last, req);
-	return ret ?: dmabufx_poison_look(&buf->runs, start, true);
+	return dmabufx_poison_look(&buf->runs, start, true);
 }
 
 static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 			   struct dmabufx_buf_request *req)
 {
 	u32 *i = &req->failed_segment;
-	int ret = 0;
+	int ret;
 
 	for (*i = 0; *i < req->nr_segments; ++*i) {
 		if (is_skipped(&req->segments[*i], req))
 			continue;
-		ret = append_segment(buf, plan, *i, req);
-		if (ret)
-			break;
+		ret = append_segment(buf, plan, &req->segments[*i], req);
+		if (ret) {
+			dmabufx_memfd_let_go(&plan->hold);
+			return ret;
+		}
 	}
-	dmabufx_memfd_let_go(&plan->hold);
+	ret = settle(buf, plan, true, &req->reason);
+	if (ret)
+		*i = plan->last;
 	return ret;
 }
 

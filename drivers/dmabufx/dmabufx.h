@@ -318,12 +318,10 @@ int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable);
  * struct dmabufx_memfd_hold - a memfd that stays locked from one range to the next
  * @file: the memfd, whose inode's lock is held, shared; or NULL. No reference to it
  * @left: how many more pages may be pinned before its owner gets the lock
- * @may_be_broken: some page of the machine was reported broken before the lock was taken
  */
 struct dmabufx_memfd_hold {
 	struct file *file;
 	long left;
-	bool may_be_broken;
 };
 
 bool dmabufx_is_memfd(const struct file *file);
@@ -331,9 +329,9 @@ int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 			unsigned int flags, u32 *reason);
 int dmabufx_memfd_check_range(const struct file *file, u64 offset, u64 size,
 			      u32 *reason);
-int dmabufx_memfd_append(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
-			 struct file *file, u64 offset, u64 size,
-			 unsigned int flags, u32 *reason);
+loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
+			    struct dmabufx_memfd_hold *hold, struct file *file,
+			    u64 offset, u64 size, unsigned int flags, u32 *reason);
 void dmabufx_memfd_let_go(struct dmabufx_memfd_hold *hold);
 
 /* file.c: ranges of any file */
@@ -403,6 +401,8 @@ struct account;
  * @parts_end: up to which page of the buffer, where a run starts or the buffer ends,
  *	the partly used large folios are charged
  * @nr_parts: how many these are; a folio counts once for each run
+ * @last: partly used large folios of the last run, charged until it has grown or ended
+ * @nr_last: how many these are
  */
 struct dmabufx_charge {
 	struct account *account;
@@ -413,6 +413,8 @@ struct dmabufx_charge {
 	unsigned long taken[DMABUFX_KINDS];
 	u32 parts_end;
 	unsigned long nr_parts;
+	struct folio *last[2];
+	unsigned int nr_last;
 };
 
 int dmabufx_charge(struct dmabufx_charge *charge, unsigned long private_pages,

@@ -81,6 +81,23 @@ static int append_page_cache(struct dmabufx_runs *runs, struct file *file,
 	return 0;
 }
 
+static int append_memfd(struct dmabufx_runs *runs, struct file *file, loff_t pos,
+			loff_t end, bool read_only)
+{
+	unsigned int flags = DMABUFX_MAY_SHRINK | (read_only ? 0 : DMABUFX_FOR_WRITING);
+	struct dmabufx_memfd_hold hold = {};
+	loff_t done = 0;
+	u32 reason;
+
+	for (; pos < end && done >= 0; pos += done) {
+		done = dmabufx_memfd_append(runs, &hold, file, pos, end - pos, flags,
+					    &reason);
+		cond_resched();
+	}
+	dmabufx_memfd_let_go(&hold);
+	return min_t(loff_t, done, 0);
+}
+
 /**
  * dmabufx_file_append - append a range of a file to an empty table
  * @runs: an empty table
@@ -100,26 +117,16 @@ static int append_page_cache(struct dmabufx_runs *runs, struct file *file,
 int dmabufx_file_append(struct dmabufx_runs *runs, struct file *file,
 			loff_t pos, size_t size, bool read_only)
 {
-	unsigned int flags = DMABUFX_MAY_SHRINK;
-	struct dmabufx_memfd_hold hold = {};
 	loff_t end;
 	u64 file_end;
-	u32 reason;
-	int ret;
 
 	if (!size || pos < 0 || !PAGE_ALIGNED(pos) || !PAGE_ALIGNED(size))
 		return -EINVAL;
 	if (check_add_overflow(pos, size, &end))
 		return -ERANGE;
 
-	if (dmabufx_is_memfd(file)) {
-		if (!read_only)
-			flags |= DMABUFX_FOR_WRITING;
-		ret = dmabufx_memfd_append(runs, &hold, file, pos, size, flags,
-					   &reason);
-		dmabufx_memfd_let_go(&hold);
-		return ret;
-	}
+	if (dmabufx_is_memfd(file))
+		return append_memfd(runs, file, pos, end, read_only);
 
 	if (!has_page_cache(file))
 		return -EOPNOTSUPP;

@@ -315,7 +315,7 @@ memfd_append_folios(struct dmabufx_runs *runs,
 /**
  * struct memfd_range - a part of a memfd that is to be appended
  * @file: the memfd
- * @pos: where it begins, bytes; advances with each batch
+ * @pos: where it begins, bytes
  * @end: where it ends, bytes; both are page-aligned
  * @flags: DMABUFX_FOR_WRITING and others
  * @reason: returned on failure: why, if errno does not tell
@@ -523,22 +523,48 @@ static int hold_filled(struct dmabufx_memfd_hold *hold,
 	if (!ret) {
 		hold->file = r->file;
 		hold->left = PIN_BATCH;
-		hold->may_be_broken = dmabufx_poison_epoch();
 	}
 	return ret;
 }
 
 /*
+ * Append pinned folios to the table while the memfd may be locked: whatever the memory for
+ * the table waits for must not need this lock, as I/O of a loop device on the memfd does.
+ */
+static loff_t append_in_hold(struct dmabufx_runs *runs, const struct memfd_range *r,
+			     struct folio **folios, long nr, size_t skip, loff_t len)
+{
+	const struct address_space *mapping = r->file->f_mapping;
+	unsigned int noio = memalloc_noio_save();
+	loff_t done;
+
+	folios[nr] = NULL;
+	/* Enough for large folios. Otherwise the table grows when it is full. */
+	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
+		unpin_folios(folios, nr);
+		done = -ENOMEM;
+	} else if (is_file_hugepages(r->file)) {
+		done = memfd_append_folios(runs, mapping, PREPARED_HUGETLB,
+					   folios, nr, skip, len);
+	} else {
+		done = memfd_append_folios(runs, mapping, PREPARED_SHMEM,
+					   folios, nr, skip, len);
+	}
+	memalloc_noio_restore(noio);
+	return done;
+}
+
+/*
  * Pin what fits into @folios and append it. Returns bytes appended or -errno. Lets the
  * memfd go, so that its owner gets the lock, unless another small range may follow: only
- * if all folios were of one page, and up to PIN_BATCH pages.
+ * if all of this one was appended, in folios of one page each, and up to PIN_BATCH pages.
  */
-static __always_inline loff_t
-memfd_append_batch(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
-		   const struct memfd_range *r, struct folio **folios,
-		   unsigned int max, unsigned long prepared)
+static loff_t memfd_append_batch(struct dmabufx_runs *runs,
+				 struct dmabufx_memfd_hold *hold,
+				 const struct memfd_range *r, struct folio **folios,
+				 unsigned int max)
 {
-	bool is_small = max <= FEW_FOLIOS && prepared == PREPARED_SHMEM;
+	bool is_small = max <= FEW_FOLIOS && !is_file_hugepages(r->file);
 	loff_t end = is_small ? r->end : batch_end(r), done;
 	u32 nr_small = runs->nr_small;
 	pgoff_t skip;
@@ -548,27 +574,20 @@ memfd_append_batch(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
 	if (nr)
 		return nr;
 	/* memfd_pin_folios() accepts only bytes within the file's size. */
-	if (hold->may_be_broken && range_is_broken(r->file, r->pos, end))
+	if (dmabufx_poison_epoch() && range_is_broken(r->file, r->pos, end))
 		nr = -EHWPOISON;
 	else
 		nr = memfd_pin_folios(r->file, r->pos,
 				      min(end, i_size_read(file_inode(r->file))) - 1,
 				      folios, max, &skip);
 	hold->left -= nr;
-	if (nr <= 0 || !is_small || hold->left < 0)
+	if (nr <= 0 || !is_small || hold->left < FEW_FOLIOS)
 		dmabufx_memfd_let_go(hold);
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
-	/* Enough for large folios. Otherwise the table grows when it is full. */
-	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
-		unpin_folios(folios, nr);
-		return -ENOMEM;
-	}
-	folios[nr] = NULL;
-	done = memfd_append_folios(runs, r->file->f_mapping, prepared, folios, nr, skip,
-				   end - r->pos);
-	if (runs->nr_small - nr_small != nr)
+	done = append_in_hold(runs, r, folios, nr, skip, end - r->pos);
+	if ((loff_t)(runs->nr_small - nr_small) << PAGE_SHIFT != r->end - r->pos)
 		dmabufx_memfd_let_go(hold);
 	return done;
 }
@@ -584,29 +603,30 @@ static unsigned int folios_at_most(const struct memfd_range *r)
 		     PIN_BATCH);
 }
 
-static int memfd_append_range(struct dmabufx_runs *runs,
-			      struct dmabufx_memfd_hold *hold, struct memfd_range *r)
+static loff_t memfd_append_few(struct dmabufx_runs *runs,
+			       struct dmabufx_memfd_hold *hold,
+			       const struct memfd_range *r, unsigned int max)
 {
-	unsigned int max = folios_at_most(r);
 	/* One more for the NULL at the end of a batch. */
-	struct folio *few[FEW_FOLIOS + 1], **folios = few;
-	loff_t done = 0;
+	struct folio *folios[FEW_FOLIOS + 1];
 
-	if (max > FEW_FOLIOS)
-		folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
+	return memfd_append_batch(runs, hold, r, folios, max);
+}
+
+static loff_t memfd_append_many(struct dmabufx_runs *runs,
+				struct dmabufx_memfd_hold *hold,
+				const struct memfd_range *r, unsigned int max)
+{
+	struct folio **folios;
+	loff_t done;
+
+	dmabufx_memfd_let_go(hold);
+	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
-
-	for (; r->pos < r->end && done >= 0; r->pos += done) {
-		done = is_file_hugepages(r->file) ?
-		       memfd_append_batch(runs, hold, r, folios, max, PREPARED_HUGETLB) :
-		       memfd_append_batch(runs, hold, r, folios, max, PREPARED_SHMEM);
-		cond_resched();
-	}
-
-	if (folios != few)
-		kfree(folios);
-	return min_t(loff_t, done, 0);
+	done = memfd_append_batch(runs, hold, r, folios, max);
+	kfree(folios);
+	return done;
 }
 
 /**
@@ -619,30 +639,32 @@ bool dmabufx_is_memfd(const struct file *file)
 }
 
 /**
- * dmabufx_memfd_append - pin a range of a memfd and append it to a table
+ * dmabufx_memfd_append - pin the first part of a range of a memfd and append it to a table
  * @runs: the table
  * @hold: initially empty. If @file is locked afterwards, call this again only with the
- *	same file, @flags and @hold, or dmabufx_memfd_let_go() before anything that may wait
+ *	same file, @flags and @hold; and dmabufx_memfd_let_go() before waiting for another
+ *	lock or for pages of a process
  * @file: the memfd, or another file of shmem or hugetlbfs
  * @offset: where in it, bytes, page-aligned
  * @size: how much of it, bytes; the page that it ends in is taken as a whole
  * @flags: DMABUFX_FOR_WRITING and others
  * @reason: returned on failure: why, if errno does not tell
  *
- * Context: Process context. For each batch, takes the inode's lock, shared, before the
- * seals are read, and releases it after the pages are pinned. F_ADD_SEALS takes that
- * lock exclusively. So a new seal either is seen by the next batch, or sees the pins of
- * all batches before. But if a hole was punched around pages between two batches, the
+ * Context: Process context. Takes the inode's lock, shared, before the seals are read, and
+ * releases it when the pages are pinned, or later as @hold says. F_ADD_SEALS takes that
+ * lock exclusively. So a new seal either is seen by the next call, or sees the pins of
+ * all calls before. But if a hole was punched around pages between two calls, the
  * pages belong to the buffer and no longer to the memfd. Holes of hugetlb are filled
  * before, with the lock taken exclusively.
- * Return: 0, or -errno as <uapi/linux/dmabufx.h> says. After a failure, part of the
- * range may be in the table; dmabufx_retention_end() releases it.
+ * Return: how many bytes were appended, page-aligned: a batch, or 0 if somebody exchanges
+ * the pages right now; call again for the rest. Or -errno as <uapi/linux/dmabufx.h> says.
  */
-int dmabufx_memfd_append(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *hold,
-			 struct file *file, u64 offset, u64 size,
-			 unsigned int flags, u32 *reason)
+loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
+			    struct dmabufx_memfd_hold *hold, struct file *file,
+			    u64 offset, u64 size, unsigned int flags, u32 *reason)
 {
 	struct memfd_range r = { .file = file, .flags = flags, .reason = reason };
+	unsigned int max;
 	int ret;
 
 	ret = hold->file ? dmabufx_memfd_check_range(file, offset, size, reason) :
@@ -652,5 +674,7 @@ int dmabufx_memfd_append(struct dmabufx_runs *runs, struct dmabufx_memfd_hold *h
 	/* No overflow: both are within the file. Both become multiples of the page size. */
 	r.pos = offset;
 	r.end = PAGE_ALIGN(offset + size);
-	return memfd_append_range(runs, hold, &r);
+	max = folios_at_most(&r);
+	return max <= FEW_FOLIOS ? memfd_append_few(runs, hold, &r, max) :
+				   memfd_append_many(runs, hold, &r, max);
 }

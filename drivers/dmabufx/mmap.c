@@ -9,8 +9,8 @@
  * A fault maps the largest of PUD, PMD and PTE that the alignment of address
  * and memory, the run's length and the area's bounds allow. The core tries the
  * largest size first; a size that does not fit falls back to the next smaller one.
- * When a fault is down to PTEs, it fills the page table of the address, and no more:
- * the first access costs the same for a buffer of any size.
+ * When a fault is down to PTEs, it fills the page table of the address, or a part of a
+ * very long one, and no more: the first access costs the same for a buffer of any size.
  *
  * Locking: during a fault the area is locked (mmap_lock or its own lock), so its
  * bounds, flags and protection do not change, and a page table that the fault has
@@ -61,6 +61,12 @@ static bool types_may_differ(const struct dmabufx_buf *buf)
 #endif
 }
 
+/*
+ * So much of a page table is filled by one fault: 512 entries. That is all of it with pages
+ * of 4 KiB, but tables for larger pages have thousands.
+ */
+#define FILL_SIZE	min(PMD_SIZE, 512 * PAGE_SIZE)
+
 /**
  * struct pte_fill - progress of filling a page table
  * @vma: the area
@@ -105,16 +111,20 @@ static int pte_fill_one(pte_t *ptep, unsigned long addr, void *data)
 	if (fill->page == fill->end)
 		pte_fill_next(fill);
 
+	/*
+	 * The entry is special already. Said again where the compiler sees it, that removes
+	 * calls for other entries from set_pte_at(), which modules could not make.
+	 */
 	if (pte_none(ptep_get(ptep)) && !dmabufx_page_is_poisoned(fill->page))
-		set_pte_at(fill->vma->vm_mm, addr, ptep, fill->pte);
+		set_pte_at(fill->vma->vm_mm, addr, ptep, pte_mkspecial(fill->pte));
 
 	fill->page++;
 	fill->pte = pte_advance_pfn(fill->pte, 1);
 	return 0;
 }
 
-/* The same for a whole range, by a function that looks up each page's memory type. */
-static void fill_by_type(struct pte_fill *fill, unsigned long start,
+/* The same for a whole range, by the core, which looks up each page's memory type. */
+static void fill_by_core(struct pte_fill *fill, unsigned long start,
 			 unsigned long end)
 {
 	for (; start < end; start += PAGE_SIZE, fill->page++) {
@@ -126,7 +136,7 @@ static void fill_by_type(struct pte_fill *fill, unsigned long start,
 	}
 }
 
-/* Fill the page table around @address, within the area. The table must exist. */
+/* Fill the page table around @address, up to FILL_SIZE in the area. The table must exist. */
 static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 {
 	const struct dmabufx_buf *buf = vma->vm_private_data;
@@ -134,15 +144,15 @@ static void fill_page_table(struct vm_area_struct *vma, unsigned long address)
 	unsigned long start, end;
 	pgoff_t pgoff;
 
-	start = max(vma->vm_start, ALIGN_DOWN(address, PMD_SIZE));
-	end = min(vma->vm_end, ALIGN_DOWN(address, PMD_SIZE) + PMD_SIZE);
+	start = max(vma->vm_start, ALIGN_DOWN(address, FILL_SIZE));
+	end = min(vma->vm_end, ALIGN_DOWN(address, FILL_SIZE) + FILL_SIZE);
 	pgoff = linear_page_index(vma, start);
 
 	fill.at = dmabufx_runs_find(fill.runs, pgoff);
 	pte_fill_enter(&fill, pgoff - fill.at.run->start);
 	/* A page that cannot be mapped now is faulted in later. */
-	if (types_may_differ(buf))
-		fill_by_type(&fill, start, end);
+	if (types_may_differ(buf) || !DMABUFX_SETS_PTES)
+		fill_by_core(&fill, start, end);
 	else
 		apply_to_page_range(vma->vm_mm, start, end - start,
 				    pte_fill_one, &fill);

@@ -46,6 +46,22 @@ static LIST_HEAD(idle_vmaps);
 static unsigned long mapped_pages;
 
 /*
+ * Returns true if a page is not the page allocator's, but of the kernel's image perhaps,
+ * which arm64 takes out of the direct map. Only another module can have lent such a page.
+ */
+static bool has_reserved_pages(const struct dmabufx_runs *runs, struct page *first)
+{
+	u32 i;
+
+	if (runs->retention != DMABUFX_CALLERS)
+		return false;
+	for (i = 0; i < runs->nr_pages; i++)
+		if (PageReserved(first + i))
+			return true;
+	return false;
+}
+
+/*
  * Returns the address of the memory in the direct map, or NULL. A run is contiguous
  * there, however many folios it has. But hardened usercopy stops a copy that crosses
  * the end of a large folio in the direct map. It allows copies that cross pages which
@@ -60,6 +76,8 @@ static void *direct_address(const struct dmabufx_runs *runs)
 		return NULL;
 	first = dmabufx_runs_find(runs, 0).run->page;
 	folio = page_folio(first);
+	if (has_reserved_pages(runs, first))
+		return NULL;
 	if (runs->nr_small < runs->nr_pages &&
 	    folio_page_idx(folio, first) + runs->nr_pages > folio_nr_pages(folio))
 		return NULL;
@@ -297,6 +315,9 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
 
 	if (pos < 0 || !size || size > SIZE_MAX - 2 * PAGE_SIZE)
 		return -EINVAL;
+	/* True where the architecture cannot forbid the kernel to write. */
+	if (read_only && pgprot_val(PAGE_KERNEL_RO) == pgprot_val(PAGE_KERNEL))
+		return -EOPNOTSUPP;
 
 	ret = dmabufx_file_append(&fm->runs, file, pos - skip, len, read_only);
 	if (ret)
@@ -336,7 +357,8 @@ static int file_map_fill(struct file_map *fm, struct file *file, loff_t pos,
  *
  * Context: Process context, may sleep and read from a disk.
  * Return: the mapping, or an error as from dmabufx_export_file(); -ENOMEM also
- * if no address range is free.
+ * if no address range is free; -EOPNOTSUPP also for %DMABUFX_READ_ONLY on
+ * architectures without read-only kernel mappings (riscv).
  */
 struct dmabufx_file_map *dmabufx_vmap_file(struct file *file, loff_t pos,
 					   size_t size, unsigned int flags)
