@@ -62,6 +62,7 @@ help:
 	@echo '  make build      build modules for every kernel, and programs, into build/'
 	@echo '  make deb        build Debian packages, into build/deb'
 	@echo '  make configs    compile modules for Linux in many configurations, before a release'
+	@echo '  make arches     compile and link modules for other architectures, before a release'
 	@echo '  make lint       check all sources: shellcheck, checkpatch, sparse, W=1, and more'
 	@echo '  make lab-clean  remove the lab'\''s cache'
 	@echo
@@ -132,6 +133,9 @@ deb:
 configs:
 	@lab/lab configs
 
+arches:
+	@lab/lab arches
+
 lint:
 	@lab/lint
 
@@ -201,6 +205,6 @@ clean:
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
 .PHONY: help all programs demo check check-all check-debug check-kcsan check-nested igt \
-	mutations fuzz stress bench bench-docs guest build deb configs lint \
+	mutations fuzz stress bench bench-docs guest build deb configs arches lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean

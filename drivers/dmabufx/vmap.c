@@ -82,7 +82,7 @@ static void *direct_address(const struct dmabufx_runs *runs)
 	    folio_page_idx(folio, first) + runs->nr_pages > folio_nr_pages(folio))
 		return NULL;
 	/* Not page_address(): its KASAN tag is that of one page, which is one folio of many. */
-	return pfn_to_kaddr(page_to_pfn(first));
+	return phys_to_virt(page_to_phys(first));
 }
 
 /**
