@@ -953,6 +953,52 @@ PROMISE(limit_counts_pieces_that_make_a_folio_as_pages,
 	with_limit_and(HUGETLB_2M, "16", pieces_that_follow);
 }
 
+static void halves_of_folios(struct world *w)
+{
+	struct dmabufx_segment pieces[2 * FOLIOS] = {};
+	struct dmabufx_create req = request(pieces, 2 * FOLIOS, 0);
+	int i;
+
+	for (i = 0; i < 2 * FOLIOS; i++)
+		pieces[i] = segment(&w->memfd, i * MIB(1), MIB(1));
+	run_as(ALICE, 0) {
+		must_close(try_request(w->device, &req));
+		pieces[2 * FOLIOS - 1].size -= PAGE;
+		refused(EDQUOT, DMABUFX_REASON_MEMFD_LIMIT, 2 * FOLIOS, w->device, &req);
+	}
+}
+
+/* A small page comes first, so that no batch of 512 pages ends where the huge page does. */
+static void own_folio_behind_a_page(void)
+{
+	int device = device_open();
+	char *area = map_at_aligned_place(-1, MIB(4), MIB(2), MAP_PRIVATE | MAP_ANONYMOUS);
+	struct dmabufx_segment seg = user_segment(area + MIB(2) - PAGE, MIB(2) + PAGE);
+	struct dmabufx_create req = request(&seg, 1, 0);
+
+	become(ALICE, MIB(2) + PAGE);
+	must(madvise(area, MIB(2), MADV_NOHUGEPAGE));
+	must(madvise(area + MIB(2), MIB(2), MADV_HUGEPAGE));
+	memset(area + MIB(2) - PAGE, 1, MIB(2) + PAGE);
+	must_close(try_request(device, &req));
+}
+
+PROMISE(limit_needs_no_more_than_the_buffer,
+	"a buffer of whole huge pages, in pieces or in batches, may be as large as the limit")
+{
+	int child;
+
+	needs_thp();
+	with_limit_and(SHMEM_2M, "16", halves_of_folios);
+	with_limit_and(HUGETLB_2M, "16", halves_of_folios);
+	child = must(fork());
+	if (!child) {
+		own_folio_behind_a_page();
+		_exit(0);
+	}
+	join_child(child);
+}
+
 static void shared_by_address(struct world *w)
 {
 	struct memory user = memory_as_user(&w->memfd);

@@ -448,15 +448,12 @@ static int charge_part(struct account *account, struct folio *folio, u32 *reason
 	return ret;
 }
 
-/*
- * Undo charge_part(). Returns true if the user has no other part of @folio: its charge is
- * left to the caller.
- */
+/* Count one run less that has a part of @folio. Returns true if that was the last. */
 static bool part_remove(struct account *account, struct folio *folio)
 {
 	unsigned long index = folio_pfn(folio), count;
 
-	guard(mutex)(&account->parts_lock);
+	lockdep_assert_held(&account->parts_lock);
 	count = xa_to_value(xa_load(&account->parts, index));
 	if (count > 1) {
 		/* Allocates nothing: the slot exists. */
@@ -467,9 +464,19 @@ static bool part_remove(struct account *account, struct folio *folio)
 	return true;
 }
 
-/* Undo charge_part(), and leave what remains of it to dmabufx_uncharge(). */
+/* Undo charge_part(), for a folio that is otherwise charged, or not pinned. */
+static void part_uncharge(struct account *account, struct folio *folio)
+{
+	guard(mutex)(&account->parts_lock);
+	if (part_remove(account, folio))
+		account_uncharge(account, dmabufx_folio_kind(folio),
+				 folio_nr_pages(folio));
+}
+
+/* Undo charge_part(), and leave the folio's charge, if any, to dmabufx_uncharge(). */
 static void part_hand_over(struct dmabufx_charge *charge, struct folio *folio)
 {
+	guard(mutex)(&charge->account->parts_lock);
 	if (part_remove(charge->account, folio))
 		charge->taken[dmabufx_folio_kind(folio)] += folio_nr_pages(folio);
 }
@@ -494,12 +501,11 @@ static unsigned int run_parts(const struct dmabufx_run *run,
 	return nr;
 }
 
-/* Charge the partly used folios of @run. Returns them, as run_parts() does, or -errno. */
-static int charge_run_parts(struct dmabufx_charge *charge,
-			    const struct dmabufx_run *run, struct folio *parts[2],
-			    u32 *reason)
+/* Charge @nr folios that a run has a part of. Returns 0, or -errno with none charged. */
+static int charge_folios(struct dmabufx_charge *charge, struct folio **parts,
+			 unsigned int nr, u32 *reason)
 {
-	unsigned int nr = run_parts(run, parts), i;
+	unsigned int i;
 	int ret;
 
 	for (i = 0; i < nr; i++) {
@@ -510,30 +516,48 @@ static int charge_run_parts(struct dmabufx_charge *charge,
 			return ret;
 		}
 	}
-	return nr;
+	return 0;
+}
+
+/*
+ * As run_parts(), for the last run of a table that is not complete. The folio that it ends
+ * in needs no charge as long as what is missing of it is charged ahead: for pages that
+ * will be pinned next, perhaps these.
+ */
+static unsigned int last_run_parts(const struct dmabufx_charge *charge,
+				   const struct dmabufx_run *run,
+				   struct folio *parts[2])
+{
+	unsigned long end = dmabufx_run_pfn(run) + dmabufx_run_pages(run), missing;
+	unsigned int nr = run_parts(run, parts);
+	struct folio *tail = parts[nr ? nr - 1 : 0];
+
+	if (!nr || folio_pfn(tail) < dmabufx_run_pfn(run))
+		return nr;
+	missing = folio_pfn(tail) + folio_nr_pages(tail) - end;
+	return missing > charge->ahead[dmabufx_folio_kind(tail)] ? nr : nr - 1;
 }
 
 /*
  * Charge the partly used folios of the last run, and uncharge those that it had at the
- * last call. A folio that it only had then is in it as a whole now, or was charged with
- * the run that ended there.
+ * last call: they are whole in it now, or charged with the run that ended there.
  */
 static int charge_last_run(struct dmabufx_charge *charge,
 			   const struct dmabufx_run *run, u32 *reason)
 {
-	unsigned int nr_old = charge->nr_last;
-	struct folio *old[2] = { charge->last[0], charge->last[1] };
-	int ret = run ? charge_run_parts(charge, run, charge->last, reason) : 0;
+	struct folio *parts[2];
+	unsigned int nr = run ? last_run_parts(charge, run, parts) : 0;
+	int ret = charge_folios(charge, parts, nr, reason);
 
-	charge->nr_last = max(ret, 0);
-	while (nr_old--) {
-		struct folio *folio = old[nr_old];
-
-		if (part_remove(charge->account, folio))
-			account_uncharge(charge->account, dmabufx_folio_kind(folio),
-					 folio_nr_pages(folio));
+	if (ret)
+		return ret;
+	while (charge->nr_last)
+		part_uncharge(charge->account, charge->last[--charge->nr_last]);
+	while (charge->nr_last < nr) {
+		charge->last[charge->nr_last] = parts[charge->nr_last];
+		charge->nr_last++;
 	}
-	return min(ret, 0);
+	return 0;
 }
 
 /**
@@ -555,11 +579,11 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 {
 	struct folio *parts[2];
 	struct dmabufx_place at;
+	unsigned int nr;
 	int ret;
 	u32 end;
 
-	if (!charge->account ||
-	    (runs->nr_whole == runs->nr_pages && !charge->nr_last))
+	if (!charge->account || runs->nr_whole == runs->nr_pages)
 		return 0;
 
 	at = dmabufx_runs_find(runs, charge->parts_end);
@@ -567,10 +591,11 @@ int dmabufx_charge_parts(struct dmabufx_charge *charge,
 		end = at.run[1].start;
 		if (end == runs->nr_pages && !complete)
 			break;
-		ret = charge_run_parts(charge, at.run, parts, reason);
-		if (ret < 0)
+		nr = run_parts(at.run, parts);
+		ret = charge_folios(charge, parts, nr, reason);
+		if (ret)
 			return ret;
-		charge->nr_parts += ret;
+		charge->nr_parts += nr;
 		charge->parts_end = end;
 		cond_resched();
 	}

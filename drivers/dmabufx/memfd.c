@@ -527,29 +527,32 @@ static int hold_filled(struct dmabufx_memfd_hold *hold,
 	return ret;
 }
 
+static loff_t append_pinned(struct dmabufx_runs *runs, const struct memfd_range *r,
+			    struct folio **folios, long nr, size_t skip, loff_t len)
+{
+	const struct address_space *mapping = r->file->f_mapping;
+
+	/* Enough for large folios. Otherwise the table grows when it is full. */
+	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
+		unpin_folios(folios, nr);
+		return -ENOMEM;
+	}
+	folios[nr] = NULL;
+	return is_file_hugepages(r->file) ?
+	       memfd_append_folios(runs, mapping, PREPARED_HUGETLB, folios, nr, skip, len) :
+	       memfd_append_folios(runs, mapping, PREPARED_SHMEM, folios, nr, skip, len);
+}
+
 /*
- * Append pinned folios to the table while the memfd may be locked: whatever the memory for
- * the table waits for must not need this lock, as I/O of a loop device on the memfd does.
+ * The same while the memfd is locked: what the memory for the table waits for must not
+ * need this lock, as I/O of a loop device on the memfd does.
  */
 static loff_t append_in_hold(struct dmabufx_runs *runs, const struct memfd_range *r,
 			     struct folio **folios, long nr, size_t skip, loff_t len)
 {
-	const struct address_space *mapping = r->file->f_mapping;
 	unsigned int noio = memalloc_noio_save();
-	loff_t done;
+	loff_t done = append_pinned(runs, r, folios, nr, skip, len);
 
-	folios[nr] = NULL;
-	/* Enough for large folios. Otherwise the table grows when it is full. */
-	if (!runs->nr && dmabufx_runs_reserve(runs, nr)) {
-		unpin_folios(folios, nr);
-		done = -ENOMEM;
-	} else if (is_file_hugepages(r->file)) {
-		done = memfd_append_folios(runs, mapping, PREPARED_HUGETLB,
-					   folios, nr, skip, len);
-	} else {
-		done = memfd_append_folios(runs, mapping, PREPARED_SHMEM,
-					   folios, nr, skip, len);
-	}
 	memalloc_noio_restore(noio);
 	return done;
 }
@@ -586,6 +589,8 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
+	if (!hold->file)
+		return append_pinned(runs, r, folios, nr, skip, end - r->pos);
 	done = append_in_hold(runs, r, folios, nr, skip, end - r->pos);
 	if ((loff_t)(runs->nr_small - nr_small) << PAGE_SHIFT != r->end - r->pos)
 		dmabufx_memfd_let_go(hold);
@@ -620,7 +625,11 @@ static loff_t memfd_append_many(struct dmabufx_runs *runs,
 	struct folio **folios;
 	loff_t done;
 
-	dmabufx_memfd_let_go(hold);
+	/* The caller charges what is in the table before this waits for the lock again. */
+	if (hold->file) {
+		dmabufx_memfd_let_go(hold);
+		return 0;
+	}
 	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
@@ -656,8 +665,9 @@ bool dmabufx_is_memfd(const struct file *file)
  * all calls before. But if a hole was punched around pages between two calls, the
  * pages belong to the buffer and no longer to the memfd. Holes of hugetlb are filled
  * before, with the lock taken exclusively.
- * Return: how many bytes were appended, page-aligned: a batch, or 0 if somebody exchanges
- * the pages right now; call again for the rest. Or -errno as <uapi/linux/dmabufx.h> says.
+ * Return: how many bytes were appended, page-aligned: a batch, or 0 if this only let the
+ * memfd go, or somebody exchanges the pages right now; call again for the rest. Or -errno
+ * as <uapi/linux/dmabufx.h> says.
  */
 loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
 			    struct dmabufx_memfd_hold *hold, struct file *file,

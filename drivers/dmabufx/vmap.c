@@ -45,20 +45,19 @@ static LIST_HEAD(idle_vmaps);
 /* Pages of all mappings: of buffers, used or not, and of files. */
 static unsigned long mapped_pages;
 
-/*
- * Returns true if a page is not the page allocator's, but of the kernel's image perhaps,
- * which arm64 takes out of the direct map. Only another module can have lent such a page.
- */
-static bool has_reserved_pages(const struct dmabufx_runs *runs, struct page *first)
+static int is_reserved(struct folio *folio, void *data)
 {
-	u32 i;
+	return folio_test_reserved(folio);
+}
 
-	if (runs->retention != DMABUFX_CALLERS)
-		return false;
-	for (i = 0; i < runs->nr_pages; i++)
-		if (PageReserved(first + i))
-			return true;
-	return false;
+/*
+ * Returns true if the direct map may lack a page. arm64 takes the kernel's image out of it,
+ * and others may do so, too. Only another module can have lent such pages.
+ */
+static bool may_be_unmapped(const struct dmabufx_runs *runs)
+{
+	return !IS_ENABLED(CONFIG_X86) && runs->retention == DMABUFX_CALLERS &&
+	       dmabufx_walk_folios(runs, is_reserved, NULL);
 }
 
 /*
@@ -76,7 +75,7 @@ static void *direct_address(const struct dmabufx_runs *runs)
 		return NULL;
 	first = dmabufx_runs_find(runs, 0).run->page;
 	folio = page_folio(first);
-	if (has_reserved_pages(runs, first))
+	if (may_be_unmapped(runs))
 		return NULL;
 	if (runs->nr_small < runs->nr_pages &&
 	    folio_page_idx(folio, first) + runs->nr_pages > folio_nr_pages(folio))
