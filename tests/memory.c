@@ -197,6 +197,11 @@ static bool has_flag(__u64 frame, int bit)
 	return proc_word("/proc/kpageflags", frame) >> bit & 1;
 }
 
+bool page_is_inside_hugetlb(__u64 frame)
+{
+	return has_flag(frame, KPF_HUGE) && has_flag(frame, KPF_COMPOUND_TAIL);
+}
+
 bool page_is_poisoned(__u64 frame)
 {
 	return has_flag(frame, KPF_HWPOISON);

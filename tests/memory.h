@@ -129,6 +129,9 @@ void page_is_awaited(const struct withheld *withheld);
 /* The page frame behind a mapped address, or 0. */
 __u64 page_frame(const void *address);
 
+/* Whether the frame belongs to a hugetlb page that begins before it. */
+bool page_is_inside_hugetlb(__u64 frame);
+
 /* Whether the kernel knows that the frame is broken. */
 bool page_is_poisoned(__u64 frame);
 
