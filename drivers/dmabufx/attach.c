@@ -82,6 +82,13 @@ static bool spoils_table(const struct dma_buf_attachment *attach)
 	return IS_ENABLED(CONFIG_DMABUF_DEBUG) || attach->importer_ops;
 }
 
+/* Only tells tracepoints: many importers attach and never map. */
+int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	trace_dmabufx_attach(dmabuf->priv, attach->dev);
+	return 0;
+}
+
 /**
  * dmabufx_each_device - call a function for each device that uses the buffer
  * @buf: the buffer
@@ -363,8 +370,6 @@ attachment_create(const struct dma_buf_attachment *attach)
 	mutex_lock(&buf->lock);
 	list_add_tail(&a->node, attachments(buf));
 	mutex_unlock(&buf->lock);
-
-	trace_dmabufx_attach(buf, a->dev);
 	return a;
 }
 
@@ -433,10 +438,10 @@ void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 	struct dmabufx_buf *buf = dmabuf->priv;
 	struct dmabufx_attachment *a = attach->priv;
 
+	trace_dmabufx_detach(buf, attach->dev);
 	/* The device has never mapped the buffer. */
 	if (!a)
 		return;
-	trace_dmabufx_detach(buf, a->dev);
 
 	/* The importer is broken. Unmap, since the memory soon belongs to somebody else. */
 	if (WARN_ON_ONCE(a->dir != DMA_NONE))

@@ -78,6 +78,7 @@ static void dmabufx_release(struct dma_buf *dmabuf)
 }
 
 #define OPS_BUT_VMAP						\
+	.attach			= dmabufx_attach,		\
 	.detach			= dmabufx_detach,		\
 	.map_dma_buf		= dmabufx_map,			\
 	.unmap_dma_buf		= dmabufx_unmap,		\

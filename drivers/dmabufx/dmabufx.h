@@ -585,6 +585,7 @@ struct dma_buf *dmabufx_buf_create(struct dmabufx_buf_request *request);
 
 /* attach.c: devices */
 
+int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach);
 void dmabufx_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach);
 struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir);
