@@ -90,23 +90,33 @@ int dmabufx_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 }
 
 /**
- * dmabufx_each_device - call a function for each device that uses the buffer
- * @buf: the buffer
- * @tell: called with each device that has mapped the buffer since it attached, or tried
- *	to, and whether it has it mapped now
+ * dmabufx_each_device - call a function for each attached device
+ * @dmabuf: the dma-buf
+ * @tell: called with the device and whether it has the buffer mapped
  * @data: for @tell
  *
- * Context: Process context; @tell is called under the buffer's lock.
+ * Does not wait for the reservation lock: importers may hold it while they wait for a
+ * device, and the caller holds a lock that every new buffer needs.
+ *
+ * Context: Process context; @tell is called under the dma-buf's reservation lock.
+ * Return: false if nothing was told, because somebody has that lock.
  */
-void dmabufx_each_device(struct dmabufx_buf *buf,
+bool dmabufx_each_device(struct dma_buf *dmabuf,
 			 void (*tell)(const struct device *dev, bool mapped,
 				      void *data), void *data)
 {
-	struct dmabufx_attachment *a;
+	struct dma_buf_attachment *attach;
 
-	guard(mutex)(&buf->lock);
-	list_for_each_entry(a, attachments(buf), node)
-		tell(a->dev, READ_ONCE(a->dir) != DMA_NONE, data);
+	if (!dma_resv_trylock(dmabuf->resv))
+		return false;
+
+	list_for_each_entry(attach, &dmabuf->attachments, node) {
+		const struct dmabufx_attachment *a = attach->priv;
+
+		tell(attach->dev, a && READ_ONCE(a->dir) != DMA_NONE, data);
+	}
+	dma_resv_unlock(dmabuf->resv);
+	return true;
 }
 
 /**

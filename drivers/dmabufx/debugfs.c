@@ -14,8 +14,8 @@
  * buffer, and fills its part of the output, a page or one line. Between two reads
  * the list may change, so a reader may miss buffers.
  *
- * Locking: buffers_lock, then &dmabufx_buf.lock or &dma_buf.name_lock. No
- * buffer is released while buffers_lock is held.
+ * Locking: buffers_lock, then &dma_buf.name_lock, or without waiting for it, the
+ * reservation lock. No buffer is released while buffers_lock is held.
  */
 #include <linux/debugfs.h>
 #include <linux/dma-buf.h>
@@ -163,7 +163,8 @@ static int buffers_show(struct seq_file *m, void *v)
 	seq_printf(m, " pid=%d comm=", buf->debug.pid);
 	show_text(m, buf->debug.comm);
 	seq_puts(m, " devices=");
-	dmabufx_each_device(buf, show_device, &devices);
+	if (!dmabufx_each_device(buf->debug.dmabuf, show_device, &devices))
+		seq_putc(m, '?');
 	seq_putc(m, '\n');
 	return 0;
 }

@@ -591,7 +591,7 @@ struct sg_table *dmabufx_map(struct dma_buf_attachment *attach,
 			     enum dma_data_direction dir);
 void dmabufx_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 		   enum dma_data_direction dir);
-void dmabufx_each_device(struct dmabufx_buf *buf,
+bool dmabufx_each_device(struct dma_buf *dmabuf,
 			 void (*tell)(const struct device *dev, bool mapped,
 				      void *data), void *data);
 int dmabufx_begin_cpu_access(struct dma_buf *dmabuf,

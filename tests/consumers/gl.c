@@ -622,7 +622,7 @@ PROMISE(gbm_samples_maps_and_renders,
 	target_image(image, true);
 	render(&canvas, &aligned, 4);
 	canvas_check(&canvas, "rendering");
-	operations_check(canvas.fd, SAMPLING " attach? map?");
+	operations_check(canvas.fd, SAMPLING " attach map?");
 
 	eglDestroyImage(the_display, image);
 	gbm_bo_destroy(bo);

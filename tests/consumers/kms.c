@@ -60,7 +60,7 @@ static struct screen make_screen(const struct display *display,
 		operations_check(screen.canvas.fd, "");
 		card_takes_nothing(display->fd, driver, error);
 	}
-	operations_check(screen.canvas.fd, "attach? map?");
+	operations_check(screen.canvas.fd, "attach map?");
 	handles[0] = screen.handle;
 	if (drmModeAddFB2(display->fd, image.width, image.height,
 			  DRM_FORMAT_XRGB8888, handles, pitches, offsets,
