@@ -26,11 +26,6 @@
 
 static long pool_size;
 
-static void interrupt(int signal)
-{
-	(void)signal;
-}
-
 static bool set_state(int block, const char *state)
 {
 	char path[128];
@@ -42,7 +37,7 @@ static bool set_state(int block, const char *state)
 /* Tells whether the block was taken out before the time was up. */
 static bool set_offline(int block)
 {
-	const struct sigaction interrupts = { .sa_handler = interrupt };
+	const struct sigaction interrupts = { .sa_handler = ignore_signal };
 	/* It repeats, because the first signal may come before the call begins. */
 	const struct itimerval limit = {
 		.it_value.tv_sec = OFFLINE_SECONDS * patience(),

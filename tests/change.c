@@ -45,15 +45,10 @@ static void all_ways_show(int fd, const struct memory *mem, __u64 offset, __u64 
 
 /* Broken pages. */
 
-static void on_sigbus(int signal)
-{
-	(void)signal;
-}
-
 /* Makes a mapped page of this process break, as if by hardware; survives the signal. */
 static void break_page(char *page)
 {
-	struct sigaction action = { .sa_handler = on_sigbus };
+	struct sigaction action = { .sa_handler = ignore_signal };
 
 	must(sigaction(SIGBUS, &action, NULL));
 	/* Other errors say that something, here the buffer, still holds the page. */

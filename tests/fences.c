@@ -194,15 +194,10 @@ PROMISE(fence_delays_cpu_access,
 	fence_signal(&fence);
 }
 
-static void on_signal(int signal)
-{
-	(void)signal;
-}
-
 PROMISE(fence_wait_is_interrupted,
 	"a signal ends the wait for a device with EINTR, and a later access succeeds")
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = { .sa_handler = ignore_signal };
 	int fd = small_buffer(), left = SOON / A_WHILE;
 	struct fence fence = fence_attach(fd, true);
 	struct access access;

@@ -139,6 +139,9 @@ void expect_report(const char *text);
 /* "EINVAL" */
 const char *errno_name(int error);
 
+/* A handler that does nothing, for signals that are only to interrupt a call. */
+void ignore_signal(int signal);
+
 /* Waits for a child made by fork(); if it failed, the test fails. */
 void join_child(int pid);
 

@@ -369,15 +369,10 @@ PROMISE(no_file_left_is_enfile,
 	must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_WRITE));
 }
 
-static void on_alarm(int signal)
-{
-	(void)signal;
-}
-
 PROMISE(signals_during_create,
 	"a create that many signals interrupt succeeds or is EINTR, and leaks nothing")
 {
-	struct sigaction action = { .sa_handler = on_alarm };
+	struct sigaction action = { .sa_handler = ignore_signal };
 	struct itimerval rain = { { 0, 1000 }, { 0, 1000 } };
 	int device = device_open(), made = 0, i;
 

@@ -221,11 +221,6 @@ PROMISE(memfd_holes_are_filled_for_readers,
 	must(close(mem.fd));
 }
 
-static void on_signal(int signal)
-{
-	(void)signal;
-}
-
 struct signalled {
 	struct memory mem;
 	pthread_t creator;
@@ -271,7 +266,7 @@ PROMISE(memfd_holes_are_filled_despite_signals,
 	"signals that have handlers do not keep holes of hugetlb from being filled",
 	TAG_THREADS)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = { .sa_handler = ignore_signal };
 	int sent = 0, rounds;
 
 	must(sigaction(SIGUSR1, &action, NULL));
@@ -455,7 +450,19 @@ static void lock_let_go(struct holder *h)
 	free(h);
 }
 
-/* The child takes the first memfd of the list, and waits for the second one. */
+/* Returns a child that has taken the first of two items, and waits for the other's lock. */
+static int create_that_waits(int device, const struct udmabuf_create_item *items)
+{
+	int child = must(fork());
+
+	if (!child) {
+		must(try_create_list(device, items, 2, 0));
+		_exit(0);
+	}
+	child_is_stuck(child);
+	return child;
+}
+
 PROMISE(memfd_lock_is_waited_for_killably,
 	"a create killed while it waits for a memfd's lock ends and keeps nothing",
 	TAG_THREADS)
@@ -470,14 +477,9 @@ PROMISE(memfd_lock_is_waited_for_killably,
 	const __u64 before = device_query(device).memfd_pinned;
 	bool died;
 
-	child = must(fork());
-	if (!child) {
-		must(try_create_list(device, items, 2, 0));
-		_exit(0);
-	}
+	child = create_that_waits(device, items);
 	while (memory_populated(&first) < MIB(1))
 		;
-	child_is_stuck(child);
 	died = child_dies(child);
 	lock_let_go(holder);
 	check(died);
@@ -503,12 +505,7 @@ PROMISE(memfd_is_charged_before_a_lock_is_waited_for,
 	__u64 meanwhile;
 	bool died;
 
-	child = must(fork());
-	if (!child) {
-		must(try_create_list(device, items, 2, 0));
-		_exit(0);
-	}
-	child_is_stuck(child);
+	child = create_that_waits(device, items);
 	meanwhile = device_query(device).memfd_pinned;
 	died = child_dies(child);
 	lock_let_go(holder);

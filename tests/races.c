@@ -638,11 +638,6 @@ PROMISE(race_create_against_exec,
 
 /* Signals. */
 
-static void on_alarm(int signal)
-{
-	(void)signal;
-}
-
 /* Makes every call. None may fail with EINTR, for no signal here kills. */
 static void call_all(int device, struct memory *holes, struct memory *untouched)
 {
@@ -675,7 +670,7 @@ static void call_all(int device, struct memory *holes, struct memory *untouched)
 PROMISE(race_signals_against_all_calls,
 	"no call fails because of signals that have handlers")
 {
-	struct sigaction action = { .sa_handler = on_alarm };
+	struct sigaction action = { .sa_handler = ignore_signal };
 	/* Handling a signal takes longer there: with more signals, no call would get done. */
 	const int often = kernel_looks_closely() ? 15000 : 1500;
 	struct itimerval rain = { { 0, often }, { 0, often } }, dry = {};
