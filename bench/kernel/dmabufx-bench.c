@@ -498,6 +498,16 @@ static int floor_set_pte(pte_t *ptep, unsigned long addr, void *data)
 	return 0;
 }
 
+static void floor_insert_each(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end)
+{
+	struct bench *bench = vma->vm_private_data;
+
+	for (; start < end; start += PAGE_SIZE)
+		vmf_insert_pfn(vma, start,
+			       page_to_pfn(bench->pages[linear_page_index(vma, start)]));
+}
+
 static vm_fault_t floor_insert_ptes(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -509,12 +519,14 @@ static vm_fault_t floor_insert_ptes(struct vm_fault *vmf)
 
 	ret = vmf_insert_pfn(vma, vmf->address,
 			     page_to_pfn(bench->pages[vmf->pgoff]));
-	if (ret == VM_FAULT_NOPAGE && DMABUFX_SETS_PTES)
+	if (ret != VM_FAULT_NOPAGE)
+		return ret;
+
+	if (DMABUFX_SETS_PTES)
 		apply_to_page_range(vma->vm_mm, start, end - start,
 				    floor_set_pte, vma);
-	for (; !DMABUFX_SETS_PTES && start < end; start += PAGE_SIZE)
-		vmf_insert_pfn(vma, start,
-			       page_to_pfn(bench->pages[linear_page_index(vma, start)]));
+	else
+		floor_insert_each(vma, start, end);
 	return ret;
 }
 

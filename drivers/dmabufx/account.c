@@ -528,13 +528,16 @@ static unsigned int last_run_parts(const struct dmabufx_charge *charge,
 				   const struct dmabufx_run *run,
 				   struct folio *parts[2])
 {
-	unsigned long end = dmabufx_run_pfn(run) + dmabufx_run_pages(run), missing;
+	unsigned long start = dmabufx_run_pfn(run), missing;
 	unsigned int nr = run_parts(run, parts);
-	struct folio *tail = parts[nr ? nr - 1 : 0];
+	struct folio *tail;
 
-	if (!nr || folio_pfn(tail) < dmabufx_run_pfn(run))
+	if (!nr)
+		return 0;
+	tail = parts[nr - 1];
+	if (folio_pfn(tail) < start)
 		return nr;
-	missing = folio_pfn(tail) + folio_nr_pages(tail) - end;
+	missing = folio_pfn(tail) + folio_nr_pages(tail) - start - dmabufx_run_pages(run);
 	return missing > charge->ahead[dmabufx_folio_kind(tail)] ? nr : nr - 1;
 }
 
@@ -553,10 +556,8 @@ static int charge_last_run(struct dmabufx_charge *charge,
 		return ret;
 	while (charge->nr_last)
 		part_uncharge(charge->account, charge->last[--charge->nr_last]);
-	while (charge->nr_last < nr) {
-		charge->last[charge->nr_last] = parts[charge->nr_last];
-		charge->nr_last++;
-	}
+	memcpy(charge->last, parts, sizeof(parts[0]) * nr);
+	charge->nr_last = nr;
 	return 0;
 }
 

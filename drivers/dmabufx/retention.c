@@ -76,13 +76,10 @@ static __always_inline void release_runs(const struct dmabufx_runs *runs,
 static noinline void unpin_leaf(const struct dmabufx_run *run,
 				const struct dmabufx_run *stop)
 {
-	u32 start = run->start, left;
-
 	for (; run < stop; run++) {
 		struct page *page = run->page;
+		u32 left = dmabufx_run_pages(run);
 
-		left = run[1].start - start;
-		start += left;
 		do {
 			unpin_folio((struct folio *)page++);
 		} while (--left);
