@@ -22,7 +22,7 @@
  *	has the same descriptor
  * @fd: the caller's descriptor of @file
  * @is_checked: dmabufx_memfd_check() has accepted @file
- * @hold: @file, if it stays locked because the next segment often is of it, too
+ * @locked: @file, if it stays locked because the next segment often is of it, too; or NULL
  * @uncounted: pages of @file that were appended, but not yet passed to
  *	dmabufx_charge_pinned()
  */
@@ -35,7 +35,7 @@ struct plan {
 	struct file *file;
 	int fd;
 	bool is_checked;
-	struct dmabufx_memfd_hold hold;
+	struct file *locked;
 	unsigned long uncounted;
 };
 
@@ -240,7 +240,7 @@ static int settle(struct dmabufx_buf *buf, struct plan *plan, bool complete,
 	unsigned long nr_pages = plan->uncounted;
 	int ret;
 
-	dmabufx_memfd_let_go(&plan->hold);
+	dmabufx_memfd_let_go(&plan->locked);
 	plan->uncounted = 0;
 	ret = dmabufx_charge_pinned(&buf->charge, DMABUFX_SHARED, nr_pages, reason);
 	return ret ?: dmabufx_charge_parts(&buf->charge, &buf->runs, complete, reason);
@@ -259,12 +259,12 @@ static int append_memfd(struct dmabufx_buf *buf, struct plan *plan,
 		return dmabufx_because(&req->reason, DMABUFX_REASON_NOT_OPEN,
 				       -EBADF);
 	for (; pos < end && !ret; pos += done) {
-		done = dmabufx_memfd_append(&buf->runs, &plan->hold, file, pos, end - pos,
+		done = dmabufx_memfd_append(&buf->runs, &plan->locked, file, pos, end - pos,
 					    memfd_flags(req), &req->reason);
 		if (done < 0)
 			return done;
 		plan->uncounted += done >> PAGE_SHIFT;
-		if (!plan->hold.file)
+		if (!plan->locked)
 			ret = settle(buf, plan, false, &req->reason);
 		cond_resched();
 	}
@@ -289,13 +289,13 @@ static int append_segment(struct dmabufx_buf *buf, struct plan *plan,
 	u32 start = buf->runs.nr_pages;
 	int ret = 0;
 
-	if (plan->hold.file && (is_user || seg->fd != plan->fd))
+	if (plan->locked && (is_user || seg->fd != plan->fd))
 		ret = settle(buf, plan, false, &req->reason);
 	if (!ret)
 		ret = is_user ? append_user(buf, seg, req) :
 				append_memfd(buf, plan, seg, req);
-	/* In a hold, it was good before it was pinned. What breaks now is found at use. */
-	if (ret || plan->hold.file)
+	/* If the memfd is locked, it was good before it was pinned. What breaks now is found at use. */
+	if (ret || plan->locked)
 		return ret;
 	return dmabufx_poison_look(&buf->runs, start, true);
 }
@@ -311,7 +311,7 @@ static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 			continue;
 		ret = append_segment(buf, plan, &req->segments[*i], req);
 		if (ret) {
-			dmabufx_memfd_let_go(&plan->hold);
+			dmabufx_memfd_let_go(&plan->locked);
 			return ret;
 		}
 	}

@@ -314,25 +314,15 @@ int dmabufx_poison_check(struct dmabufx_buf *buf, bool killable);
 /* Accept a file that may shrink: the caller can handle that. */
 #define DMABUFX_MAY_SHRINK		BIT(2)
 
-/**
- * struct dmabufx_memfd_hold - a memfd that stays locked from one range to the next
- * @file: the memfd, whose inode's lock is held, shared; or NULL. No reference to it
- * @left: how many more pages may be pinned before its owner gets the lock
- */
-struct dmabufx_memfd_hold {
-	struct file *file;
-	long left;
-};
-
 bool dmabufx_is_memfd(const struct file *file);
 int dmabufx_memfd_check(const struct file *file, u64 offset, u64 size,
 			unsigned int flags, u32 *reason);
 int dmabufx_memfd_check_range(const struct file *file, u64 offset, u64 size,
 			      u32 *reason);
 loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
-			    struct dmabufx_memfd_hold *hold, struct file *file,
+			    struct file **locked, struct file *file,
 			    u64 offset, u64 size, unsigned int flags, u32 *reason);
-void dmabufx_memfd_let_go(struct dmabufx_memfd_hold *hold);
+void dmabufx_memfd_let_go(struct file **locked);
 
 /* file.c: ranges of any file */
 

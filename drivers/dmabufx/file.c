@@ -85,16 +85,16 @@ static int append_memfd(struct dmabufx_runs *runs, struct file *file, loff_t pos
 			loff_t end, bool read_only)
 {
 	unsigned int flags = DMABUFX_MAY_SHRINK | (read_only ? 0 : DMABUFX_FOR_WRITING);
-	struct dmabufx_memfd_hold hold = {};
+	struct file *locked = NULL;
 	loff_t done = 0;
 	u32 reason;
 
 	for (; pos < end && done >= 0; pos += done) {
-		done = dmabufx_memfd_append(runs, &hold, file, pos, end - pos, flags,
+		done = dmabufx_memfd_append(runs, &locked, file, pos, end - pos, flags,
 					    &reason);
 		cond_resched();
 	}
-	dmabufx_memfd_let_go(&hold);
+	dmabufx_memfd_let_go(&locked);
 	return min_t(loff_t, done, 0);
 }
 

@@ -19,10 +19,11 @@
  * when a page fault or another caller fills the same hole.
  *
  * Waiting: the inode's lock is held for one batch at a time, and no more than a batch
- * is filled at a time. So the owner of the memfd never waits longer than a batch to
- * map, truncate or seal it. Each batch checks again everything that may have changed
- * since the last one. A batch may consist of several small ranges, since taking the lock
- * and checking the seals costs as much as pinning a page or two.
+ * is filled at a time. So the owner of the memfd waits for two batches at most to map,
+ * truncate or seal it, or for a few milliseconds of short ones: the next batch may take the
+ * lock again before the owner has woken up. Each batch checks again everything that may have
+ * changed since the last one. Small ranges in a list share the lock, until somebody waits
+ * for it: taking it and checking the seals costs as much as pinning a page or two.
  */
 #include <linux/fcntl.h>
 #include <linux/fs.h>
@@ -31,7 +32,7 @@
 #include <linux/hugetlb.h>
 #include <linux/overflow.h>
 #include <linux/pagemap.h>
-#include <linux/sched/mm.h>
+#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/sizes.h>
@@ -500,30 +501,27 @@ static bool range_is_broken(struct file *file, loff_t pos, loff_t end)
 
 /**
  * dmabufx_memfd_let_go - release the lock of a memfd
- * @hold: the memfd; if it is not locked, nothing happens
+ * @locked: the memfd, NULL afterwards. If it is NULL before, nothing happens
  *
  * Context: Process context.
  */
-void dmabufx_memfd_let_go(struct dmabufx_memfd_hold *hold)
+void dmabufx_memfd_let_go(struct file **locked)
 {
-	if (hold->file)
-		inode_unlock_shared(file_inode(hold->file));
-	hold->file = NULL;
+	if (*locked)
+		inode_unlock_shared(file_inode(*locked));
+	*locked = NULL;
 }
 
 /* Lock the memfd as lock_filled() does, unless it is locked: then it is no hugetlb file. */
-static int hold_filled(struct dmabufx_memfd_hold *hold,
-		       const struct memfd_range *r, loff_t end)
+static int stay_locked_filled(struct file **locked, const struct memfd_range *r, loff_t end)
 {
 	int ret;
 
-	if (hold->file)
-		return 0;
+	if (*locked)
+		return fatal_signal_pending(current) ? -EINTR : 0;
 	ret = lock_filled(r, end);
-	if (!ret) {
-		hold->file = r->file;
-		hold->left = PIN_BATCH;
-	}
+	if (!ret)
+		*locked = r->file;
 	return ret;
 }
 
@@ -544,26 +542,24 @@ static loff_t append_pinned(struct dmabufx_runs *runs, const struct memfd_range 
 }
 
 /*
- * The same while the memfd is locked: what the memory for the table waits for must not
- * need this lock, as I/O of a loop device on the memfd does.
+ * After @nr of its folios were pinned, may the memfd stay locked? Not if somebody waits for
+ * the lock. Not if the table has to grow, either: memory for that may have to be written to
+ * swap or a loop device first, and that may need this lock.
  */
-static loff_t append_in_hold(struct dmabufx_runs *runs, const struct memfd_range *r,
-			     struct folio **folios, long nr, size_t skip, loff_t len)
+static bool may_stay_locked(const struct memfd_range *r, const struct dmabufx_runs *runs,
+			    long nr)
 {
-	unsigned int noio = memalloc_noio_save();
-	loff_t done = append_pinned(runs, r, folios, nr, skip, len);
-
-	memalloc_noio_restore(noio);
-	return done;
+	return runs->stop - runs->tail >= nr &&
+	       !rwsem_is_contended(&file_inode(r->file)->i_rwsem);
 }
 
 /*
  * Pin what fits into @folios and append it. Returns bytes appended or -errno. Lets the
  * memfd go, so that its owner gets the lock, unless another small range may follow: only
- * if all of this one was appended, in folios of one page each, and up to PIN_BATCH pages.
+ * if all of this one was appended, in folios of one page each.
  */
 static loff_t memfd_append_batch(struct dmabufx_runs *runs,
-				 struct dmabufx_memfd_hold *hold,
+				 struct file **locked,
 				 const struct memfd_range *r, struct folio **folios,
 				 unsigned int max)
 {
@@ -573,7 +569,7 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 	pgoff_t skip;
 	long nr;
 
-	nr = hold_filled(hold, r, end);
+	nr = stay_locked_filled(locked, r, end);
 	if (nr)
 		return nr;
 	/* memfd_pin_folios() accepts only bytes within the file's size. */
@@ -583,17 +579,14 @@ static loff_t memfd_append_batch(struct dmabufx_runs *runs,
 		nr = memfd_pin_folios(r->file, r->pos,
 				      min(end, i_size_read(file_inode(r->file))) - 1,
 				      folios, max, &skip);
-	hold->left -= nr;
-	if (nr <= 0 || !is_small || hold->left < FEW_FOLIOS)
-		dmabufx_memfd_let_go(hold);
+	if (nr <= 0 || !is_small || !may_stay_locked(r, runs, nr))
+		dmabufx_memfd_let_go(locked);
 	if (nr <= 0)
 		return nr == -ENOSPC ? -ENOMEM : nr ?: -EINVAL;
 
-	if (!hold->file)
-		return append_pinned(runs, r, folios, nr, skip, end - r->pos);
-	done = append_in_hold(runs, r, folios, nr, skip, end - r->pos);
+	done = append_pinned(runs, r, folios, nr, skip, end - r->pos);
 	if ((loff_t)(runs->nr_small - nr_small) << PAGE_SHIFT != r->end - r->pos)
-		dmabufx_memfd_let_go(hold);
+		dmabufx_memfd_let_go(locked);
 	return done;
 }
 
@@ -609,31 +602,31 @@ static unsigned int folios_at_most(const struct memfd_range *r)
 }
 
 static loff_t memfd_append_few(struct dmabufx_runs *runs,
-			       struct dmabufx_memfd_hold *hold,
+			       struct file **locked,
 			       const struct memfd_range *r, unsigned int max)
 {
 	/* One more for the NULL at the end of a batch. */
 	struct folio *folios[FEW_FOLIOS + 1];
 
-	return memfd_append_batch(runs, hold, r, folios, max);
+	return memfd_append_batch(runs, locked, r, folios, max);
 }
 
 static loff_t memfd_append_many(struct dmabufx_runs *runs,
-				struct dmabufx_memfd_hold *hold,
+				struct file **locked,
 				const struct memfd_range *r, unsigned int max)
 {
 	struct folio **folios;
 	loff_t done;
 
 	/* The caller charges what is in the table before this waits for the lock again. */
-	if (hold->file) {
-		dmabufx_memfd_let_go(hold);
+	if (*locked) {
+		dmabufx_memfd_let_go(locked);
 		return 0;
 	}
 	folios = kmalloc_array(max + 1, sizeof(*folios), GFP_KERNEL);
 	if (!folios)
 		return -ENOMEM;
-	done = memfd_append_batch(runs, hold, r, folios, max);
+	done = memfd_append_batch(runs, locked, r, folios, max);
 	kfree(folios);
 	return done;
 }
@@ -650,9 +643,9 @@ bool dmabufx_is_memfd(const struct file *file)
 /**
  * dmabufx_memfd_append - pin the first part of a range of a memfd and append it to a table
  * @runs: the table
- * @hold: initially empty. If @file is locked afterwards, call this again only with the
- *	same file, @flags and @hold; and dmabufx_memfd_let_go() before waiting for another
- *	lock or for pages of a process
+ * @locked: initially NULL; returned: @file if its lock is held, else NULL. No reference to
+ *	it. If it is locked, call this again only with the same file, @flags and @locked; and
+ *	dmabufx_memfd_let_go() before waiting for another lock or for pages of a process
  * @file: the memfd, or another file of shmem or hugetlbfs
  * @offset: where in it, bytes, page-aligned
  * @size: how much of it, bytes; the page that it ends in is taken as a whole
@@ -660,7 +653,7 @@ bool dmabufx_is_memfd(const struct file *file)
  * @reason: returned on failure: why, if errno does not tell
  *
  * Context: Process context. Takes the inode's lock, shared, before the seals are read, and
- * releases it when the pages are pinned, or later as @hold says. F_ADD_SEALS takes that
+ * releases it when the pages are pinned, or later as @locked says. F_ADD_SEALS takes that
  * lock exclusively. So a new seal either is seen by the next call, or sees the pins of
  * all calls before. But if a hole was punched around pages between two calls, the
  * pages belong to the buffer and no longer to the memfd. Holes of hugetlb are filled
@@ -670,14 +663,14 @@ bool dmabufx_is_memfd(const struct file *file)
  * as <uapi/linux/dmabufx.h> says.
  */
 loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
-			    struct dmabufx_memfd_hold *hold, struct file *file,
+			    struct file **locked, struct file *file,
 			    u64 offset, u64 size, unsigned int flags, u32 *reason)
 {
 	struct memfd_range r = { .file = file, .flags = flags, .reason = reason };
 	unsigned int max;
 	int ret;
 
-	ret = hold->file ? dmabufx_memfd_check_range(file, offset, size, reason) :
+	ret = *locked ? dmabufx_memfd_check_range(file, offset, size, reason) :
 	      dmabufx_memfd_check(file, offset, size, flags, reason);
 	if (ret)
 		return ret;
@@ -685,6 +678,6 @@ loff_t dmabufx_memfd_append(struct dmabufx_runs *runs,
 	r.pos = offset;
 	r.end = PAGE_ALIGN(offset + size);
 	max = folios_at_most(&r);
-	return max <= FEW_FOLIOS ? memfd_append_few(runs, hold, &r, max) :
-				   memfd_append_many(runs, hold, &r, max);
+	return max <= FEW_FOLIOS ? memfd_append_few(runs, locked, &r, max) :
+				   memfd_append_many(runs, locked, &r, max);
 }
