@@ -24,6 +24,13 @@
  */
 #define OFFLINE_SECONDS 10
 
+/*
+ * The time in which to find a block that can be taken out, and to take one out again. A test
+ * may do each once, and its parent the latter, in less than the harness allows.
+ */
+#define SEARCH_SECONDS 50
+#define RETRY_SECONDS 40
+
 static long pool_size;
 
 static bool set_state(int block, const char *state)
@@ -77,17 +84,21 @@ static bool has_gigantic_page(int block)
 }
 
 /* A block takes free huge pages with it. New ones may need room to be made first. */
-static void restore_pool(void)
+static bool try_restore_pool(void)
 {
 	char number[32];
-	int tries;
 
 	snprintf(number, sizeof(number), "%ld", pool_size);
-	for (tries = 0; tries < 10 && file_number(HUGE_POOL, "") != pool_size; tries++) {
-		check(file_write(HUGE_POOL, number));
-		if (file_number(HUGE_POOL, "") != pool_size)
-			check(file_write("/proc/sys/vm/compact_memory", "1"));
-	}
+	check(file_write(HUGE_POOL, number));
+	return file_number(HUGE_POOL, "") == pool_size ||
+	       !file_write("/proc/sys/vm/compact_memory", "1");
+}
+
+static void restore_pool(void)
+{
+	bool tried = comes_true(try_restore_pool());
+
+	check(tried);
 	check_eq(file_number(HUGE_POOL, ""), pool_size);
 }
 
@@ -124,23 +135,58 @@ static void continue_in_child(int block)
 	_exit(WEXITSTATUS(status));
 }
 
-int block_make_movable(void)
+/* Takes out the next block below @block that can be; returns it, or 0. */
+static int take_out_below(int block, double end)
 {
-	int block;
+	while (--block > 0 && seconds_now() < end)
+		if (!has_gigantic_page(block) && set_offline(block))
+			return block;
+	return 0;
+}
 
+static double search_begin(void)
+{
 	pages_of_a_block();
 	pool_size = file_number(HUGE_POOL, "");
-	for (block = HIGHEST_BLOCK; block > 0; block--) {
-		if (has_gigantic_page(block) || !set_offline(block))
-			continue;
+	return seconds_now() + SEARCH_SECONDS * patience();
+}
+
+static void search_in_vain(void)
+{
+	restore_pool();
+	skip("no block of memory can be taken out");
+}
+
+int block_take_out(void)
+{
+	double end = search_begin();
+	int block = take_out_below(HIGHEST_BLOCK + 1, end);
+
+	if (!block)
+		search_in_vain();
+	return block;
+}
+
+void block_put_back(int block)
+{
+	check(set_state(block, "online"));
+	restore_pool();
+}
+
+int block_make_movable(void)
+{
+	int block = HIGHEST_BLOCK + 1;
+	double end = search_begin();
+
+	while ((block = take_out_below(block, end))) {
 		if (set_state(block, "online_movable")) {
 			continue_in_child(block);
 			return block;
 		}
 		set_state(block, "online");
 	}
-	restore_pool();
-	skip("no block of memory can be taken out");
+	search_in_vain();
+	return 0;
 }
 
 static bool is_in_block(int block, __u64 pages, const char *address)
@@ -171,14 +217,12 @@ size_t block_last_page_of(int block, const struct memory *mem)
 
 bool block_can_go(int block)
 {
-	bool gone = false;
-	int tries;
+	double end = seconds_now() + RETRY_SECONDS * patience();
+	bool gone;
 
 	/* Something may hold a page for a moment; only a pinned page stays for ever. */
-	for (tries = 0; !gone && tries < 10; tries++) {
-		usleep(tries * 20000);
-		gone = set_offline(block);
-	}
+	while (!(gone = set_offline(block)) && seconds_now() < end)
+		usleep(50000);
 	if (gone)
 		check(set_state(block, "online"));
 	restore_pool();

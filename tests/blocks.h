@@ -12,6 +12,13 @@
 #include "memory.h"
 
 /*
+ * Takes out a block, and puts it back; the pool of huge pages keeps its size. Skips the test
+ * where no block can be taken out.
+ */
+int block_take_out(void);
+void block_put_back(int block);
+
+/*
  * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child of the
  * process, so that the block leaves that zone also after a failure. Skips the test where
  * no block can be taken out.

@@ -78,9 +78,10 @@ static void breaks_under_a_buffer(enum memory_kind kind, size_t size)
 	struct memory mem = memory_make_patterned(kind, size);
 	const __u64 bad = mem.size / 2;
 	struct dmabufx_segment seg = segment(&mem, 0, mem.size);
-	__u64 frame = page_frame(mem.map + bad);
 	int fd = create_of(&seg, 1), importer = importer_open();
 	char *map = map_dma_buf(fd, 0, mem.size);
+	/* After the create, which may move pages. */
+	__u64 frame = page_frame(mem.map + bad);
 	int signals[4] = {}, i;
 
 	note("%s", memory_name(kind));
@@ -176,7 +177,7 @@ static int error_of_udmabuf(const struct memory *mem)
 static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(4));
-	const __u64 bad = bad_page(kind, MIB(2)), frame = page_frame(mem.map + bad);
+	const __u64 bad = bad_page(kind, MIB(2));
 	struct dmabufx_segment halves[] = {
 		segment(&mem, 0, MIB(2)), segment(&mem, MIB(2), MIB(2)),
 	};
@@ -185,6 +186,7 @@ static void broken_makes_no_buffer(enum memory_kind kind, bool held)
 	};
 	struct answer writable, read_only, good, neighbours;
 	int fd = held ? create_of(halves, 2) : -1, old;
+	const __u64 frame = page_frame(mem.map + bad);
 
 	note("%s%s", memory_name(kind), held ? ", held" : "");
 	if (mem.fd >= 0)
@@ -241,12 +243,12 @@ static void broken_is_mapped_no_more(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(4));
 	struct memory other = memory_make_patterned(kind, MIB(4));
-	const __u64 frame = page_frame(mem.map + bad_page(kind, 0));
 	struct dmabufx_segment halves[] = {
 		segment(&mem, MIB(2), MIB(2)), segment(&mem, 0, MIB(2)),
 	};
 	struct dmabufx_segment whole = segment(&other, 0, MIB(4));
 	int fd = create_of(halves, 2), fine = create_of(&whole, 1);
+	const __u64 frame = page_frame(mem.map + bad_page(kind, 0));
 	int fresh = importer_open(), used = importer_open();
 	int errors[5], i, kept;
 
@@ -498,6 +500,7 @@ PROMISE(change_cma_areas_stay_free,
 	char path[256], number[32];
 	glob_t areas;
 	long pages;
+	bool allocated;
 	int fds[8], i;
 
 	if (glob("/sys/kernel/debug/cma/*", 0, NULL, &areas))
@@ -514,9 +517,8 @@ PROMISE(change_cma_areas_stay_free,
 	snprintf(number, sizeof(number), "%ld", pages / 2);
 	snprintf(path, sizeof(path), "%s/alloc", areas.gl_pathv[0]);
 	/* Something may hold a page for a moment. */
-	for (i = 0; i < 10 && !file_write(path, number); i++)
-		usleep(100000);
-	check_le(i, 9);
+	allocated = comes_true(file_write(path, number));
+	check(allocated);
 	snprintf(path, sizeof(path), "%s/free", areas.gl_pathv[0]);
 	check(file_write(path, number));
 	for (i = 0; i < 8; i++)
@@ -541,10 +543,10 @@ static void group_set(const char *file, const char *value)
 /* Processes of the group may take a moment to end. */
 static void group_remove(void)
 {
-	int tries;
+	bool removed = comes_true(!rmdir(GROUP) || errno != EBUSY);
 
-	for (tries = 0; rmdir(GROUP) && errno == EBUSY && tries < 100; tries++)
-		usleep(20000);
+	if (!removed)
+		note("there are still processes in " GROUP);
 }
 
 /* A group that nothing was charged to. A test that failed may have left its own. */
@@ -561,22 +563,28 @@ static void group_make(void)
 }
 
 /*
- * Waits until the group's kernel memory is from LEAST to MOST bytes. What the group shows may
- * be a few hundred pages behind: Linux brings it up to date every 2 seconds.
+ * The group's kernel memory. What a group shows may be hundreds of pages behind: Linux brings
+ * it up to date when it is read only if there were many changes since the last time. So this
+ * makes many, as a process of the group.
  */
+static long group_kernel_memory(void)
+{
+	char *pages = must(mmap(NULL, MIB(4), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+
+	must(munmap(pages, MIB(4)));
+	return file_number(GROUP "/memory.stat", "kernel ");
+}
+
+/* Waits until it is from LEAST to MOST bytes. */
 static void kernel_memory_becomes(const char *what, long least, long most)
 {
-	int tenths = 100 * patience();
-	long bytes;
+	long bytes = 0;
+	bool became = comes_true((bytes = group_kernel_memory()) >= least && bytes <= most);
 
-	while ((bytes = file_number(GROUP "/memory.stat", "kernel ")) < least || bytes > most) {
-		if (!tenths--)
-			break;
-		usleep(100000);
-	}
 	note("%s: %ld bytes", what, bytes);
-	check_le(least, bytes);
-	check_le(bytes, most);
+	if (!became)
+		fail("%s: %ld bytes instead of %ld to %ld", what, bytes, least, most);
 }
 
 /*
@@ -715,6 +723,37 @@ PROMISE(change_full_cgroup_is_enomem,
 	group_remove();
 }
 
+/* The table takes more than the group has left, unless memory of the group is swapped out. */
+static void create_while_group_is_full(const struct memory *mem)
+{
+	struct dmabufx_segment *many = many_segments(mem);
+	char *filler = must(mmap(NULL, MIB(16), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+
+	group_set("cgroup.procs", "0");
+	pattern_fill(filler, 1, mem->id, 0, MIB(16));
+	must(close(create_of(many, MANY)));
+	pattern_check(filler, 1, mem->id, 0, MIB(16), "memory that was swapped out");
+}
+
+PROMISE(change_full_cgroup_swaps_for_tables,
+	"a run table's memory comes from what its maker's memory cgroup can swap out",
+	TAG_SWAP)
+{
+	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	int child;
+
+	group_make();
+	group_set("memory.max", "6M");
+	child = must(fork());
+	if (!child) {
+		create_while_group_is_full(&mem);
+		_exit(0);
+	}
+	join_child(child);
+	group_remove();
+}
+
 static struct memory unmapped_hugetlb(size_t size)
 {
 	return (struct memory) {
@@ -786,9 +825,9 @@ PROMISE(change_reclaim_leaves_buffers_alone,
 	const struct dmabufx_segment both[] = {
 		segment(&mem, 0, mem.size), segment(&user, 0, user.size),
 	};
+	int fd = create_of(both, 2), i;
 	__u64 frame = page_frame(mem.map + MIB(1));
 	__u64 user_frame = page_frame(user.map + MIB(1));
-	int fd = create_of(both, 2), i;
 	char *map;
 
 	for (i = 0; i < 3; i++) {

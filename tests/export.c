@@ -156,6 +156,13 @@ PROMISE(export_pages, "pages of a bvec show the same data on every way")
 	shows_on_all_ways("pages", MIB(3) + 3 * PAGE, true);
 }
 
+static void needs_memory_types(void)
+{
+#ifndef __x86_64__
+	skip("memory of a type of its own is x86's");
+#endif
+}
+
 static bool is_write_combined(int importer, const char *address)
 {
 	struct dmabufx_importer_entry entry = { .addr = (uintptr_t)address };
@@ -184,32 +191,28 @@ static void is_mapped_as(const char *kind, bool write_combined)
 PROMISE(export_memory_keeps_its_type,
 	"processes map each page with the memory type of the kernel's mapping (write-combined)")
 {
-#ifdef __x86_64__
+	needs_memory_types();
 	is_mapped_as("wc", true);
 	is_mapped_as("pages", false);
 	shows_on_all_ways("wc", MIB(1), true);
-#else
-	skip("memory of a type of its own is x86's");
-#endif
 }
 
 /* Pages of another memory type may be anywhere, and a page table entry has one type. */
 PROMISE(export_memory_is_mapped_page_by_page,
 	"kernel memory is not mapped by huge entries where memory types are tracked")
 {
-#ifdef __x86_64__
-	int fd = must(try_get("kvmalloc", (struct kexport_get) { .size = MIB(4) }));
-	char *map = map_at_aligned_place(fd, MIB(4), MIB(2), MAP_SHARED);
+	char *map;
 	size_t at;
+	int fd;
 
+	needs_memory_types();
+	fd = must(try_get("kvmalloc", (struct kexport_get) { .size = MIB(4) }));
+	map = map_at_aligned_place(fd, MIB(4), MIB(2), MAP_SHARED);
 	trace_faults();
 	for (at = 0; at < MIB(4); at += PAGE)
 		check_eq(map[at], 0);
 	check_eq(faults_mapped(PMD), 0);
 	check_eq(faults_mapped(PTE), 2);
-#else
-	skip("memory of a type of its own is x86's");
-#endif
 }
 
 static struct kexport_get memory_of_ours(const struct memory *mem)
@@ -541,8 +544,8 @@ static void broken_is_refused(int file, unsigned int id, bool writable)
 {
 	struct kexport_get get = { .size = MIB(1), .file = file, .read_only = 1 };
 	char *map = must(mmap(NULL, MIB(1), PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0));
-	__u64 frame = page_frame(map + KIB(512));
 	int fd = must(try_get("file", get)), errors[3] = {};
+	__u64 frame = page_frame(map + KIB(512));
 	char *text = malloc(MIB(1));
 
 	check(text);

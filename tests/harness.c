@@ -180,14 +180,6 @@ bool child_dies(int pid)
 	return true;
 }
 
-int patience(void)
-{
-	const char *text = getenv("DMABUFX_PATIENCE");
-	int times = text ? atoi(text) : 1;
-
-	return times > 1 ? times : 1;
-}
-
 static int seconds_allowed(void)
 {
 	return TEST_SECONDS * patience();

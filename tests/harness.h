@@ -124,9 +124,6 @@ void skip(const char *fmt, ...);
 __attribute__((format(printf, 1, 2)))
 void note(const char *fmt, ...);
 
-/* The factor by which this kernel may be slower than others: 1 or more. */
-int patience(void);
-
 /*
  * How often to repeat something: @times, or a tenth of that on a debug kernel, which is
  * slow but notices more each time.

@@ -670,11 +670,19 @@ PROMISE(library_waits_for_devices,
 	const struct sigaction action = { .sa_handler = count_alarm };
 	int fd = device(), memfd = filled_memfd(1, PAGE), sync, other;
 	int dmabuf = good(dmabufx_create_memfd(fd, memfd, 0, 0, NULL));
-	struct fence work = fence_attach(dmabuf, true);
 	struct pollfd ready = { .events = POLLIN };
+	struct fence work;
 	sigset_t signals;
 	pthread_t thread;
 
+	/* Under valgrind each call takes long the first time, and vgem gives up after 10 s. */
+	sync = good(dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
+	good(dmabufx_import_sync_file(dmabuf, sync, DMABUFX_WRITE));
+	good(dmabufx_begin_cpu_access(dmabuf, DMABUFX_WRITE));
+	good(dmabufx_end_cpu_access(dmabuf, DMABUFX_WRITE));
+	must(close(sync));
+
+	work = fence_attach(dmabuf, true);
 	sync = good(dmabufx_export_sync_file(dmabuf, DMABUFX_READ));
 	check_eq(must(fcntl(sync, F_GETFD)), FD_CLOEXEC);
 	ready.fd = sync;

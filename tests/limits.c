@@ -5,7 +5,6 @@
  * child with another uid and without capabilities.
  */
 #include <fcntl.h>
-#include <glob.h>
 #include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
@@ -25,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "buffer.h"
 #include "harness.h"
 #include "memory.h"
@@ -476,14 +476,9 @@ PROMISE(limit_outlives_the_process,
 static bool are_forgotten(const char *cache, long before)
 {
 	long now = before;
-	int tries;
 
-	for (tries = 0; tries < 100; tries++) {
-		now = slab_objects(cache);
-		if (now < before + PASSERS_BY / 2)
-			return true;
-		usleep(100000);
-	}
+	if (comes_true((now = slab_objects(cache)) < before + PASSERS_BY / 2))
+		return true;
 	note("%s: %ld objects before %d passed by, %ld afterwards", cache, before,
 	     PASSERS_BY, now);
 	return false;
@@ -685,36 +680,16 @@ PROMISE(limit_of_memfds_is_half_of_memory,
 	}
 }
 
-/* Takes memory offline. Returns a descriptor that brings it back, or -1. */
-static int take_memory_away(void)
-{
-	glob_t blocks;
-	int state = -1;
-	size_t i;
-
-	if (glob("/sys/devices/system/memory/memory*/state", 0, NULL, &blocks))
-		return -1;
-	/* The last block is the least likely to have memory that cannot move. */
-	for (i = blocks.gl_pathc; state < 0 && i--;)
-		if (file_write(blocks.gl_pathv[i], "offline"))
-			state = must(open(blocks.gl_pathv[i], O_WRONLY));
-	globfree(&blocks);
-	return state;
-}
-
 PROMISE(limit_by_default_follows_the_memory,
 	"memory that is plugged in or out changes the default limits")
 {
 	long memory, before = file_number(PARAMETER, ""), after, all;
-	int state;
+	int block = block_take_out();
 
-	state = take_memory_away();
-	if (state < 0)
-		skip("no memory can be taken offline");
 	memory = file_number("/proc/meminfo", "MemTotal:");
 	after = file_number(PARAMETER, "");
 	all = file_number(TOTAL, "");
-	must(write(state, "online", 6));
+	block_put_back(block);
 	check_le(after, before - 1);
 	check_le(after, memory / 2048);
 	check_le(memory / 2048 - 2, after);

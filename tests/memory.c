@@ -229,15 +229,9 @@ void page_poison(__u64 frame)
 
 void page_unpoison(__u64 frame)
 {
-	int tries;
-
-	for (tries = 0; tries < 200; tries++) {
-		poison_write("unpoison-pfn", frame);
-		if (!page_is_poisoned(frame))
-			return;
-		usleep(10000);
-	}
-	fail("page frame %#llx stays marked as broken", frame);
+	/* Not while something still has a reference to it. */
+	if (!comes_true((poison_write("unpoison-pfn", frame), !page_is_poisoned(frame))))
+		fail("page frame %#llx stays marked as broken", frame);
 }
 
 /* True for one folio: aligned, its head first, then all its tails. */

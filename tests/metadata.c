@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The kernel memory that a buffer costs, beside the memory that it consists of. */
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -82,14 +83,23 @@ PROMISE(metadata_of_4k_pages,
 	"a buffer of 64 MiB of 4 KiB pages costs 12 bytes for each run, rounded up")
 {
 	struct memory mem;
+	long cost = LONG_MAX;
 	unsigned int runs;
-	long cost;
+	int tries;
 
 	needs_exact_records();
 	mem = memory_make(SHMEM_4K, MIB(64));
 	runs = count_runs(&mem);
-	/* Few buffers, for each has 16,384 pages to pin. */
-	cost = cost_of_a_buffer(&mem, 8);
+	/*
+	 * Few buffers, for each has 16,384 pages to pin. The kernel's threads may allocate
+	 * something meanwhile.
+	 */
+	for (tries = 0; tries < 3; tries++) {
+		long found = cost_of_a_buffer(&mem, 8);
+
+		if (found < cost)
+			cost = found;
+	}
 	note("64 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
 	/* The slab rounds sizes up to a power of two. */

@@ -392,8 +392,9 @@ PROMISE(mmap_by_an_importer_may_fail_late,
 static void poisoned_page_of(enum memory_kind kind)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
-	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
 	int before, written, seen, after, fd = create_range(&mem, 0, MIB(2));
+	/* After the create, which may move pages. */
+	__u64 bad = MIB(1), frame = page_frame(mem.map + bad);
 	/* At such an address the kernel may ask for a huge entry. */
 	char *map = map_at_aligned_place(fd, MIB(2), MIB(2), MAP_SHARED), data[3 * PAGE];
 	int process = process_memory();

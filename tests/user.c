@@ -992,8 +992,8 @@ PROMISE(user_memory_that_breaks_is_sigbus,
 	"a pinned page that gets a memory error is SIGBUS in the buffer's mappings")
 {
 	struct memory mem = memory_make_patterned(ANON_4K, KIB(64));
-	__u64 frame = page_frame(mem.map + KIB(32));
 	int fd = create_of_user(mem.map, KIB(64)), before, after;
+	__u64 frame = page_frame(mem.map + KIB(32));
 	char *map = map_dma_buf(fd, 0, KIB(64));
 
 	memory_unmap(&mem);

@@ -165,6 +165,14 @@ double seconds_now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+int patience(void)
+{
+	const char *text = getenv("DMABUFX_PATIENCE");
+	int times = text ? atoi(text) : 1;
+
+	return times > 1 ? times : 1;
+}
+
 int open_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");

@@ -7,6 +7,7 @@
 #define TESTS_WATCH_H
 
 #include <stdbool.h>
+#include <unistd.h>
 
 /* Things of the whole machine that a test must give back. */
 enum counter {
@@ -36,6 +37,22 @@ int counters_settle(const struct counters *before, struct counters *now);
 
 /* Seconds of CLOCK_MONOTONIC. */
 double seconds_now(void);
+
+/* The factor by which this kernel may be slower than others: 1 or more. */
+int patience(void);
+
+/*
+ * Waits until CONDITION holds, and returns true; or false after 10 seconds, times patience().
+ */
+#define comes_true(condition)						\
+	({								\
+		int left_ = 1000 * patience();				\
+		bool is_true_;						\
+									\
+		while (!(is_true_ = (condition)) && left_--)		\
+			usleep(10000);					\
+		is_true_;						\
+	})
 
 /* The number of open descriptors of this process. */
 int open_fds(void);

@@ -16,6 +16,7 @@
 #include "cards.h"
 #include "harness.h"
 #include "operations.h"
+#include "watch.h"
 
 #define WIDTH 640
 #define HEIGHT 480
@@ -154,15 +155,12 @@ static struct frame make_frame(struct canvas *canvas, const struct image *image)
 /* Waits until vkms has let go of the buffer, and frees it. */
 static void free_frame(struct frame *frame)
 {
-	int tries;
+	bool detached;
 
 	good(drmModeRmFB(vkms.fd, frame->id));
 	good(drmCloseBufferHandle(vkms.fd, frame->handle));
-	for (tries = 0; tries < 500; tries++) {
-		if (operations_count(frame->canvas->fd, "detach"))
-			break;
-		usleep(20000);
-	}
+	detached = comes_true(operations_count(frame->canvas->fd, "detach"));
+	check(detached);
 	operations_check(frame->canvas->fd,
 			 "attach map? vmap vunmap unmap? detach begin_cpu_access end_cpu_access");
 }

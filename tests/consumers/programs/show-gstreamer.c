@@ -43,7 +43,7 @@ static void push_frame(GstAppSrc *source)
 /* The frame from the pipeline must be the card, in memory that is not ours. */
 static void check_frame(GstAppSink *sink)
 {
-	GstSample *sample = gst_app_sink_try_pull_sample(sink, 60 * GST_SECOND);
+	GstSample *sample = gst_app_sink_try_pull_sample(sink, 300 * GST_SECOND);
 	struct picture got = picture_new(WIDTH, HEIGHT);
 	GstVideoFrame frame;
 	GstVideoInfo info;
@@ -76,7 +76,7 @@ static void wait_until_shown(GstElement *display, guint64 frames)
 	guint64 shown = 0;
 	int tries;
 
-	for (tries = 0; tries < 1200 && shown < frames; tries++) {
+	for (tries = 0; tries < 6000 && shown < frames; tries++) {
 		g_usleep(50000);
 		g_object_get(display, "stats", &stats, NULL);
 		gst_structure_get_uint64(stats, "rendered", &shown);
