@@ -306,6 +306,10 @@ static int append_segments(struct dmabufx_buf *buf, struct plan *plan,
 	u32 *i = &req->failed_segment;
 	int ret;
 
+	/* A memfd has to be unlocked whenever the table grows between two of its pieces. */
+	if (req->nr_segments > 1 && dmabufx_runs_reserve(&buf->runs, req->nr_segments))
+		return -ENOMEM;
+
 	for (*i = 0; *i < req->nr_segments; ++*i) {
 		if (is_skipped(&req->segments[*i], req))
 			continue;
