@@ -103,19 +103,25 @@ static void restore_pool(void)
 	check(restored);
 }
 
-/* Whether the block is in ZONE_MOVABLE. */
-static bool is_movable(int block)
+/* Whether what the file says of the block begins with @text. */
+static bool is_said(int block, const char *name, const char *text)
 {
-	char path[128], zone[32] = "";
+	char path[128], said[32] = "";
 	FILE *file;
 
-	snprintf(path, sizeof(path), BLOCKS "memory%d/valid_zones", block);
+	snprintf(path, sizeof(path), BLOCKS "memory%d/%s", block, name);
 	file = fopen(path, "re");
 	check(file);
-	if (!fgets(zone, sizeof(zone), file))
-		zone[0] = 0;
+	if (!fgets(said, sizeof(said), file))
+		said[0] = 0;
 	fclose(file);
-	return !strncmp(zone, "Movable", strlen("Movable"));
+	return !strncmp(said, text, strlen(text));
+}
+
+void block_put_back(int block)
+{
+	check(set_state(block, "online"));
+	restore_pool();
 }
 
 /*
@@ -129,7 +135,9 @@ static void continue_in_child(int block)
 	if (!child)
 		return;
 	must(waitpid(child, &status, 0));
-	if (is_movable(block) && !block_can_go(block))
+	if (is_said(block, "state", "offline"))
+		block_put_back(block);
+	else if (is_said(block, "valid_zones", "Movable") && !block_can_go(block))
 		note("memory block %d stays in ZONE_MOVABLE", block);
 	if (WIFSIGNALED(status))
 		raise(WTERMSIG(status));
@@ -165,13 +173,8 @@ int block_take_out(void)
 
 	if (!block)
 		search_in_vain();
+	continue_in_child(block);
 	return block;
-}
-
-void block_put_back(int block)
-{
-	check(set_state(block, "online"));
-	restore_pool();
 }
 
 int block_make_movable(void)

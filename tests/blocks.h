@@ -12,15 +12,15 @@
 #include "memory.h"
 
 /*
- * Takes out a block, and puts it back; the pool of huge pages keeps its size. Skips the test
- * where no block can be taken out.
+ * Takes out a block, and puts it back; the pool of huge pages keeps its size. The test goes
+ * on in a child of the process, so that the block comes back also after a failure. Skips the
+ * test where no block can be taken out.
  */
 int block_take_out(void);
 void block_put_back(int block);
 
 /*
- * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child of the
- * process, so that the block leaves that zone also after a failure. Skips the test where
+ * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child, too, so that the block leaves that zone also after a failure. Skips the test where
  * no block can be taken out.
  */
 int block_make_movable(void);

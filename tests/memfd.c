@@ -407,11 +407,15 @@ PROMISE(memfd_owner_waits_for_a_batch,
 	owner_has_turns(HUGETLB_2M, MIB(160), MIB(160));
 }
 
+/* The longest that shares the lock with the next one. */
+#define PIECE (7 * PAGE)
+
 PROMISE(memfd_owner_waits_for_some_pieces,
 	"a memfd's owner gets its lock while a long list of small pieces of it is pinned",
 	TAG_THREADS)
 {
-	owner_has_turns(SHMEM_4K, MIB(128), PAGE);
+	/* The table has room for all pieces, so that it need not grow. */
+	owner_has_turns(SHMEM_4K, 300 * PIECE, PIECE);
 }
 
 /* Holds the lock of a memfd: a thread writes there from a page that is withheld. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* The kernel memory that a buffer costs, beside the memory that it consists of. */
-#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -31,6 +30,13 @@ static long cost_of_a_buffer(const struct memory *mem, int buffers)
 	for (i = 0; i < buffers; i++)
 		close(fds[i]);
 	return cost;
+}
+
+static long median(long a, long b, long c)
+{
+	if (a > b)
+		return median(b, a, c);
+	return b < c ? b : a > c ? a : c;
 }
 
 static void needs_exact_records(void)
@@ -83,23 +89,18 @@ PROMISE(metadata_of_4k_pages,
 	"a buffer of 64 MiB of 4 KiB pages costs 12 bytes for each run, rounded up")
 {
 	struct memory mem;
-	long cost = LONG_MAX;
 	unsigned int runs;
-	int tries;
+	long cost;
 
 	needs_exact_records();
 	mem = memory_make(SHMEM_4K, MIB(64));
 	runs = count_runs(&mem);
 	/*
-	 * Few buffers, for each has 16,384 pages to pin. The kernel's threads may allocate
-	 * something meanwhile.
+	 * Few buffers, for each has 16,384 pages to pin. The kernel's threads may allocate or
+	 * free something meanwhile.
 	 */
-	for (tries = 0; tries < 3; tries++) {
-		long found = cost_of_a_buffer(&mem, 8);
-
-		if (found < cost)
-			cost = found;
-	}
+	cost = median(cost_of_a_buffer(&mem, 8), cost_of_a_buffer(&mem, 8),
+		      cost_of_a_buffer(&mem, 8));
 	note("64 MiB of 4 KiB pages in %u runs cost %ld bytes a buffer", runs,
 	     cost);
 	/* The slab rounds sizes up to a power of two. */

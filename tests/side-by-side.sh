@@ -29,7 +29,7 @@ begin() {
 stop() {
 	local group
 
-	trap '' INT TERM
+	trap '' INT TERM HUP
 	for group in $(jobs -p); do
 		kill -TERM -- "-$group" 2>/dev/null || true
 	done
@@ -40,3 +40,4 @@ stop() {
 at_once=$(most_guests)
 trap 'stop 130' INT
 trap 'stop 143' TERM
+trap 'stop 129' HUP

@@ -46,10 +46,10 @@ int patience(void);
  */
 #define comes_true(condition)						\
 	({								\
-		int left_ = 1000 * patience();				\
+		double end_ = seconds_now() + 10 * patience();		\
 		bool is_true_;						\
 									\
-		while (!(is_true_ = (condition)) && left_--)		\
+		while (!(is_true_ = (condition)) && seconds_now() < end_) \
 			usleep(10000);					\
 		is_true_;						\
 	})
