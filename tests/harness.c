@@ -148,18 +148,26 @@ void ignore_signal(int signal)
 	(void)signal;
 }
 
-void child_is_stuck(int pid)
+void child_is_stuck(int pid, long call)
 {
 	char path[64], state = 0;
+	long called = -1;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	while (state != 'D') {
+	while (state != 'D' || called != call) {
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 		file = fopen(path, "re");
 		check(file);
 		check_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
 		fclose(file);
 		check(state != 'Z');
+
+		snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+		file = fopen(path, "re");
+		check(file);
+		if (fscanf(file, "%ld", &called) != 1)
+			called = -1;
+		fclose(file);
 	}
 }
 

@@ -143,10 +143,10 @@ void ignore_signal(int signal);
 void join_child(int pid);
 
 /*
- * Waits until a child made by fork() is in a sleep that no signal handler runs in, such as
- * the wait for a lock of the kernel.
+ * Waits until a child made by fork() sleeps in the system call with the number @call, in a
+ * way that no signal handler interrupts, such as the wait for a lock of the kernel.
  */
-void child_is_stuck(int pid);
+void child_is_stuck(int pid, long call);
 
 /* Kills a child made by fork(). Returns false if it lives a minute later. */
 bool child_dies(int pid);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -465,7 +466,7 @@ static int create_that_waits(int device, const struct udmabuf_create_item *items
 		must(try_create_list(device, items, 2, 0));
 		_exit(0);
 	}
-	child_is_stuck(child);
+	child_is_stuck(child, SYS_ioctl);
 	return child;
 }
 
@@ -522,6 +523,34 @@ PROMISE(memfd_is_charged_before_a_lock_is_waited_for,
 	must(close(device));
 	memory_free(&huge);
 	must(close(other.fd));
+}
+
+/* The lock is given to whoever waits for it first. */
+PROMISE(memfd_seal_is_seen_after_a_wait,
+	"a seal that is added while a create waits for the memfd's lock makes the create fail",
+	TAG_THREADS)
+{
+	struct memory mem = unmapped(SHMEM_4K, PAGE, F_SEAL_SHRINK);
+	struct holder *holder = lock_held(&mem);
+	int device = device_open(), sealing, creating;
+
+	sealing = must(fork());
+	if (!sealing) {
+		must(fcntl(mem.fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+		_exit(0);
+	}
+	child_is_stuck(sealing, SYS_fcntl);
+	creating = must(fork());
+	if (!creating) {
+		must_fail(EINVAL, try_create(device, list_item(&mem, 0, PAGE), 0));
+		_exit(0);
+	}
+	child_is_stuck(creating, SYS_ioctl);
+	lock_let_go(holder);
+	join_child(sealing);
+	join_child(creating);
+	must(close(device));
+	must(close(mem.fd));
 }
 
 struct sealing {
