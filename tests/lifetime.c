@@ -530,14 +530,17 @@ static void attach_and_detach(void *arg)
 	importer_do(cycle->importer, DMABUFX_IMPORTER_DETACH, 0);
 }
 
+/* Of a new buffer, since a buffer keeps its mapping. */
 static void vmap_and_vunmap(void *arg)
 {
 	struct cycle *cycle = arg;
+	int fd = must(try_create_list(cycle->device, cycle->items, 127, 0));
 
-	importer_attach(cycle->importer, cycle->fd);
+	importer_attach(cycle->importer, fd);
 	importer_do(cycle->importer, DMABUFX_IMPORTER_VMAP, 0);
 	importer_do(cycle->importer, DMABUFX_IMPORTER_VUNMAP, 0);
 	importer_do(cycle->importer, DMABUFX_IMPORTER_DETACH, 0);
+	must(close(fd));
 }
 
 PROMISE(creates_leave_nothing, "1000 creates and closes leave no memory behind")
