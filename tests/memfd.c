@@ -379,7 +379,6 @@ static int turns_of_the_owner(enum memory_kind kind, size_t size, size_t piece)
 		turns += begun && memory_populated(&f.mem) < size;
 	}
 	pthread_join(thread, NULL);
-	note("%s: %d turns", memory_name(kind), turns);
 	must(close(f.mem.fd));
 	return turns;
 }
@@ -417,6 +416,19 @@ PROMISE(memfd_owner_waits_for_some_pieces,
 {
 	/* The table has room for all pieces, so that it need not grow. */
 	owner_has_turns(SHMEM_4K, 300 * PIECE, PIECE);
+}
+
+/* Smaller than a batch, which is 248 pages. */
+#define PART_OF_A_BATCH (240 * PAGE)
+
+PROMISE(memfd_is_locked_while_a_batch_is_filled,
+	"no seal is added from the look at a memfd's seals until its memory is pinned",
+	TAG_THREADS)
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		check_eq(turns_of_the_owner(SHMEM_4K, PART_OF_A_BATCH, PART_OF_A_BATCH), 0);
 }
 
 /* Holds the lock of a memfd: a thread writes there from a page that is withheld. */
