@@ -20,8 +20,9 @@ int block_take_out(void);
 void block_put_back(int block);
 
 /*
- * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child, too, so that the block leaves that zone also after a failure. Skips the test where
- * no block can be taken out.
+ * Puts a block into ZONE_MOVABLE, and returns it. The test goes on in a child, too, so that
+ * the block leaves that zone also after a failure. Skips the test where no block can be
+ * taken out.
  */
 int block_make_movable(void);
 

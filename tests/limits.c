@@ -475,13 +475,11 @@ PROMISE(limit_outlives_the_process,
 /* Whether the records go away; some processes may end late. */
 static bool are_forgotten(const char *cache, long before)
 {
-	long now = before;
+	bool forgotten = comes_true(slab_objects(cache) < before + PASSERS_BY / 2);
 
-	if (comes_true((now = slab_objects(cache)) < before + PASSERS_BY / 2))
-		return true;
 	note("%s: %ld objects before %d passed by, %ld afterwards", cache, before,
-	     PASSERS_BY, now);
-	return false;
+	     PASSERS_BY, slab_objects(cache));
+	return forgotten;
 }
 
 PROMISE(limit_forgets_who_is_gone,

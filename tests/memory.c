@@ -227,10 +227,18 @@ void page_poison(__u64 frame)
 	check_eq(page_is_poisoned(frame), true);
 }
 
+static bool try_unpoison(__u64 frame)
+{
+	poison_write("unpoison-pfn", frame);
+	return !page_is_poisoned(frame);
+}
+
 void page_unpoison(__u64 frame)
 {
 	/* Not while something still has a reference to it. */
-	if (!comes_true((poison_write("unpoison-pfn", frame), !page_is_poisoned(frame))))
+	bool is_whole = comes_true(try_unpoison(frame));
+
+	if (!is_whole)
 		fail("page frame %#llx stays marked as broken", frame);
 }
 
