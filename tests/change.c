@@ -562,6 +562,18 @@ static void group_make(void)
 		skip("needs memory cgroups");
 }
 
+/* Runs a child, which puts itself into the group, and waits for it. */
+static void group_run(void (*run)(const struct memory *mem), const struct memory *mem)
+{
+	int child = must(fork());
+
+	if (!child) {
+		run(mem);
+		_exit(0);
+	}
+	join_child(child);
+}
+
 /*
  * The group's kernel memory. What a group shows may be hundreds of pages behind: Linux brings
  * it up to date when it is read only if there were many changes since the last time. So this
@@ -629,15 +641,9 @@ PROMISE(change_metadata_is_charged,
 	"a buffer's run table and mappings count for its maker's memory cgroup")
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int child;
 
 	group_make();
-	child = must(fork());
-	if (!child) {
-		count_metadata(&mem);
-		_exit(0);
-	}
-	join_child(child);
+	group_run(count_metadata, &mem);
 	group_remove();
 }
 
@@ -706,18 +712,13 @@ PROMISE(change_full_cgroup_is_enomem,
 	"a create beyond its memory cgroup's limit is ENOMEM, and kills no process")
 {
 	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	int child, fd = create_range(&mem, 0, KIB(64));
+	int fd = create_range(&mem, 0, KIB(64));
 
 	group_make();
 	group_set("memory.max", "6M");
 	if (!access(GROUP "/memory.swap.max", W_OK))
 		group_set("memory.swap.max", "0");
-	child = must(fork());
-	if (!child) {
-		create_too_much(&mem);
-		_exit(0);
-	}
-	join_child(child);
+	group_run(create_too_much, &mem);
 	all_ways_show(fd, &mem, 0, KIB(64));
 	all_ways_show(create_range(&mem, 0, KIB(64)), &mem, 0, KIB(64));
 	group_remove();
@@ -741,16 +742,10 @@ PROMISE(change_full_cgroup_swaps_for_tables,
 	TAG_SWAP)
 {
 	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int child;
 
 	group_make();
 	group_set("memory.max", "6M");
-	child = must(fork());
-	if (!child) {
-		create_while_group_is_full(&mem);
-		_exit(0);
-	}
-	join_child(child);
+	group_run(create_while_group_is_full, &mem);
 	group_remove();
 }
 

@@ -477,8 +477,9 @@ static bool are_forgotten(const char *cache, long before)
 {
 	bool forgotten = comes_true(slab_objects(cache) < before + PASSERS_BY / 2);
 
-	note("%s: %ld objects before %d passed by, %ld afterwards", cache, before,
-	     PASSERS_BY, slab_objects(cache));
+	if (!forgotten)
+		note("%s: %ld objects before %d passed by, %ld afterwards", cache, before,
+		     PASSERS_BY, slab_objects(cache));
 	return forgotten;
 }
 

@@ -294,7 +294,7 @@ static int append_segment(struct dmabufx_buf *buf, struct plan *plan,
 	if (!ret)
 		ret = is_user ? append_user(buf, seg, req) :
 				append_memfd(buf, plan, seg, req);
-	/* While the memfd is locked, it is good until it is pinned; later is for each use. */
+	/* Pages of a locked memfd were checked before. Each use finds those that break later. */
 	if (ret || plan->locked)
 		return ret;
 	return dmabufx_poison_look(&buf->runs, start, true);
