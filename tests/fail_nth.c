@@ -31,7 +31,7 @@
 #include "watch.h"
 
 #define DEBUGFS "/sys/kernel/debug/"
-#define MOST_PARTS 64
+#define MOST_PARTS 128
 
 /* More steps than any operation has: a sweep that gets this far would never end. */
 #define ENDLESS 2000
@@ -1239,6 +1239,17 @@ static void create_fails_with(const struct kind_of_failure *kind,
 	}, s->device, times);
 }
 
+/* The same for a create that fails when it has pinned memory already. */
+static void create_fails_midway(const struct kind_of_failure *kind, struct source *s,
+				const int *times)
+{
+	__s64 pins = file_number("/proc/vmstat", "nr_foll_pin_acquired ");
+
+	create_fails_with(kind, s, times);
+	check_le(pins + SCATTERED_PAGES / 2,
+		 file_number("/proc/vmstat", "nr_foll_pin_acquired "));
+}
+
 /* Lets only objects of one cache fail. */
 static void cache_on(const char *failslab)
 {
@@ -1253,8 +1264,11 @@ static void cache_off(const char *failslab)
 	set("failslab/cache-filter", "N");
 }
 
-/* The cache of leaves of 43 to 85 runs: the next size after one of 32 runs. */
-#define TABLES "/sys/kernel/slab/kmalloc-cg-1k/failslab"
+/*
+ * The cache of leaves of 86 to 170 runs: the next size after one of 64 runs. With a smaller
+ * one, this kernel would not get as far as the table: struct dmabufx_buf is as large.
+ */
+#define TABLES "/sys/kernel/slab/kmalloc-cg-2k/failslab"
 
 static void tables_on(void)
 {
@@ -1266,13 +1280,13 @@ static void tables_off(void)
 	cache_off(TABLES);
 }
 
-/* Every second page is a part, so that the table grows run by run. */
+/* Every second page is a part, so that there are as many runs. */
 static struct source source_of_pages(struct memory *mem)
 {
 	struct source s = { .device = device_open() };
 	__u64 offset;
 
-	for (offset = 0; offset < mem->size; offset += 2 * PAGE)
+	for (offset = 0; s.nr_parts < MOST_PARTS; offset += 2 * PAGE)
 		s.parts[s.nr_parts++] = (struct part){ mem, offset, PAGE };
 	return s;
 }
@@ -1300,8 +1314,9 @@ PROMISE(fail_table_of_runs,
 		"failslab", tree_on, tree_off
 	};
 	static const int times[] = { 1, 2, 3, 4, -1 };
-	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(512));
-	struct memory user = memory_make_patterned(ANON_4K, KIB(512));
+	/* A third of it is a part, which has room in one leaf. */
+	struct memory mem = memory_make_patterned(SHMEM_4K, 3 * MOST_PARTS * PAGE);
+	struct memory user = memory_make_patterned(ANON_4K, 2 * MOST_PARTS * PAGE);
 	struct source whole = source_of(&mem), pages = source_of_pages(&mem);
 	struct source user_pages = source_of_pages(&user);
 	struct memory apart = memory_make_holes(SHMEM_4K, SCATTERED_PAGES * PAGE);
@@ -1317,9 +1332,9 @@ PROMISE(fail_table_of_runs,
 	create_fails_with(&tables, &whole, times);
 	create_fails_with(&tables, &pages, times);
 	create_fails_with(&tables, &user_pages, times);
-	create_fails_with(&tables, &scattered, times);
-	create_fails_with(&tables, &user_scattered, times);
-	create_fails_with(&tree, &leaves, times);
+	create_fails_midway(&tables, &scattered, times);
+	create_fails_midway(&tables, &user_scattered, times);
+	create_fails_midway(&tree, &leaves, times);
 }
 
 /* The cache of the table of a single run. */
