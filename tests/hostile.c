@@ -735,13 +735,12 @@ static struct verdict judge_memory(const struct world *w, __u32 i)
 {
 	const struct dmabufx_segment *seg = &w->segments[i];
 	__u64 end = (seg->offset + seg->size + PAGE - 1) & -PAGE;
-	__u64 user = (uintptr_t)w->user.map;
+	__u64 within = seg->address - (uintptr_t)w->user.map;
 
 	if (seg->type == DMABUFX_USER) {
-		if (end > 1ull << 47)
-			return BECAUSE(EFAULT, NOT_USER, i);
-		if (seg->address < user || end > user + SIZE)
-			return BECAUSE(EFAULT, UNMAPPED, i);
+		if (within >= SIZE || seg->size > SIZE - within)
+			return end > 1ull << 47 ? BECAUSE(EFAULT, NOT_USER, i) :
+						  BECAUSE(EFAULT, UNMAPPED, i);
 	} else {
 		if (seg->fd == -1)
 			return BECAUSE(EBADF, NOT_OPEN, i);
@@ -778,7 +777,7 @@ static void dump(const struct world *w)
 		     w->segments[i].size);
 }
 
-/* Depending on the processor, addresses may be no user space or just unmapped. */
+/* User space ends above 2^47, but where depends on the processor. */
 static bool same_reason(__u32 wanted, __u32 got)
 {
 	return wanted == got || (wanted == DMABUFX_REASON_NOT_USER &&

@@ -153,7 +153,26 @@ PROMISE(order_of_small_pages_is_a_pte,
 	}
 }
 
-PROMISE(order_of_1g_pages_is_a_pud, "one fault maps a whole page of 1 GiB")
+/* In Linux 6.12 to 7.3, among the architectures that were tried. */
+static bool has_pud_entries(void)
+{
+#ifdef __x86_64__
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* So many faults have mapped 1 GiB. On other architectures, entries are smaller. */
+static void check_puds(int nr)
+{
+	check_eq(faults_mapped(PUD), has_pud_entries() ? nr : 0);
+	if (has_pud_entries())
+		check_eq(faults_mapped(PMD) + faults_mapped(PTE), 0);
+}
+
+PROMISE(order_of_1g_pages_is_a_pud,
+	"one fault maps a whole page of 1 GiB, where the processor has such entries")
 {
 	struct memory mem = memory_make(HUGETLB_1G, GIB(1));
 	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
@@ -162,8 +181,9 @@ PROMISE(order_of_1g_pages_is_a_pud, "one fault maps a whole page of 1 GiB")
 	trace_faults();
 	mark_pages(map, MIB(64), 5);
 	check_pages(map + GIB(1) - PAGE, PAGE, *(__u64 *)(map + GIB(1) - PAGE));
-	check_eq(faults_mapped(PUD), 1);
-	check_eq(faults_mapped(PMD) + faults_mapped(PTE), 0);
+	check_puds(1);
+	if (!has_pud_entries())
+		check_eq(faults_mapped(PMD), MIB(64) / MIB(2) + 1);
 	check_pages(mem.map, MIB(64), 5);
 }
 
@@ -312,7 +332,7 @@ PROMISE(order_pud_may_be_moved_in_part,
 	trace_faults();
 	check(!memcmp(map, expected, PAGE));
 	check(!memcmp(map + GIB(1), expected, PAGE));
-	check_eq(faults_mapped(PUD), 2);
+	check_puds(2);
 
 	/* Moves one page to where no huge entry fits, and the other to where one fits again. */
 	must(mremap(map + GIB(1), GIB(1), GIB(1), MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -320,12 +340,12 @@ PROMISE(order_pud_may_be_moved_in_part,
 	check_eq(touch(map + GIB(1), false), SIGSEGV);
 	check(!memcmp(there + PAGE, expected, PAGE));
 	check(!memcmp(map, expected, PAGE));
-	check_eq(faults_mapped(PUD), 2);
+	check_eq(faults_mapped(PUD), has_pud_entries() ? 2 : 0);
 	must(mremap(map, GIB(1), GIB(1), MREMAP_MAYMOVE | MREMAP_FIXED, there + GIB(2)));
 	there[GIB(2) + PAGE] = 7;
 	check_eq(there[2 * PAGE], 7);
 	check(!memcmp(there + GIB(2), expected, PAGE));
-	check_eq(faults_mapped(PUD), 3);
+	check_eq(faults_mapped(PUD), has_pud_entries() ? 3 : 0);
 }
 
 /* The kernel warns when it changes an entry again that cannot be accessed. */
@@ -347,8 +367,7 @@ PROMISE(order_pud_may_be_protected,
 	must(mprotect(map, mem.size, PROT_READ | PROT_WRITE));
 	mark_pages(map, MIB(1), 9);
 	check_pages(mem.map, MIB(1), 9);
-	check_eq(faults_mapped(PUD), 3);
-	check_eq(faults_mapped(PMD) + faults_mapped(PTE), 0);
+	check_puds(3);
 }
 
 static void survives_fork(enum memory_kind kind, size_t size)
