@@ -46,12 +46,14 @@ endif
 
 help:
 	@echo 'In the lab, a virtual machine; this machine'\''s kernel is never changed:'
-	@echo '  make demo       show a picture from a memfd through Mesa and on a display'
+	@echo '  make demo       show a picture from a memfd through Mesa and on a display;'
+	@echo '                  on another architecture with ARCH=arm64'
 	@echo '  make check      test what holds for dmabufx, on kernels of Debian'
 	@echo '  make check-all  run all tests, on every kernel: before a change is finished'
 	@echo '  make check-debug run only those of the debug kernel'
 	@echo '  make check-kcsan run tests with several threads, on a kernel that finds races'
 	@echo '  make check-nested run only the tests in which QEMU in the guest uses the driver'
+	@echo '  make check-arm64 test what holds for dmabufx on arm64, which is emulated'
 	@echo '  make igt        run the tests of igt-gpu-tools, by its runner'
 	@echo '  make mutations  break the module in many ways: tests have to fail'
 	@echo '  make fuzz       run random system calls (MINUTES=$(MINUTES))'
@@ -85,8 +87,9 @@ programs:
 	$(MAKE) -C libdmabufx OUT=$(OUT)
 	$(MAKE) -C tools OUT=$(OUT)
 
+# ARCH=arm64 shows it there.
 demo:
-	@lab/demo
+	@lab/demo $(ARCH)
 
 check:
 	@tests/check
@@ -102,6 +105,9 @@ check-kcsan:
 
 check-nested:
 	@tests/check -b nested
+
+check-arm64:
+	@tests/check -k arm64 -k arm64-stable
 
 igt:
 	@tests/check -b igt
@@ -204,7 +210,8 @@ clean:
 	rm -rf build Module.symvers
 	@[ ! -e $(KDIR) ] || $(MAKE) -C $(KDIR) M=$(MODULE) clean
 
-.PHONY: help all programs demo check check-all check-debug check-kcsan check-nested igt \
+.PHONY: help all programs demo check check-all check-debug check-kcsan check-nested \
+	check-arm64 igt \
 	mutations fuzz stress bench bench-docs guest build deb configs arches lint \
 	lab-clean modules modules_install install install-module-api install-programs \
 	install-rules install-dkms-source dkms uninstall uninstall-dkms uninstall-rules clean

@@ -70,12 +70,14 @@ mutter() {
 }
 
 # kernels ROOT: prints lines "LABEL VERSION" for the kernels in the lab's root. Debian's
-# kernels came with the root. Kernels that the lab compiled from the fragments of this
-# checkout have their hash in the version; other checkouts have put others there.
+# kernels came with the root, those of other architectures with make-arches. Kernels that
+# the lab compiled from the fragments of this checkout have their hash in the version; other
+# checkouts have put others there.
 kernels() {
 	local root=$1 label version
 
 	cat "$root/etc/lab-kernels"
+	[[ ! -e $root/etc/lab-other-kernels ]] || cat "$root/etc/lab-other-kernels"
 	for label in "${own_kernels[@]}"; do
 		version=$(compgen -G "$root/usr/lib/modules/*-$(kernel_key "$label")") ||
 			continue

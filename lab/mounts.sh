@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# mount_root ROOT SOURCE: prepares ROOT for chroot, with the checkout SOURCE
+# mount_root ROOT SOURCE [ARCHES]: prepares ROOT for chroot, with the checkout SOURCE
 # at /src. Only for use in a private mount namespace: nothing is unmounted.
 #
 # The root itself is read-only, since all runs share it. ROOT/mnt shows it
-# without the mounts; guests see that.
+# without the mounts; guests see that. ARCHES, for other architectures, is what make-arches
+# fetched: its tools are laid over ROOT, and ROOT/mnt is the root of arm64 guests.
 mount_root() {
-	local root=$1 source=$2 dir
+	local root=$1 source=$2 arches=${3:-} guest=$1 dir
 
-	mount --bind "$root" "$root"
-	mount -o remount,bind,ro "$root"
-	mount --bind "$root" "$root/mnt"
+	if [[ -n $arches ]]; then
+		guest=$arches/arm64
+		mount -t overlay -o "lowerdir=$arches/tree:$root" overlay "$root"
+	else
+		mount --bind "$root" "$root"
+		mount -o remount,bind,ro "$root"
+	fi
+	mount --bind "$guest" "$root/mnt"
+	mount -o remount,bind,ro "$root/mnt"
 	mount --bind "$source" "$root/mnt/src"
 	mount -o remount,bind,ro "$root/mnt/src"
 	mount --bind "$source" "$root/src"

@@ -22,6 +22,13 @@ row() {
 	IFS='|' read -r -a row <<<"$line|"
 }
 
+# machine_row NAME ARCHITECTURE: the row of a machine, as uname -m or Debian calls the
+# architecture.
+machine_row() {
+	[[ $2 != aarch64 && $2 != arm64 ]] || ! row machine "$1-arm64" || return 0
+	row machine "$1"
+}
+
 # explain KIND NAME: prints the lines below a row.
 explain() {
 	sed -nE "/^$1 $2 /,/^[^\t]*$/{ s/^\t//p }" "$lib_dir/boots"
