@@ -18,7 +18,15 @@ other_kernels() {
 
 # is_other LABEL|VERSION: whether this is a kernel of another architecture.
 is_other() {
-	[[ $1 == arm64* || $1 == *-arm64* ]] || other_kernels | grep "^$1[[:space:]]" >/dev/null
+	[[ $1 == *-arm64* ]] ||
+		other_kernels | awk -v label="$1" '$1 == label { found = 1 } END { exit !found }'
+}
+
+# has_guests LABEL|VERSION: whether guests can boot that kernel of another architecture.
+has_guests() {
+	[[ $1 == *-arm64* ]] ||
+		other_kernels | awk -v label="$1" '$1 == label && $5 != "-" { found = 1 }
+						   END { exit !found }'
 }
 
 # compiler_of ARCHITECTURE: what the names of its tools begin with.

@@ -69,6 +69,13 @@ mutter() {
 	done
 }
 
+# How this host reaches a mirror (proxies and the like) holds for what is made from it, too.
+# make-root has the same: if it did not, every lab would be made anew.
+host_apt_options() {
+	apt-config dump --format '%F "%v"%n' |
+		sed -nE 's/^Acquire::(https?::|Check-|Retries|ForceIP)/--aptopt=&/Ip'
+}
+
 # kernels ROOT: prints lines "LABEL VERSION" for the kernels in the lab's root. Debian's
 # kernels came with the root, those of other architectures with make-arches. Kernels that
 # the lab compiled from the fragments of this checkout have their hash in the version; other

@@ -12,7 +12,9 @@ mount_root() {
 
 	if [[ -n $arches ]]; then
 		guest=$arches/arm64
-		mount -t overlay -o "lowerdir=$arches/tree:$root" overlay "$root"
+		# Relative, for the names may have commas and colons.
+		(cd "${root%/*}" && mount -t overlay overlay "$root" \
+			-o "lowerdir=${arches##*/}/tree:${root##*/}")
 	else
 		mount --bind "$root" "$root"
 		mount -o remount,bind,ro "$root"
