@@ -313,7 +313,7 @@ PROMISE(vmap_hugetlb, "the kernel's mapping of huge pages shows the data")
 	struct memory mem = memory_make_patterned(HUGETLB_2M, MIB(4));
 	const __u64 offset = MIB(2) + 12 * PAGE;
 	int importer = importer_open();
-	static char data[PAGE];
+	static char data[LARGEST_PAGE];
 
 	importer_attach(importer, create_range(&mem, 0, mem.size));
 	importer_do(importer, DMABUFX_IMPORTER_VMAP, 0);

@@ -67,10 +67,10 @@ PROMISE(abi_create_gives_a_dma_buf,
 PROMISE(abi_create_list_gives_a_dma_buf,
 	"UDMABUF_CREATE_LIST joins ranges of several memfds to one dma-buf")
 {
-	struct memory a = memory_make(SHMEM_4K, KIB(64));
-	struct memory b = memory_make(SHMEM_4K, KIB(64));
+	struct memory a = memory_make(SHMEM_4K, 16 * PAGE);
+	struct memory b = memory_make(SHMEM_4K, 16 * PAGE);
 	struct part parts[] = {
-		{ &b, KIB(32), KIB(16) }, { &a, 0, PAGE }, { &b, 0, KIB(8) },
+		{ &b, 8 * PAGE, 4 * PAGE }, { &a, 0, PAGE }, { &b, 0, 2 * PAGE },
 	};
 	struct buffer buf = buffer_make(parts, 3);
 
@@ -113,10 +113,10 @@ PROMISE(abi_unknown_flags_are_ignored,
 PROMISE(abi_seek_end_gives_the_size,
 	"lseek(SEEK_END) on the dma-buf returns its size, which Mesa relies on")
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	int fd = create_range(&mem, PAGE, KIB(12));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
+	int fd = create_range(&mem, PAGE, 3 * PAGE);
 
-	check_eq(lseek(fd, 0, SEEK_END), KIB(12));
+	check_eq(lseek(fd, 0, SEEK_END), 3 * PAGE);
 	check_eq(lseek(fd, 0, SEEK_SET), 0);
 	must_fail(EINVAL, lseek(fd, 0, SEEK_CUR));
 	must_fail(EINVAL, lseek(fd, PAGE, SEEK_SET));
@@ -184,7 +184,7 @@ PROMISE(abi_list_may_be_long,
 	"a list may have 262144 items of any kind of memfd")
 {
 	struct udmabuf_create_item *items = calloc(LIST_LIMIT, sizeof(*items));
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
 	int device = device_open(), fd;
 	unsigned int i;
 
@@ -440,7 +440,7 @@ PROMISE(abi_refuses_tmpfs_file, "a file in a tmpfs, which nobody can seal, is EI
 PROMISE(abi_refuses_hugetlbfs_file,
 	"a file in a hugetlbfs, which nobody can seal, is EINVAL")
 {
-	refuses_fd(EINVAL, file_in("hugetlbfs", MIB(2)));
+	refuses_fd(EINVAL, file_in("hugetlbfs", MIB(32)));
 }
 
 PROMISE(abi_refuses_write_only_memfd,
@@ -454,21 +454,21 @@ PROMISE(abi_refuses_write_only_memfd,
 PROMISE(abi_takes_the_page_that_a_memfd_ends_in,
 	"of a memfd that ends inside a page, all of that page can be taken, as KWin wants")
 {
-	struct memory mem = memory_make_patterned(SHMEM_4K, KIB(64));
-	struct udmabuf_create_item all = list_item(&mem, 0, KIB(68));
+	struct memory mem = memory_make_patterned(SHMEM_4K, 16 * PAGE);
+	struct udmabuf_create_item all = list_item(&mem, 0, 17 * PAGE);
 	char *map, *zeros = calloc(1, PAGE);
 	int device = device_open();
 
-	must(ftruncate(mem.fd, KIB(64) + 100));
-	all.size = KIB(72);
+	must(ftruncate(mem.fd, 16 * PAGE + 100));
+	all.size = 18 * PAGE;
 	must_fail(EINVAL, try_create(device, all, 0));
-	all.size = KIB(68);
-	map = map_dma_buf(must(try_create(device, all, 0)), 0, KIB(68));
-	pattern_check(map, 1, mem.id, 0, KIB(64), "mmap");
+	all.size = 17 * PAGE;
+	map = map_dma_buf(must(try_create(device, all, 0)), 0, 17 * PAGE);
+	pattern_check(map, 1, mem.id, 0, 16 * PAGE, "mmap");
 	check(zeros);
-	check(!memcmp(map + KIB(64), zeros, PAGE));
-	map_dma_buf(must(try_create_list(device, &all, 1, 0)), 0, KIB(68))[KIB(64)] = 1;
-	check_eq(map[KIB(64)], 1);
+	check(!memcmp(map + 16 * PAGE, zeros, PAGE));
+	map_dma_buf(must(try_create_list(device, &all, 1, 0)), 0, 17 * PAGE)[16 * PAGE] = 1;
+	check_eq(map[16 * PAGE], 1);
 	free(zeros);
 }
 
@@ -619,11 +619,11 @@ PROMISE(abi_refuses_unknown_ioctls, "ioctls with other numbers or sizes are ENOT
  */
 static struct udmabuf_create_item any_item(const int *fds, unsigned int nr_fds)
 {
-	static const __u64 offsets[] = {
+	const __u64 offsets[] = {
 		0, 0, 0, PAGE, KIB(32), KIB(64), 1, PAGE - 1, PAGE + 8, 1ULL << 32,
 		(1ULL << 63) - PAGE, 1ULL << 63, -PAGE, -1,
 	};
-	static const __u64 sizes[] = {
+	const __u64 sizes[] = {
 		PAGE, PAGE, PAGE, KIB(8), KIB(64), 0, 1, PAGE + 1, 1ULL << 63, -PAGE, -1,
 	};
 

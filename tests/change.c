@@ -259,13 +259,13 @@ static void broken_is_mapped_no_more(enum memory_kind kind)
 	importer_do(used, DMABUFX_IMPORTER_VUNMAP, 0);
 	importer_map(used, DMABUFX_IMPORTER_BIDIRECTIONAL);
 	importer_do(used, DMABUFX_IMPORTER_UNMAP, 0);
-	check_eq(kernel_mappings(1024), 1);
+	check_eq(kernel_mappings(MIB(4) / PAGE), 1);
 	if (mem.fd >= 0)
 		memory_unmap(&mem);
 	page_poison(frame);
 	errors[0] = error_of_map(fresh);
 	errors[1] = error_of_vmap(fresh);
-	kept = kernel_mappings(1024);
+	kept = kernel_mappings(MIB(4) / PAGE);
 	errors[2] = error_of_map(used);
 	errors[3] = error_of_vmap(used);
 	errors[4] = error_of_map(fresh);
@@ -339,7 +339,7 @@ PROMISE(change_broken_page_of_1g_is_refused,
 /* Maps a file on a disk with the pattern. */
 static struct memory file_mapped(int *file)
 {
-	struct memory source = memory_make_patterned(ANON_4K, KIB(64)), mem = source;
+	struct memory source = memory_make_patterned(ANON_4K, 16 * PAGE), mem = source;
 
 	*file = file_on_disk(mem.size);
 	check_eq(pwrite(*file, source.map, mem.size, 0), mem.size);

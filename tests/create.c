@@ -61,7 +61,7 @@ PROMISE(create_gives_a_dma_buf,
 /* A request with space for later fields behind it. */
 union long_request {
 	struct dmabufx_create create;
-	char bytes[2 * PAGE];
+	char bytes[2 * LARGEST_PAGE];
 };
 
 PROMISE(create_struct_may_not_be_smaller,
@@ -446,14 +446,14 @@ PROMISE(create_refuses_inner_borders_in_pages,
 PROMISE(create_refuses_impossible_sizes,
 	"offsets and sizes that wrap are EINVAL, more than 2^32 - 1 pages EFBIG")
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct memory own = memory_make(ANON_4K, KIB(64));
-	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
-	struct dmabufx_segment user = segment(&own, 0, KIB(16));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
+	struct memory own = memory_make(ANON_4K, 16 * PAGE);
+	struct dmabufx_segment file = segment(&mem, 0, 4 * PAGE);
+	struct dmabufx_segment user = segment(&own, 0, 4 * PAGE);
 	struct dmabufx_segment wraps = segment(&own, 0, -PAGE);
 	struct dmabufx_segment wraps_file = segment(&mem, -PAGE, 2 * PAGE);
 	struct dmabufx_segment ends_at_0 = user_segment((void *)-PAGE, PAGE);
-	struct dmabufx_segment huge = segment(&own, 0, 1ull << 44);
+	struct dmabufx_segment huge = segment(&own, 0, PAGE << 32);
 	struct dmabufx_segment half = segment(&mem, 0, 1ull << 63);
 	struct dmabufx_segment most = segment(&mem, 0, ((1ull << 32) - 1) * PAGE);
 	const struct refusal list[] = {
@@ -472,10 +472,10 @@ PROMISE(create_refuses_impossible_sizes,
 PROMISE(create_refuses_descriptors,
 	"each descriptor that cannot be taken has its errno and its reason")
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct memory own = memory_make(ANON_4K, KIB(64));
-	struct dmabufx_segment file = segment(&mem, 0, KIB(16));
-	struct dmabufx_segment user = segment(&own, 0, KIB(16));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
+	struct memory own = memory_make(ANON_4K, 16 * PAGE);
+	struct dmabufx_segment file = segment(&mem, 0, 4 * PAGE);
+	struct dmabufx_segment user = segment(&own, 0, 4 * PAGE);
 	const struct refusal list[] = {
 		REFUSAL(EBADF, NOT_OPEN, 0, 1, of_fd(-1, PAGE)),
 		REFUSAL(EBADF, NOT_OPEN, 1, 2, user, of_fd(900, PAGE)),
@@ -492,9 +492,9 @@ PROMISE(create_refuses_descriptors,
 		REFUSAL(EACCES, OPEN_MODE, 1, 2, file,
 			of_fd(file_reopen(mem.fd, O_WRONLY), PAGE)),
 		REFUSAL(ERANGE, BEYOND_END, 1, 2, user,
-			segment(&mem, KIB(60), 2 * PAGE)),
+			segment(&mem, 15 * PAGE, 2 * PAGE)),
 		REFUSAL(ERANGE, BEYOND_END, 0, 2,
-			segment(&mem, KIB(64), PAGE), user),
+			segment(&mem, 16 * PAGE, PAGE), user),
 		REFUSAL(EPERM, MAY_SHRINK, 1, 2, file,
 			of_fd(memfd_make(SHMEM_4K, PAGE, F_SEAL_GROW), PAGE)),
 		REFUSAL(EPERM, WRITE_SEALED, 0, 1,
@@ -710,9 +710,9 @@ static void starts_and_ends_in_pages(const struct memory *mem)
 {
 	struct dmabufx_segment both = segment(mem, PAGE + 8, 16);
 	struct dmabufx_segment across = segment(mem, PAGE - 8, 16);
-	struct dmabufx_segment long_one = segment(mem, 72, KIB(48) + 8);
+	struct dmabufx_segment long_one = segment(mem, 72, 12 * PAGE + 8);
 	struct dmabufx_segment pair[] = {
-		segment(mem, PAGE - 8, 8), segment(mem, KIB(32), 8),
+		segment(mem, PAGE - 8, 8), segment(mem, 8 * PAGE, 8),
 	};
 	int device = device_open(), fd;
 	struct dmabufx_create req;
@@ -733,15 +733,15 @@ static void starts_and_ends_in_pages(const struct memory *mem)
 	req = request(&long_one, 1, 0);
 	fd = must(try_request(device, &req));
 	check_eq(req.data_offset, 72);
-	check_eq(lseek(fd, 0, SEEK_END), KIB(52));
-	shows_at(fd, 72, mem, 72, KIB(48) + 8);
+	check_eq(lseek(fd, 0, SEEK_END), 13 * PAGE);
+	shows_at(fd, 72, mem, 72, 12 * PAGE + 8);
 
 	req = request(pair, 2, 0);
 	fd = must(try_request(device, &req));
 	check_eq(req.data_offset, PAGE - 8);
 	check_eq(lseek(fd, 0, SEEK_END), 2 * PAGE);
 	shows_at(fd, 0, mem, 0, PAGE);
-	shows_at(fd, PAGE, mem, KIB(32), PAGE);
+	shows_at(fd, PAGE, mem, 8 * PAGE, PAGE);
 }
 
 PROMISE(create_rounds_the_ends_to_pages,
@@ -759,15 +759,15 @@ PROMISE(create_rounds_the_ends_to_pages,
 PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 	"a memfd that ends inside a page can be taken to its end, or to the end of the page")
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
-	struct dmabufx_segment all = segment(&mem, 0, KIB(64) + 800);
-	struct dmabufx_segment page = segment(&mem, 0, KIB(68));
-	struct dmabufx_segment more = segment(&mem, 0, KIB(68) + 1);
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
+	struct dmabufx_segment all = segment(&mem, 0, 16 * PAGE + 800);
+	struct dmabufx_segment page = segment(&mem, 0, 17 * PAGE);
+	struct dmabufx_segment more = segment(&mem, 0, 17 * PAGE + 1);
 	struct dmabufx_create req;
 	char *zeros = calloc(1, PAGE);
 	int device = device_open();
 
-	must(ftruncate(mem.fd, KIB(64) + 800));
+	must(ftruncate(mem.fd, 16 * PAGE + 800));
 	pattern_fill(mem.map, 1, mem.id, 0, mem.size);
 	req = request(&more, 1, 0);
 	refused(ERANGE, DMABUFX_REASON_BEYOND_END, 0, device, &req);
@@ -775,14 +775,14 @@ PROMISE(create_takes_all_of_a_memfd_that_ends_in_a_page,
 	/* The page exists as a whole, so the buffer has all of it in both cases. */
 	shows_at(create_of(&page, 1), 0, &mem, 0, mem.size);
 	check(zeros);
-	check(!memcmp(map_dma_buf(create_of(&page, 1), 0, KIB(68)) + KIB(64), zeros, PAGE));
+	check(!memcmp(map_dma_buf(create_of(&page, 1), 0, 17 * PAGE) + 16 * PAGE, zeros, PAGE));
 	free(zeros);
 }
 
 PROMISE(create_mixes_all_memory,
 	"a buffer can mix all kinds of memfds and user memory, in any order, also overlapping")
 {
-	struct memory single = memory_make(SHMEM_4K, MIB(1));
+	struct memory single = memory_make(SHMEM_4K, 256 * PAGE);
 	struct memory large = memory_make(SHMEM_2M, MIB(4));
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct memory own = memory_make(ANON_4K, MIB(1));
@@ -790,16 +790,16 @@ PROMISE(create_mixes_all_memory,
 	struct memory thp = memory_make(ANON_2M, MIB(4));
 	struct memory private = memory_make(ANON_HUGETLB_2M, MIB(4));
 	struct part parts[] = {
-		{ &own, KIB(64) + 1024, KIB(3) },
+		{ &own, 16 * PAGE + 1024, PAGE - 1024 },
 		{ &huge, MIB(2) - PAGE, 2 * PAGE },
-		{ &single, KIB(512), KIB(64) },
+		{ &single, 128 * PAGE, 16 * PAGE },
 		{ &thp, MIB(2) - KIB(16), KIB(64) },
 		{ &private, MIB(1), MIB(2) },
-		{ &own, 0, KIB(60) },
+		{ &own, 0, 15 * PAGE },
 		{ &large, MIB(2) + PAGE, KIB(64) },
 		{ &own, 0, PAGE },
 		{ &own, 0, PAGE },
-		{ &middle, KIB(60), KIB(72) },
+		{ &middle, 15 * PAGE, 18 * PAGE },
 		{ &single, 0, PAGE },
 		{ &thp, 0, MIB(4) },
 		{ &thp, MIB(1), MIB(1) },
@@ -807,7 +807,7 @@ PROMISE(create_mixes_all_memory,
 		{ &middle, KIB(32), KIB(256) },
 		{ &large, 0, PAGE },
 		{ &own, KIB(32), KIB(128) },
-		{ &single, KIB(508), KIB(8) + 64 },
+		{ &single, 127 * PAGE, 2 * PAGE + 64 },
 	};
 	struct buffer buf = buffer_make_from(parts, ARRAY_SIZE(parts));
 

@@ -142,22 +142,22 @@ PROMISE(vmap_twice,
  */
 static void carries_mixed(const struct way * const *ways)
 {
-	struct memory single = memory_make(SHMEM_4K, MIB(1));
+	struct memory single = memory_make(SHMEM_4K, 256 * PAGE);
 	struct memory middle = memory_make(SHMEM_64K, MIB(1));
 	struct memory large = memory_make(SHMEM_2M, MIB(4));
 	struct memory huge = memory_make(HUGETLB_2M, MIB(4));
 	struct part parts[] = {
 		{ &huge, MIB(2) - PAGE, 2 * PAGE },
-		{ &single, KIB(512), KIB(64) },
+		{ &single, 128 * PAGE, 16 * PAGE },
 		{ &large, MIB(2) + PAGE, KIB(64) },
-		{ &middle, KIB(60), KIB(72) },
+		{ &middle, 15 * PAGE, 18 * PAGE },
 		{ &huge, 0, MIB(2) },
 		{ &single, 0, PAGE },
 		{ &single, 0, PAGE },
 		{ &large, KIB(512), MIB(2) },
 		{ &middle, KIB(32), KIB(256) },
 		{ &huge, MIB(1), MIB(2) },
-		{ &single, KIB(508), KIB(16) },
+		{ &single, 127 * PAGE, 4 * PAGE },
 		{ &large, 0, PAGE },
 		{ &huge, MIB(4) - PAGE, PAGE },
 	};

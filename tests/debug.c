@@ -82,12 +82,16 @@ PROMISE(debug_shows_a_buffer,
 	};
 	struct dmabufx_create req = request(segments, 2, 0);
 	int device = device_open(), dmabuf, importer;
+	char bytes_of_both[128];
 
+	snprintf(bytes_of_both, sizeof(bytes_of_both),
+		 "exporter=dmabufx bytes=%llu runs=2 longest=1048576 sources=memfd,user flags=",
+		 MIB(1) + PAGE);
 	req.name = (uintptr_t)"a name, with=all\n";
 	must(prctl(PR_SET_NAME, "a b\\c"));
 	dmabuf = must(try_request(device, &req));
 	line_says(dmabuf, "a\\040name\\054\\040with=all\\012",
-		  "exporter=dmabufx bytes=1052672 runs=2 longest=1048576 sources=memfd,user flags=",
+		  bytes_of_both,
 		  "a\\040b\\134c");
 
 	importer = importer_open();
@@ -135,9 +139,9 @@ PROMISE(debug_shows_where_runs_are,
 		if (sscanf(line + strlen(key), "start=%lu pages=%lu pfn=%lu order=%lu",
 			   &start, &pages, &pfn, &order) < 4)
 			fail("'%s'", line);
-		check_eq(start, i ? 256 : 0);
-		check_eq(pages, i ? 1 : 256);
-		check_eq(order, 9);
+		check_eq(start, i ? MIB(1) / PAGE : 0);
+		check_eq(pages, i ? 1 : MIB(1) / PAGE);
+		check_eq(PAGE << order, MIB(2));
 		check_eq(pfn, page_frame(mem.map + (i ? PAGE : MIB(3))));
 		i++;
 	}
@@ -168,7 +172,7 @@ PROMISE(debug_forgets_what_is_gone, "a buffer that was closed has no line")
 PROMISE(debug_lists_are_complete,
 	"of thousands of runs and buffers, each has one line, in order")
 {
-	struct memory mem = memory_make(SHMEM_4K, MIB(4));
+	struct memory mem = memory_make(SHMEM_4K, 1024 * PAGE);
 	struct udmabuf_create_item items[500];
 	unsigned long ino, start, pages, last_start = 0;
 	int i, dmabuf, lines = 0, mine = 0, many[200];

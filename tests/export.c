@@ -133,7 +133,7 @@ static __u64 runs_of(int fd)
 PROMISE(export_neighbours_of_the_slab,
 	"neighbouring slab objects become one run, and each byte is where it belongs")
 {
-	const bool in_a_row = file_number(CACHE "slab_size", "") == PAGE;
+	const bool in_a_row = file_number(CACHE "slab_size", "") == (__s64)PAGE;
 	int fd = must(try_get("slab", (struct kexport_get) { .size = 64 * PAGE }));
 
 	note("%llu pieces of 64 objects", runs_of(fd));
@@ -684,10 +684,11 @@ PROMISE(export_takes_a_file_to_its_end,
 	"of a memfd that ends inside a page, all of that page can be taken, nothing beyond")
 {
 	int file = must(memfd_create("odd", MFD_CLOEXEC));
-	char want[2 * PAGE] = "", got[2 * PAGE];
+	char want[2 * PAGE], got[2 * PAGE];
 	struct kexport_get get = { .size = 2 * PAGE, .file = file };
 	int fd;
 
+	memset(want, 0, sizeof(want));
 	pattern_fill(want, 1, 1, 0, PAGE + 1000);
 	check_eq(must(write(file, want, PAGE + 1000)), PAGE + 1000);
 	must(try_peek(file, 8, got, PAGE + 992));

@@ -298,7 +298,8 @@ enum { SCATTERED_PAGES = 96 };
  */
 static struct source source_of_scattered(struct memory *mem)
 {
-	enum { FIRST = 8 * PAGE, STEP = 35 };
+	const __u64 first = 8 * PAGE;
+	enum { STEP = 35 };
 	struct source s = { .device = device_open(), .nr_parts = 2 };
 	unsigned int pages = mem->size / PAGE, i, runs = 1;
 
@@ -312,8 +313,8 @@ static struct source source_of_scattered(struct memory *mem)
 	check_le(pages * 3 / 4, runs);
 
 	pattern_fill(mem->map, 1, mem->id, 0, mem->size);
-	s.parts[0] = (struct part){ mem, 0, FIRST };
-	s.parts[1] = (struct part){ mem, FIRST, mem->size - FIRST };
+	s.parts[0] = (struct part){ mem, 0, first };
+	s.parts[1] = (struct part){ mem, first, mem->size - first };
 	return s;
 }
 
@@ -350,7 +351,7 @@ static __u64 source_size(const struct source *s)
 
 static void check_zeros(const char *map, __u64 size)
 {
-	static const char zeros[PAGE];
+	static const char zeros[LARGEST_PAGE];
 	__u64 at;
 
 	for (at = 0; at < size; at += PAGE)
@@ -1096,7 +1097,7 @@ struct peek {
 	int debugfs;
 	const struct memory *mem;
 	struct kexport_peek what;
-	char seen[SCATTERED_PAGES * PAGE];
+	char seen[SCATTERED_PAGES * LARGEST_PAGE];
 };
 
 static int call_peek(void *arg)

@@ -28,12 +28,19 @@
 #include "memory.h"
 #include "watch.h"
 
-#define SIZE KIB(64)
+#define SIZE (16 * PAGE)
+#define NR_BORDERS 14
 
-static const __u64 borders[] = {
-	0, 1, PAGE - 1, PAGE, PAGE + 1, SIZE, 1ull << 31, (1ull << 32) - PAGE,
-	1ull << 32, (1ull << 44) - PAGE, (1ull << 63) - 1, 1ull << 63, -PAGE, -1,
-};
+/* Values at which something changes. */
+static __u64 border_value(__u32 i)
+{
+	const __u64 borders[NR_BORDERS] = {
+		0, 1, PAGE - 1, PAGE, PAGE + 1, SIZE, 1ull << 31, (1ull << 32) - PAGE,
+		1ull << 32, (PAGE << 32) - PAGE, (1ull << 63) - 1, 1ull << 63, -PAGE, -1,
+	};
+
+	return borders[i];
+}
 
 struct field {
 	const char *name;
@@ -68,7 +75,7 @@ static int device;
 static void set_field(const struct victim *v, size_t field, size_t border)
 {
 	/* Little-endian: a short field gets the low part. */
-	memcpy(v->memory + v->fields[field].offset, &borders[border],
+	memcpy(v->memory + v->fields[field].offset, &(__u64){ border_value(border) },
 	       v->fields[field].size);
 }
 
@@ -97,7 +104,7 @@ static bool call_with(const struct victim *v, size_t a, size_t value_a, size_t b
 		must(close(result));
 	if (result < 0 && !is_allowed(v, error))
 		fail("%s = %#llx, %s = %#llx: %s", v->fields[a].name,
-		     borders[value_a], v->fields[b].name, borders[value_b],
+		     border_value(value_a), v->fields[b].name, border_value(value_b),
 		     errno_name(error));
 	return result >= 0;
 }
@@ -115,8 +122,8 @@ static void set_pairs(const struct victim *v)
 		must(close(fd));
 	for (a = 0; a < v->nr; a++) {
 		for (b = a + 1; b < v->nr; b++) {
-			for (i = 0; i < ARRAY_SIZE(borders); i++) {
-				for (j = 0; j < ARRAY_SIZE(borders); j++) {
+			for (i = 0; i < NR_BORDERS; i++) {
+				for (j = 0; j < NR_BORDERS; j++) {
 					good += call_with(v, a, i, b, j);
 					calls++;
 				}
@@ -167,7 +174,7 @@ PROMISE(hostile_create,
 		SEGMENT(0, fd), SEGMENT(0, type), SEGMENT(0, offset), SEGMENT(0, size),
 		SEGMENT(1, fd), SEGMENT(1, type), SEGMENT(1, address), SEGMENT(1, size),
 	};
-	static char good[2 * PAGE];
+	char *good = calloc(2, PAGE);
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct memory user = memory_make(ANON_4K, SIZE);
 	struct dmabufx_segment segments[] = {
@@ -176,7 +183,7 @@ PROMISE(hostile_create,
 	struct victim v = {
 		.memory = two_pages(),
 		.good = good,
-		.size = sizeof(good),
+		.size = 2 * PAGE,
 		.fields = fields,
 		.nr = ARRAY_SIZE(fields),
 		.call = ioctl_create,
@@ -281,7 +288,7 @@ PROMISE(hostile_query_and_info,
 		FIELD(struct dmabufx_info, flags), FIELD(struct dmabufx_info, bytes),
 		FIELD(struct dmabufx_info, user_bytes),
 	};
-	static char good_query[2 * PAGE], good_info[2 * PAGE];
+	char *good_query = calloc(2, PAGE), *good_info = calloc(2, PAGE);
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct dmabufx_query query = { .size = sizeof(query) };
 	struct dmabufx_info info = {
@@ -293,7 +300,7 @@ PROMISE(hostile_query_and_info,
 	set_pairs(&(struct victim){
 		.memory = two_pages(),
 		.good = good_query,
-		.size = sizeof(good_query),
+		.size = 2 * PAGE,
 		.fields = query_fields,
 		.nr = ARRAY_SIZE(query_fields),
 		.call = ioctl_query,
@@ -303,7 +310,7 @@ PROMISE(hostile_query_and_info,
 	set_pairs(&(struct victim){
 		.memory = two_pages(),
 		.good = good_info,
-		.size = sizeof(good_info),
+		.size = 2 * PAGE,
 		.fields = info_fields,
 		.nr = ARRAY_SIZE(info_fields),
 		.call = ioctl_info,
@@ -362,12 +369,12 @@ PROMISE(hostile_calls_of_a_dma_buf,
 	int fd = create_range(&mem, 0, SIZE), whence;
 	size_t i, j;
 
-	for (i = 0; i < ARRAY_SIZE(borders); i++) {
-		for (j = 0; j < ARRAY_SIZE(borders); j++)
-			try_mmap(fd, borders[i], borders[j]);
+	for (i = 0; i < NR_BORDERS; i++) {
+		for (j = 0; j < NR_BORDERS; j++)
+			try_mmap(fd, border_value(i), border_value(j));
 		for (whence = SEEK_SET; whence < 8; whence++)
-			try_seek(fd, borders[i], whence, SIZE);
-		try_sync(fd, borders[i]);
+			try_seek(fd, border_value(i), whence, SIZE);
+		try_sync(fd, border_value(i));
 		try_sync(fd, i);
 	}
 }
@@ -649,10 +656,10 @@ static void make_segment(struct world *w, struct dmabufx_segment *seg)
 		       (pick(w, SIZE / PAGE - page) + 1) * PAGE);
 	switch (pick(w, 16)) {
 	case 0:
-		seg->size = borders[pick(w, ARRAY_SIZE(borders))];
+		seg->size = border_value(pick(w, NR_BORDERS));
 		break;
 	case 1:
-		seg->offset = borders[pick(w, ARRAY_SIZE(borders))];
+		seg->offset = border_value(pick(w, NR_BORDERS));
 		break;
 	case 2:
 		seg->fd = pick(w, 2) ? -1 : device;

@@ -149,7 +149,7 @@ PROMISE(library_mapping_is_copied_from,
 {
 	int memfd = filled_memfd(1, MIB(1)), ends[2], self;
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
-	static char text[PAGE] __attribute__((aligned(8)));
+	static char text[LARGEST_PAGE] __attribute__((aligned(8)));
 	char *map;
 
 	good(dmabufx_map(dmabuf, 0, 0, PROT_READ | PROT_WRITE, (void **)&map));

@@ -491,7 +491,7 @@ struct cycle {
 static void rounds_leave_nothing(void (*round)(void *arg))
 {
 	struct cycle cycle = {
-		.mem = memory_make(SHMEM_4K, MIB(1)),
+		.mem = memory_make(SHMEM_4K, 256 * PAGE),
 		.device = device_open(),
 		.importer = importer_open(),
 	};

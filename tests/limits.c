@@ -263,7 +263,7 @@ PROMISE(limit_memlock_counts_whole_pages,
 PROMISE(limit_memlock_is_charged_before_memory_is_taken,
 	"a request beyond the limit does not touch its memory")
 {
-	static unsigned char there[MIB(2) / PAGE];
+	unsigned char there[MIB(2) / PAGE];
 	struct world w = make_world();
 	struct memory mem = memory_make_holes(ANON_4K, MIB(2));
 	struct dmabufx_segment seg = segment(&mem, 0, MIB(2));
@@ -747,9 +747,9 @@ static struct dmabufx_create pages_of_folios(const struct memory *mem, __u64 off
 static void hold_folios(const struct world *w, const struct memory *mem, int error,
 			__u32 reason)
 {
-	struct dmabufx_create four = pages_of_folios(mem, KIB(64), 4);
-	struct dmabufx_create five = pages_of_folios(mem, KIB(64), 5);
-	struct dmabufx_create others = pages_of_folios(mem, KIB(68), 4);
+	struct dmabufx_create four = pages_of_folios(mem, 16 * PAGE, 4);
+	struct dmabufx_create five = pages_of_folios(mem, 16 * PAGE, 5);
+	struct dmabufx_create others = pages_of_folios(mem, 17 * PAGE, 4);
 	int first, second;
 
 	refused(error, reason, 5, w->device, &five);
@@ -881,15 +881,15 @@ static void counts(struct world *w, struct dmabufx_create *first, __u64 one,
 static void scattered_in_folios(struct world *w)
 {
 	/* The even pages of two folios, then the odd ones. */
-	enum { NR = MIB(4) / PAGE };
-	struct dmabufx_segment *segments = calloc(NR, sizeof(*segments));
-	struct dmabufx_create half = request(segments, NR / 2, 0);
-	struct dmabufx_create all = request(segments, NR, 0);
+	const __u32 nr = MIB(4) / PAGE;
+	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
+	struct dmabufx_create half = request(segments, nr / 2, 0);
+	struct dmabufx_create all = request(segments, nr, 0);
 	__u32 i;
 
 	check(segments);
-	for (i = 0; i < NR; i++)
-		segments[i] = segment(&w->memfd, i * 2 % NR * PAGE + i / (NR / 2) * PAGE,
+	for (i = 0; i < nr; i++)
+		segments[i] = segment(&w->memfd, i * 2 % nr * PAGE + i / (nr / 2) * PAGE,
 				      PAGE);
 	/* Two whole folios, and in addition their pages in each buffer. */
 	run_as(ALICE, 0)

@@ -140,7 +140,7 @@ PROMISE(memfd_descriptors_may_change_meanwhile,
 	"descriptors that another thread replaces meanwhile are accepted or refused correctly",
 	TAG_THREADS)
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
 	struct changing c = {
 		.fd = 800, .memfd = mem.fd, .other = must(eventfd(0, EFD_CLOEXEC)),
 	};
@@ -461,7 +461,7 @@ static struct holder *lock_held(const struct memory *mem)
 
 static void lock_let_go(struct holder *h)
 {
-	static const char contents[PAGE];
+	static const char contents[LARGEST_PAGE];
 
 	page_give(&h->page, contents);
 	pthread_join(h->thread, NULL);

@@ -25,7 +25,7 @@
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 #define THP_64K THP "hugepages-64kB/shmem_enabled"
-#define THP_2M THP "shmem_enabled"
+#define THP_2M THP "hugepages-2048kB/shmem_enabled"
 #define ANON_THP_64K THP "hugepages-64kB/enabled"
 #define ANON_THP_2M THP "hugepages-2048kB/enabled"
 
@@ -37,14 +37,14 @@ static const struct {
 	int map_flags;
 	const char *thp_switch;
 } kinds[MEMORY_KINDS] = {
-	[SHMEM_4K] = { "4 KiB pages", KIB(4) },
+	[SHMEM_4K] = { "single pages" },
 	[SHMEM_64K] = { "64 KiB folios", KIB(64), .thp_switch = THP_64K },
 	[SHMEM_2M] = { "2 MiB folios", MIB(2), .thp_switch = THP_2M },
 	[HUGETLB_2M] = { "2 MiB hugetlb pages", MIB(2),
 			 MFD_HUGETLB | MFD_HUGE_2MB },
 	[HUGETLB_1G] = { "1 GiB hugetlb pages", GIB(1),
 			 MFD_HUGETLB | MFD_HUGE_1GB },
-	[ANON_4K] = { "anonymous pages", KIB(4), .anonymous = true },
+	[ANON_4K] = { "anonymous pages", .anonymous = true },
 	[ANON_64K] = { "anonymous 64 KiB folios", KIB(64), .anonymous = true,
 		       .thp_switch = ANON_THP_64K },
 	[ANON_2M] = { "anonymous 2 MiB folios", MIB(2), .anonymous = true,
@@ -64,7 +64,7 @@ const char *memory_name(enum memory_kind kind)
 
 size_t memory_folio(enum memory_kind kind)
 {
-	return kinds[kind].folio;
+	return kinds[kind].folio ?: PAGE;
 }
 
 /* With such alignment the kernel can use the largest folios and page table entries. */
@@ -158,7 +158,7 @@ static void map_memfd(struct memory *mem)
 
 struct memory memory_make_holes(enum memory_kind kind, size_t size)
 {
-	size_t folio = kinds[kind].folio;
+	size_t folio = memory_folio(kind);
 	struct memory mem = {
 		.kind = kind,
 		.folio = folio,
@@ -284,6 +284,12 @@ void needs_thp(void)
 		skip("the kernel has no transparent huge pages");
 }
 
+__u64 pmd_size(void)
+{
+	/* A page table is a page of 8-byte entries. */
+	return PAGE / 8 * PAGE;
+}
+
 static void populate(struct memory *mem)
 {
 	size_t offset;
@@ -295,6 +301,15 @@ static void populate(struct memory *mem)
 	/* khugepaged, where it exists, could turn the pages into a huge page. */
 	if (kernel_has_thp() && (mem->kind == ANON_4K || mem->kind == ANON_64K))
 		must(madvise(mem->map, mem->size, MADV_NOHUGEPAGE));
+}
+
+/* The switch of the folios that a PMD maps, which the kernel makes if it is not told. */
+static const char *anon_thp_pmd(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), THP "hugepages-%llukB/enabled", pmd_size() >> 10);
+	return path;
 }
 
 /* Sets the sysfs switches for the sizes of the folios that the kernel allocates. */
@@ -309,6 +324,7 @@ static void set_folios(enum memory_kind kind)
 		needs_thp();
 	for (i = 0; i < ARRAY_SIZE(switches); i++)
 		file_write(switches[i], "never");
+	file_write(anon_thp_pmd(), "never");
 	if (kinds[kind].thp_switch &&
 	    !file_write(kinds[kind].thp_switch, "always"))
 		skip("no %s: %s: %s", kinds[kind].name, kinds[kind].thp_switch,
@@ -318,7 +334,7 @@ static void set_folios(enum memory_kind kind)
 static void reset_folios(void)
 {
 	set_folios(SHMEM_4K);
-	file_write(ANON_THP_2M, "inherit");
+	file_write(anon_thp_pmd(), "inherit");
 }
 
 static struct memory make_populated(enum memory_kind kind, size_t size)
@@ -334,7 +350,7 @@ static struct memory make_populated(enum memory_kind kind, size_t size)
 
 struct memory memory_make(enum memory_kind kind, size_t size)
 {
-	size_t folio = kinds[kind].folio;
+	size_t folio = memory_folio(kind);
 	long pages = (size + folio - 1) / folio;
 	struct memory mem;
 	char path[128];

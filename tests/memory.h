@@ -9,11 +9,20 @@
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #define KIB(n) ((__u64)(n) << 10)
 #define MIB(n) ((__u64)(n) << 20)
 #define GIB(n) ((__u64)(n) << 30)
-#define PAGE KIB(4)
+#define PAGE page_size()
+/* The most that a page has, for arrays whose size must be known earlier. */
+#define LARGEST_PAGE KIB(64)
+
+/* Bytes in a page of this kernel. */
+static inline __attribute__((const)) __u64 page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
 
 enum memory_kind {
 	SHMEM_4K,	/* single pages */
@@ -80,8 +89,12 @@ struct memory memory_as_user(const struct memory *mem);
 
 /* Whether the kernel has transparent huge pages. Without them it makes no huge entries. */
 bool kernel_has_thp(void);
+
 /* Skips the test without them. */
 void needs_thp(void);
+
+/* The memory that one entry of a table of page tables maps: 2 MiB with pages of 4 KiB. */
+__u64 pmd_size(void);
 
 /* Whether the memory at @offset is exactly one folio. */
 bool memory_is_folio(const struct memory *mem, size_t offset);

@@ -124,8 +124,8 @@ static void windows(enum memory_kind kind)
 	__u64 first = PAGE, size = MIB(4) - 3 * PAGE, offset;
 	int fd = create_range(&mem, first, size);
 
-	for (offset = 0; offset < size; offset += KIB(404)) {
-		size_t len = size - offset < KIB(40) ? size - offset : KIB(40);
+	for (offset = 0; offset < size; offset += 101 * PAGE) {
+		size_t len = size - offset < 10 * PAGE ? size - offset : 10 * PAGE;
 		char *map = map_dma_buf(fd, offset, len);
 
 		shows(map, &mem, first + offset, len);

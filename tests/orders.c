@@ -50,6 +50,13 @@ static void check_pages(const char *map, size_t size, __u64 seed)
 		check_eq(*(const volatile __u64 *)(map + at), seed + at);
 }
 
+/* Numbers of faults are known only there. */
+static void needs_pmd_of_2m(void)
+{
+	if (pmd_size() != MIB(2))
+		skip("a PMD maps %llu MiB on this kernel", pmd_size() / MIB(1));
+}
+
 PROMISE(order_of_huge_pages_is_a_pmd,
 	"one fault maps a whole huge page if the address is aligned to it")
 {
@@ -57,6 +64,7 @@ PROMISE(order_of_huge_pages_is_a_pmd,
 	char *map = library_map(create_range(&mem, 0, mem.size), 0, mem.size);
 
 	needs_thp();
+	needs_pmd_of_2m();
 	trace_faults();
 	mark_pages(map, mem.size, 1);
 	check_eq(faults_mapped(PMD), 4);
@@ -71,6 +79,7 @@ PROMISE(order_follows_the_offset,
 	char *map = library_map(create_range(&mem, 0, mem.size), MIB(1), MIB(6));
 
 	needs_thp();
+	needs_pmd_of_2m();
 	mark_pages(mem.map, mem.size, 2);
 	trace_faults();
 	check_pages(map, MIB(6), 2 + MIB(1));
@@ -84,6 +93,7 @@ PROMISE(order_of_misplaced_memory_is_a_pte,
 	struct memory mem = memory_make(HUGETLB_2M, MIB(8));
 	char *map = library_map(create_range(&mem, PAGE, MIB(6)), 0, MIB(6));
 
+	needs_pmd_of_2m();
 	mark_pages(mem.map, mem.size, 3);
 	trace_faults();
 	check_pages(map, MIB(6), 3 + PAGE);
@@ -133,6 +143,7 @@ PROMISE(order_of_small_pages_is_a_pte,
 	unsigned int i;
 	char *map;
 
+	needs_pmd_of_2m();
 	/* No page follows itself, so no two MiB are contiguous even in contiguous memory. */
 	for (i = 0; i < 4; i++) {
 		list[2 * i] = list_item(&mem, i * MIB(2), MIB(1));
@@ -183,7 +194,7 @@ PROMISE(order_of_1g_pages_is_a_pud,
 	check_pages(map + GIB(1) - PAGE, PAGE, *(__u64 *)(map + GIB(1) - PAGE));
 	check_puds(1);
 	if (!has_pud_entries())
-		check_eq(faults_mapped(PMD), MIB(64) / MIB(2) + 1);
+		check_eq(faults_mapped(PMD), MIB(64) / pmd_size() + 1);
 	check_pages(mem.map, MIB(64), 5);
 }
 
@@ -212,6 +223,7 @@ PROMISE(order_of_anonymous_memory_is_a_pte,
 	struct memory thp = memory_make(ANON_2M, MIB(4));
 	struct memory private, shared;
 
+	needs_pmd_of_2m();
 	maps_by(PTE, thp);
 	memory_free(&thp);
 	private = memory_make(ANON_HUGETLB_2M, MIB(4));
@@ -227,6 +239,7 @@ PROMISE(order_of_anonymous_1g_pages_is_a_pte,
 	struct memory mem = memory_make(ANON_HUGETLB_1G, GIB(1));
 	char *map = library_map(create_of_user(mem.map, mem.size), 0, mem.size);
 
+	needs_pmd_of_2m();
 	trace_faults();
 	mark_pages(map, MIB(4), 7);
 	check_eq(faults_mapped(PTE), 2);
@@ -655,7 +668,7 @@ static void read_halves(int importer, __u64 pages, __u64 mark)
 PROMISE(order_vmap_is_kept_until_its_room_is_wanted,
 	"a kernel mapping stays for the next user, and goes when another needs its room")
 {
-	struct memory mem = memory_make(SHMEM_4K, MIB(4));
+	struct memory mem = memory_make(SHMEM_4K, 1024 * PAGE);
 	int one = import_halves(&mem, 1024), other = import_halves(&mem, 1000), i;
 	const int before = kernel_mappings(0);
 	int hog;
@@ -698,7 +711,7 @@ PROMISE(order_oldest_vmap_goes_first,
 	"of kernel mappings that nobody uses, the one unused for longest goes first")
 {
 	static const __u64 sizes[] = { 250, 251, 252 };
-	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct memory mem = memory_make(SHMEM_4K, 256 * PAGE);
 	int importers[4], hog = importer_that_leaves(3 * 256);
 	size_t i;
 
@@ -767,7 +780,7 @@ PROMISE(order_vmap_goes_when_addresses_are_short,
 	"when the kernel is short of addresses, kernel mappings that nobody uses go")
 {
 	static const __u64 sizes[] = { 250, 251, 252, 253 };
-	struct memory mem = memory_make(SHMEM_4K, MIB(1));
+	struct memory mem = memory_make(SHMEM_4K, 256 * PAGE);
 	int importers[ARRAY_SIZE(sizes)];
 	size_t i;
 
@@ -910,9 +923,9 @@ PROMISE(order_vmap_races_do_no_harm,
 	"several importers vmap and vunmap while others need the room of unused mappings",
 	TAG_THREADS)
 {
-	struct memory mem = memory_make(SHMEM_4K, MIB(4));
+	struct memory mem = memory_make(SHMEM_4K, 1024 * PAGE);
 	struct udmabuf_create_item items[2] = {
-		list_item(&mem, MIB(2), MIB(2)), list_item(&mem, 0, MIB(2)),
+		list_item(&mem, 512 * PAGE, 512 * PAGE), list_item(&mem, 0, 512 * PAGE),
 	};
 	struct vmap_race race = {
 		.mem = &mem,

@@ -737,7 +737,7 @@ static bool ends_early(struct dmabufx_segment *segments, __u32 nr)
 		_exit(0);
 	}
 	while (!memory_populated(&begun))
-		;
+		check_eq(waitpid(child, &status, WNOHANG), 0);
 	must(kill(child, SIGKILL));
 	must(waitpid(child, &status, 0));
 	watch_interrupted_ioctls("0");
@@ -749,7 +749,7 @@ static bool ends_early(struct dmabufx_segment *segments, __u32 nr)
 
 static void ends_when_killed(enum memory_kind kind)
 {
-	struct memory mem = memory_make(kind, KIB(64));
+	struct memory mem = memory_make(kind, 16 * PAGE);
 	/* So many take seconds, on a debug kernel as well. */
 	const __u32 nr = kernel_looks_closely() ? 8000 : 200000;
 	struct dmabufx_segment *segments = calloc(nr, sizeof(*segments));
@@ -990,7 +990,7 @@ PROMISE(race_to_fill_hugetlb_holes,
 
 /* The kernel makes a huge page of small pages while a create takes one of them. */
 
-#define COLLAPSED MIB(2)
+#define COLLAPSED pmd_size()
 
 struct collapse {
 	struct memory mem;

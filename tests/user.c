@@ -285,7 +285,7 @@ PROMISE(user_parts_of_huge_pages,
 PROMISE(user_huge_page_page_by_page,
 	"a huge page listed page by page, in any order, is pinned and released correctly")
 {
-	static struct part parts[MIB(2) / PAGE];
+	struct part parts[MIB(2) / PAGE];
 	struct memory mem = memory_make(ANON_2M, MIB(2));
 	unsigned int n = ARRAY_SIZE(parts), step, i;
 	struct buffer buf;
@@ -445,6 +445,15 @@ static void child_writes(const struct memory *mem)
 	join_child(child);
 }
 
+/*
+ * Linux 6.12 to 7.3 may lose the child's copy of private hugetlb pages that are not of the
+ * size of a PMD, whether or not they are in a buffer: see docs/security.md.
+ */
+static bool fork_keeps_hugetlb(void)
+{
+	return pmd_size() == MIB(2);
+}
+
 static void fork_leaves_data_to_parent(enum memory_kind kind, bool parent_first)
 {
 	struct memory mem = memory_make_patterned(kind, MIB(2));
@@ -488,7 +497,7 @@ PROMISE(user_fork_leaves_the_data_to_the_parent,
 	};
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+	for (i = 0; i < ARRAY_SIZE(kinds) - !fork_keeps_hugetlb(); i++) {
 		fork_leaves_data_to_parent(kinds[i], false);
 		fork_leaves_data_to_parent(kinds[i], true);
 	}
@@ -533,6 +542,8 @@ PROMISE(user_memory_shared_with_a_child_is_made_its_own,
 	made_after_fork(ANON_4K, true);
 	made_after_fork(ANON_2M, false);
 	made_after_fork(ANON_2M, true);
+	if (!fork_keeps_hugetlb())
+		return;
 	made_after_fork(ANON_HUGETLB_2M, false);
 	made_after_fork(ANON_HUGETLB_2M, true);
 }
@@ -798,9 +809,9 @@ PROMISE(user_addresses_of_the_kernel_are_refused,
 		REFUSAL(EFAULT, NOT_USER, AT(0xffffffff81000000, PAGE)),
 		REFUSAL(EFAULT, NOT_USER, AT(0xffffffffff600000, PAGE)),
 		REFUSAL(EFAULT, NOT_USER, AT(0x8000000000000000, PAGE)),
-		REFUSAL(EFAULT, NOT_USER, AT(0xffffffffffffe000, PAGE)),
+		REFUSAL(EFAULT, NOT_USER, AT(-2 * PAGE, PAGE)),
 		REFUSAL(EFAULT, UNMAPPED, AT(0, PAGE)),
-		REFUSAL(EFAULT, UNMAPPED, AT(0x7fffffffe000, PAGE)),
+		REFUSAL(EFAULT, UNMAPPED, AT((1ull << 47) - 2 * PAGE, PAGE)),
 	};
 	struct dmabufx_segment wraps = AT(page, -(uintptr_t)page);
 	struct dmabufx_create req = request(&wraps, 1, 0);
@@ -933,17 +944,17 @@ PROMISE(user_shared_files_are_refused,
 PROMISE(user_files_beyond_their_end_are_refused,
 	"mapped pages beyond the end of a file are EFAULT, and nothing stays pinned")
 {
-	struct memory mem = memory_make(SHMEM_4K, KIB(64));
+	struct memory mem = memory_make(SHMEM_4K, 16 * PAGE);
 	int file = file_on_disk(PAGE);
-	char *of_memfd = must(mmap(NULL, KIB(128), PROT_READ | PROT_WRITE,
+	char *of_memfd = must(mmap(NULL, 32 * PAGE, PROT_READ | PROT_WRITE,
 				   MAP_SHARED, mem.fd, 0));
-	char *of_file = must(mmap(NULL, KIB(16), PROT_READ | PROT_WRITE,
+	char *of_file = must(mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE, file, 0));
 	const struct refusal list[] = {
-		REFUSAL(EFAULT, UNPINNABLE, AT(of_memfd, KIB(128))),
-		REFUSAL(EFAULT, UNPINNABLE, AT(of_memfd + KIB(64), PAGE)),
-		REFUSAL(EFAULT, UNPINNABLE, AT(of_file, KIB(16))),
-		REFUSAL(EFAULT, UNPINNABLE, AT(of_file, KIB(16)),
+		REFUSAL(EFAULT, UNPINNABLE, AT(of_memfd, 32 * PAGE)),
+		REFUSAL(EFAULT, UNPINNABLE, AT(of_memfd + 16 * PAGE, PAGE)),
+		REFUSAL(EFAULT, UNPINNABLE, AT(of_file, 4 * PAGE)),
+		REFUSAL(EFAULT, UNPINNABLE, AT(of_file, 4 * PAGE),
 			DMABUFX_CREATE_READ_ONLY),
 	};
 
@@ -1051,7 +1062,7 @@ static void stop_in_create(struct stopped *s)
 
 static void go_on(struct stopped *s)
 {
-	static __u64 page[PAGE / 8];
+	static __u64 page[LARGEST_PAGE / 8];
 
 	pattern_fill(page, 1, s->mem.id, STOP_AT, PAGE);
 	page_give(&s->hole, page);
@@ -1248,9 +1259,9 @@ PROMISE(user_memory_changes_during_creates,
 	"a thread that unmaps, protects and forks makes creates fail, and does no other harm",
 	TAG_THREADS)
 {
-	struct player p = { .mem = memory_make(ANON_4K, KIB(256)) };
+	struct player p = { .mem = memory_make(ANON_4K, 64 * PAGE) };
 	int device = device_open(), made = 0, rounds = repeats(1500), i;
-	struct dmabufx_segment seg = segment(&p.mem, 0, KIB(256));
+	struct dmabufx_segment seg = segment(&p.mem, 0, 64 * PAGE);
 	pthread_t thread;
 
 	check_eq(pthread_create(&thread, NULL, play, &p), 0);

@@ -210,7 +210,7 @@ static long memory_of_cpus(void)
 		if (sscanf(line, " count: %ld", &pages) == 1)
 			sum += pages;
 	fclose(file);
-	return sum * 4096;
+	return sum * sysconf(_SC_PAGESIZE);
 }
 
 static long memory_of_nobody_now(void)

@@ -116,8 +116,14 @@ long file_number(const char *path, const char *key);
 
 /* Orders of page table entries that a fault can make. */
 #define PTE 0
-#define PMD 9
-#define PUD 18
+#define PMD table_order()
+#define PUD (2 * table_order())
+
+/* A page table, which is a page, has so many entries: 2^9 with pages of 4 KiB. */
+static inline unsigned int table_order(void)
+{
+	return __builtin_ctzl(sysconf(_SC_PAGESIZE) / 8);
+}
 
 /* Starts to trace faults in mappings of dma-bufs; forgets earlier ones. */
 void trace_faults(void);

@@ -577,24 +577,28 @@ static long run_lock(const __u64 *arg)
 	return result(arg[3] & 1 ? munlock(at, len) : mlock(at, len));
 }
 
+static void touch_each(volatile char *at, size_t len, size_t step, __u64 write)
+{
+	size_t offset;
+
+	for (offset = 0; offset < len; offset += step) {
+		if (write & 1)
+			at[offset] = write;
+		else
+			(void)at[offset];
+	}
+}
+
 /* touch VIEW OFFSET SIZE WRITE: accesses a byte of each page; -EFAULT for a signal */
 static long run_touch(const __u64 *arg)
 {
 	volatile char *at = view(arg[0], arg[1]);
 	size_t len = within_view(arg[1], at_most(arg[2], VIEW_SIZE / 2));
-	size_t step = PAGE, offset;
 
-	if (len / step > TOUCHED_PAGES)
-		step = len / TOUCHED_PAGES;
 	if (sigsetjmp(fault, 1))
 		return -EFAULT;
 	faults_are_caught = true;
-	for (offset = 0; offset < len; offset += step) {
-		if (arg[3] & 1)
-			at[offset] = arg[3];
-		else
-			(void)at[offset];
-	}
+	touch_each(at, len, len / PAGE > TOUCHED_PAGES ? len / TOUCHED_PAGES : PAGE, arg[3]);
 	faults_are_caught = false;
 	return 0;
 }

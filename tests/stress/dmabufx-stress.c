@@ -71,7 +71,7 @@ struct region {
 	__u64 *map;
 	int memfd;
 	unsigned int owner;
-	unsigned int pass[REGION_PAGES];
+	unsigned int pass[REGION / KIB(4)];
 };
 
 /**
@@ -325,7 +325,7 @@ static void by_importer(struct worker *w, const struct buffer *b, bool write,
 		.dir = b->read_only ? DMABUFX_IMPORTER_TO_DEVICE :
 				      DMABUFX_IMPORTER_BIDIRECTIONAL,
 	};
-	static thread_local __u64 page[PAGE_WORDS];
+	static thread_local __u64 page[LARGEST_PAGE / sizeof(__u64)];
 	int importer = must(open("/dev/dmabufx-importer", O_RDWR | O_CLOEXEC));
 	struct dmabufx_importer_copy copy = {
 		.len = PAGE,
