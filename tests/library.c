@@ -452,7 +452,7 @@ PROMISE(library_explains_bad_addresses,
 	if (is_udmabuf(fd))
 		skip("udmabuf takes no addresses");
 
-	iov = (struct iovec) { (void *)PAGE, PAGE };
+	iov = (struct iovec) { (void *)(uintptr_t)PAGE, PAGE };
 	bad(EFAULT, dmabufx_create_iovec(fd, &iov, 1, &request));
 	told(&request, EFAULT, 0, "segment 0: nothing is mapped there");
 	iov.iov_base = (void *)(UINTPTR_MAX & ~(uintptr_t)(2 * PAGE - 1));

@@ -311,10 +311,21 @@ static enum dma_data_direction mapped_direction(enum dma_data_direction dir)
 	return dir == DMA_FROM_DEVICE ? DMA_BIDIRECTIONAL : dir;
 }
 
+/*
+ * May the buffer be mapped for a device with which memory has to be synchronised? Not if the
+ * device writes, and the first or last page has other data: that is written without
+ * brackets, and synchronisation for the CPU would bring back what was there before.
+ */
+static bool may_be_synced(const struct dmabufx_buf *buf, enum dma_data_direction dir)
+{
+	return !buf->shares_pages || dir == DMA_TO_DEVICE;
+}
+
 static int attachment_map(struct dmabufx_attachment *a,
 			  struct dmabufx_buf *buf,
 			  enum dma_data_direction dir)
 {
+	bool needs_sync;
 	int ret;
 
 	lockdep_assert_held(&buf->lock);
@@ -325,7 +336,12 @@ static int attachment_map(struct dmabufx_attachment *a,
 	dmabufx_writers_sync_add(&buf->writers);
 	ret = dma_map_sgtable(a->dev, &a->sgt, dir, MAP_ATTRS);
 	/* Asked now: the first bounce buffer changes the answer, dma_set_mask() may, too. */
-	a->needs_sync = !ret && dma_dev_need_sync(a->dev);
+	needs_sync = !ret && dma_dev_need_sync(a->dev);
+	if (needs_sync && !may_be_synced(buf, dir)) {
+		dma_unmap_sgtable(a->dev, &a->sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
+		ret = -EOPNOTSUPP;
+	}
+	a->needs_sync = !ret && needs_sync;
 	if (!a->needs_sync)
 		dmabufx_writers_sync_remove(&buf->writers);
 	if (ret)
@@ -405,6 +421,9 @@ static struct sg_table *map_for_importer(struct dma_buf_attachment *attach,
 
 	if (buf->read_only && dir != DMA_TO_DEVICE)
 		return ERR_PTR(-EACCES);
+	/* The DMA API reads and cleans memory through the direct map. */
+	if (buf->may_be_unmapped)
+		return ERR_PTR(-EOPNOTSUPP);
 	ret = dmabufx_poison_check(buf, true);
 	if (ret)
 		return ERR_PTR(ret);

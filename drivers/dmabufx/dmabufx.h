@@ -502,6 +502,9 @@ void dmabufx_writers_end_all(struct dmabufx_writers *writers,
  * @charge: the memory that a user is charged for; constant once exported
  * @read_only: nobody may write through the dma-buf; constant
  * @no_mmap: processes must not see the memory; constant
+ * @shares_pages: its first or last page has other data, too, which is written without
+ *	brackets; constant
+ * @may_be_unmapped: vmap.c: the direct map may lack a page; constant once exported
  * @by_module: another module made it; constant
  * @owner: that module, which stays loaded until @release has returned, or NULL
  * @release: called when the buffer is gone, or NULL; constant
@@ -524,6 +527,8 @@ struct dmabufx_buf {
 	struct dmabufx_charge charge;
 	bool read_only;
 	bool no_mmap;
+	bool shares_pages;
+	bool may_be_unmapped;
 	bool by_module;
 	struct module *owner;
 	void (*release)(void *data);

@@ -95,6 +95,7 @@ static void *direct_address(const struct dmabufx_runs *runs)
  */
 bool dmabufx_vmap_prepare(struct dmabufx_buf *buf)
 {
+	buf->may_be_unmapped = may_be_unmapped(&buf->runs);
 	if (buf->read_only)
 		return false;
 	if (!buf->no_mmap)
