@@ -107,7 +107,7 @@ check-nested:
 	@tests/check -b nested
 
 check-arm64:
-	@tests/check -k arm64 -k arm64-stable
+	@tests/check -k arm64 -k arm64-16k -k arm64-stable
 
 igt:
 	@tests/check -b igt

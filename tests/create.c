@@ -813,10 +813,13 @@ PROMISE(create_ends_in_pages_that_no_bounced_device_writes,
 	const struct dmabufx_segment to_the_end = {
 		.fd = memfd_make(SHMEM_4K, 16 * PAGE - 64, F_SEAL_SHRINK), .size = 16 * PAGE - 64,
 	};
+	const char *in_use = "/sys/kernel/debug/swiotlb/io_tlb_used";
+	__s64 bounce_buffers = file_number(in_use, "");
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(shared); i++)
 		check_eq(error_of_writer(&shared[i]), EOPNOTSUPP);
+	check_eq(file_number(in_use, ""), bounce_buffers);
 	pattern_check(own.map, 1, own.id, 0, 16 * PAGE, "the program");
 	pattern_check(file.map, 1, file.id, 0, 16 * PAGE, "the program");
 	check_eq(error_of_writer(&all), 0);

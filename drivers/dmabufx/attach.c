@@ -312,13 +312,23 @@ static enum dma_data_direction mapped_direction(enum dma_data_direction dir)
 }
 
 /*
- * May the buffer be mapped for a device with which memory has to be synchronised? Not if the
- * device writes, and the first or last page has other data: that is written without
- * brackets, and synchronisation for the CPU would bring back what was there before.
+ * Would synchronisation lose data? If the device may write, and the first or last page has
+ * other data: that is written without brackets, and synchronisation for the CPU would bring
+ * back what was there before. dma_dev_need_sync() may only say that an earlier mapping of
+ * the device had to be synchronised, so ask about this one.
  */
-static bool may_be_synced(const struct dmabufx_buf *buf, enum dma_data_direction dir)
+static bool sync_would_lose(const struct dmabufx_attachment *a,
+			    const struct dmabufx_buf *buf, enum dma_data_direction dir)
 {
-	return !buf->shares_pages || dir == DMA_TO_DEVICE;
+	struct scatterlist *sg;
+	int i;
+
+	if (!buf->shares_pages || dir == DMA_TO_DEVICE)
+		return false;
+	for_each_sgtable_dma_sg(&a->sgt, sg, i)
+		if (dma_need_sync(a->dev, sg_dma_address(sg)))
+			return true;
+	return false;
 }
 
 static int attachment_map(struct dmabufx_attachment *a,
@@ -337,7 +347,7 @@ static int attachment_map(struct dmabufx_attachment *a,
 	ret = dma_map_sgtable(a->dev, &a->sgt, dir, MAP_ATTRS);
 	/* Asked now: the first bounce buffer changes the answer, dma_set_mask() may, too. */
 	needs_sync = !ret && dma_dev_need_sync(a->dev);
-	if (needs_sync && !may_be_synced(buf, dir)) {
+	if (needs_sync && sync_would_lose(a, buf, dir)) {
 		dma_unmap_sgtable(a->dev, &a->sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 		ret = -EOPNOTSUPP;
 	}

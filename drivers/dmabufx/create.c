@@ -23,7 +23,6 @@
  *	has the same descriptor
  * @fd: the caller's descriptor of @file
  * @is_checked: dmabufx_memfd_check() has accepted @file
- * @shares_pages: as in struct dmabufx_buf
  * @locked: @file, if it stays locked because the next segment often is of it, too; or NULL
  * @uncounted: pages of @file that were appended, but not yet passed to
  *	dmabufx_charge_pinned()
@@ -37,7 +36,6 @@ struct plan {
 	struct file *file;
 	int fd;
 	bool is_checked;
-	bool shares_pages;
 	struct file *locked;
 	unsigned long uncounted;
 };
@@ -214,21 +212,6 @@ static int plan_memory(struct plan *plan, struct dmabufx_buf_request *req)
 	return 0;
 }
 
-/*
- * Returns true if the first or the last page has bytes that no segment names. Behind the end
- * of a memfd there are none.
- */
-static bool shares_pages(const struct plan *plan, const struct dmabufx_buf_request *req)
-{
-	const struct dmabufx_segment *last = &req->segments[plan->last];
-	u64 end = last->offset + last->size;
-
-	if (req->data_offset)
-		return true;
-	return !PAGE_ALIGNED(end) && (last->type == DMABUFX_USER ||
-				      end < i_size_read(file_inode(plan->file)));
-}
-
 /* Check everything that can be refused before memory is filled, charged or pinned. */
 static int plan_request(struct plan *plan, struct dmabufx_buf_request *req)
 {
@@ -245,10 +228,7 @@ static int plan_request(struct plan *plan, struct dmabufx_buf_request *req)
 		return dmabufx_because(&req->reason, DMABUFX_REASON_EMPTY,
 				       -EINVAL);
 	req->data_offset = offset_in_page(req->segments[plan->first].offset);
-	ret = plan_memory(plan, req);
-	if (!ret)
-		plan->shares_pages = shares_pages(plan, req);
-	return ret;
+	return plan_memory(plan, req);
 }
 
 /*
@@ -368,6 +348,22 @@ static void explain_errno(struct dmabufx_buf_request *req, int err)
 		req->reason = DMABUFX_REASON_POISONED;
 }
 
+/*
+ * Returns true if the first or the last page has bytes that no segment names. Behind the end
+ * of a memfd there are none, unless it grows later. Called when all is pinned: the plan still
+ * has the last segment's file.
+ */
+static bool shares_pages(const struct plan *plan, const struct dmabufx_buf_request *req)
+{
+	const struct dmabufx_segment *last = &req->segments[plan->last];
+	u64 end = last->offset + last->size;
+
+	if (req->data_offset)
+		return true;
+	return !PAGE_ALIGNED(end) && (last->type == DMABUFX_USER ||
+				      end < i_size_read(file_inode(plan->file)));
+}
+
 static struct dmabufx_buf *buf_from_request(struct dmabufx_buf_request *req,
 					    struct plan *plan)
 {
@@ -379,7 +375,6 @@ static struct dmabufx_buf *buf_from_request(struct dmabufx_buf_request *req,
 		return buf;
 
 	buf->read_only = req->read_only;
-	buf->shares_pages = plan->shares_pages;
 	buf->runs.dirty = plan->user_pages && !req->read_only;
 	ret = dmabufx_charge(&buf->charge, plan->user_pages - plan->shared_pages,
 			     plan->memfd_pages + plan->shared_pages,
@@ -391,6 +386,7 @@ static struct dmabufx_buf *buf_from_request(struct dmabufx_buf_request *req,
 		dmabufx_buf_free(buf);
 		return ERR_PTR(ret);
 	}
+	buf->shares_pages = shares_pages(plan, req);
 	dmabufx_runs_finish(&buf->runs);
 	return buf;
 }

@@ -137,7 +137,9 @@ static int fill_from_iter(struct dmabufx_buf *buf, struct iov_iter *iter,
  * Processes can mmap() the dma-buf unless some of its memory, slab memory for
  * example, must not be visible to them as whole pages: then mmap() fails with
  * EPERM. On x86, kernel memory is mapped page by page, with each page's memory type
- * (set_memory_wc()), which must not change before @how->release is called.
+ * (set_memory_wc()), which must not change before @how->release is called. On other
+ * architectures, devices cannot map reserved memory (-EOPNOTSUPP): the kernel's image and
+ * what was set aside at boot. It may be missing in the direct map.
  *
  * Context: Process context, may sleep.
  * Return: the dma-buf, with a reference that dma_buf_put() or dma_buf_fd()

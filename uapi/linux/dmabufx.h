@@ -136,10 +136,10 @@ struct dmabufx_segment {
  *
  * The buffer consists of whole pages. The first segment that is not empty may
  * start inside a page, and the last one may end inside one; the buffer then also
- * has the rest of these pages. All other borders must be page-aligned. A device that
- * writes cannot map such a buffer (EOPNOTSUPP) if memory has to be synchronised with it:
- * it is behind bounce buffers, or caches are not coherent. For then other data in these
- * pages could be lost.
+ * has the rest of these pages. All other borders must be page-aligned. Such a
+ * buffer cannot be mapped for a device's writes (EOPNOTSUPP) if the mapping has to be
+ * synchronised: it has bounce buffers, or the device's caches are not coherent. For then
+ * other data in these pages could be lost.
  *
  * The last page of a memfd exists as a whole: a segment may reach to its end. The
  * bytes after the memfd's end are zeros, unless somebody wrote there
