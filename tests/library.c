@@ -152,13 +152,13 @@ PROMISE(library_memfd_takes_huge_pages,
 	if (is_udmabuf(fd))
 		skip("udmabuf does not tell");
 	must(file_write(enabled, "advise") ? 0 : -1);
-	memfd = dmabufx_memfd("thp", MIB(4), 0);
+	memfd = dmabufx_memfd("thp", 2 * pmd_size(), 0);
 	ordinary = dmabufx_memfd("small", MIB(4), PAGE);
 	must(file_write(enabled, "never") ? 0 : -1);
 
 	good(dmabufx_info(fd, good(dmabufx_create_memfd(fd, good(memfd), 0, 0, NULL)),
 			  &info));
-	check_eq(info.smallest_folio, MIB(2));
+	check_eq(info.smallest_folio, pmd_size());
 	good(dmabufx_info(fd, good(dmabufx_create_memfd(fd, good(ordinary), 0, 0, NULL)),
 			  &info));
 	check_eq(info.largest_folio, PAGE);
@@ -234,7 +234,7 @@ PROMISE(library_creates_from_a_memfd,
 	check_eq(must(fcntl(dmabuf, F_GETFD)), FD_CLOEXEC);
 	shows(dmabuf, 0, 1, PAGE, MIB(1) - PAGE);
 
-	dmabuf = good(dmabufx_create_memfd(fd, memfd, PAGE + 100, 5000, &request));
+	dmabuf = good(dmabufx_create_memfd(fd, memfd, PAGE + 100, PAGE + 904, &request));
 	check_eq(request.data_offset, 100);
 	check_eq(must(lseek(dmabuf, 0, SEEK_END)), 2 * PAGE);
 	shows(dmabuf, 0, 1, PAGE, 2 * PAGE);

@@ -141,17 +141,17 @@ static int large_dmabuf(uint64_t size)
 PROMISE(library_map_replaces_nothing,
 	"dmabufx_map() replaces nothing that another thread maps meanwhile")
 {
-	int memfd = filled_memfd(1, MIB(4));
+	int memfd = filled_memfd(1, 2 * pmd_size());
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
 	void *map;
 
 	other.fd = dmabuf;
-	bad(EINVAL, dmabufx_map(dmabuf, 0, MIB(8), PROT_READ, &map));
-	good(dmabufx_map(dmabuf, 0, MIB(4), PROT_READ, &map));
+	bad(EINVAL, dmabufx_map(dmabuf, 0, 4 * pmd_size(), PROT_READ, &map));
+	good(dmabufx_map(dmabuf, 0, 2 * pmd_size(), PROT_READ, &map));
 	other.fd = -1;
 	check_le(1, other.nr);
 	other_lost_nothing();
-	pattern_check(map, 0, 1, 0, MIB(4), "the mapping");
+	pattern_check(map, 0, 1, 0, 2 * pmd_size(), "the mapping");
 }
 
 PROMISE(library_map_leaves_no_addresses,
@@ -176,20 +176,20 @@ PROMISE(library_map_leaves_no_addresses,
 PROMISE(library_map_takes_no_more_addresses,
 	"dmabufx_map() never takes more addresses than it is asked for")
 {
-	int memfd = filled_memfd(1, MIB(4)), i;
+	int memfd = filled_memfd(1, 2 * pmd_size()), i;
 	int dmabuf = good(dmabufx_create_memfd(device(), memfd, 0, 0, NULL));
 	void *map;
 
 	for (i = 0; i < 8; i++) {
 		other.most = other.balance;
-		good(dmabufx_map(dmabuf, 0, MIB(4), PROT_READ, &map));
+		good(dmabufx_map(dmabuf, 0, 2 * pmd_size(), PROT_READ, &map));
 		check_eq(other.most, other.balance);
 		/* valgrind chooses addresses in another order. */
 		if (!under_valgrind())
-			check_eq((uintptr_t)map % MIB(2), 0);
+			check_eq((uintptr_t)map % pmd_size(), 0);
 		/* Leaves unaligned holes for the next round. */
 		if (i % 2)
-			good(dmabufx_unmap(map, MIB(4)));
+			good(dmabufx_unmap(map, 2 * pmd_size()));
 		must(mmap(NULL, (2 * i + 1) * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0));
 	}
