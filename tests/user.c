@@ -265,14 +265,14 @@ PROMISE(user_parts_of_huge_pages,
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct memory mem = memory_make(kinds[i], MIB(8));
 		struct part parts[] = {
-			{ &mem, MIB(2) - KIB(64) + 8, KIB(128) - 8 },
+			{ &mem, MIB(2) - KIB(64), KIB(128) },
 			{ &mem, MIB(1), PAGE },
 			{ &mem, MIB(5), MIB(2) },
 			{ &mem, MIB(1) + PAGE, PAGE },
 			{ &mem, MIB(3), PAGE },
 			{ &mem, MIB(3) - PAGE, PAGE },
 			{ &mem, MIB(2), MIB(2) },
-			{ &mem, MIB(8) - PAGE, 24 },
+			{ &mem, MIB(8) - PAGE, PAGE },
 		};
 		struct buffer buf = buffer_make_from(parts, ARRAY_SIZE(parts));
 

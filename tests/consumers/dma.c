@@ -45,21 +45,24 @@ static void for_some_pages(int importer, struct canvas *canvas,
 
 static unsigned int the_pass;
 
+/* Bytes to move at a time: the device has no more memory of its own. */
+#define MOVED KIB(4)
+
 static void device_reads(int importer, struct canvas *canvas, size_t offset)
 {
-	char page[PAGE];
+	char data[MOVED];
 
-	importer_read(importer, DMABUFX_VIA_DEVICE, offset, page, PAGE);
-	pattern_check(page, the_pass, canvas->mem.id, offset, PAGE,
+	importer_read(importer, DMABUFX_VIA_DEVICE, offset, data, MOVED);
+	pattern_check(data, the_pass, canvas->mem.id, offset, MOVED,
 		      "the device");
 }
 
 static void device_writes(int importer, struct canvas *canvas, size_t offset)
 {
 	pattern_fill(canvas->want + offset, the_pass, canvas->mem.id, offset,
-		     PAGE);
+		     MOVED);
 	importer_write(importer, DMABUFX_VIA_DEVICE, offset,
-		       canvas->want + offset, PAGE);
+		       canvas->want + offset, MOVED);
 }
 
 /* The device reads what the CPU writes, twice in one mapping. */

@@ -463,7 +463,7 @@ PROMISE(gl_samples_nv12_of_one_buffer,
 /* Drivers need rows of a multiple of 64 bytes to render. */
 static const struct image aligned = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4,
-	.stride = (WIDTH * 4 + 63) / 64 * 64, .offset = 2 * LARGEST_PAGE,
+	.stride = (WIDTH * 4 + 63) / 64 * 64, .offset = KIB(8),
 };
 
 /* Renders @pass into the buffer, and draws it into @canvas for comparison. */

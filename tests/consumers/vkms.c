@@ -28,7 +28,7 @@ static const struct image shown = {
 
 static const struct image written = {
 	.width = WIDTH, .height = HEIGHT, .cpp = 4, .stride = WIDTH * 4 + 192,
-	.offset = 2 * LARGEST_PAGE,
+	.offset = KIB(8),
 };
 
 /* Functions of libdrm return 0, or an error in different ways. */

@@ -354,7 +354,7 @@ static const struct image image_from = {
 
 static const struct image image_to = {
 	.width = 317, .height = 203, .cpp = 4, .stride = 1536,
-	.offset = 2 * LARGEST_PAGE + 256,
+	.offset = KIB(8) + 256,
 };
 
 static void copy_image_from_canvas(struct canvas *from)
