@@ -351,7 +351,7 @@ static bool is_excused(const char *line, const char *expected)
 	if (strstr(line, "invoked oom-killer") ||
 	    (*expected && strstr(line, expected)))
 		trace_follows = true;
-	else if (trace_follows && strstr(line, "Call Trace"))
+	else if (trace_follows && strcasestr(line, "Call trace"))
 		trace_follows = false;
 	else
 		return false;
