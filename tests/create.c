@@ -777,7 +777,7 @@ static int error_of_writer(const struct dmabufx_segment *seg)
 }
 
 PROMISE(create_ends_in_pages_reach_devices,
-	"memory that ends inside a page is for devices that read, or see at once what the CPU writes")
+	"memory that ends inside a page is for devices that read, or see the CPU's writes at once")
 {
 	struct memory own = memory_make_patterned(ANON_4K, 16 * PAGE);
 	struct dmabufx_segment seg = segment(&own, 64, 16 * PAGE - 128);
@@ -798,7 +798,7 @@ PROMISE(create_ends_in_pages_reach_devices,
 }
 
 PROMISE(create_ends_in_pages_that_no_bounced_device_writes,
-	"memory that ends inside a page is not for bounced devices that write: what is beside it stays",
+	"memory that ends in a page is for no bounced device that writes: what is beside it stays",
 	TAG_BOUNCED)
 {
 	struct memory own = memory_make_patterned(ANON_4K, 16 * PAGE);

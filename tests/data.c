@@ -400,10 +400,10 @@ PROMISE(data_ends_with_its_last_page,
 	 * page 10 of the first.
 	 */
 	const size_t early = 10 * PAGE, last = (248 + 9) * PAGE, size = last + PAGE;
-	struct memory spare = memory_make(SHMEM_4K, MIB(1));
+	__u64 frames[256];
+	struct memory spare = memory_make(SHMEM_4K, ARRAY_SIZE(frames) * PAGE);
 	struct memory mem = memory_make(SHMEM_4K, size);
 	struct part whole = { .mem = &mem, .size = size };
-	__u64 frames[MIB(1) / PAGE];
 	unsigned int page;
 	struct buffer buf;
 	cpu_set_t one;

@@ -74,9 +74,10 @@ static int device;
 
 static void set_field(const struct victim *v, size_t field, size_t border)
 {
+	const __u64 value = border_value(border);
+
 	/* Little-endian: a short field gets the low part. */
-	memcpy(v->memory + v->fields[field].offset, &(__u64){ border_value(border) },
-	       v->fields[field].size);
+	memcpy(v->memory + v->fields[field].offset, &value, v->fields[field].size);
 }
 
 static bool is_allowed(const struct victim *v, int error)
@@ -174,7 +175,7 @@ PROMISE(hostile_create,
 		SEGMENT(0, fd), SEGMENT(0, type), SEGMENT(0, offset), SEGMENT(0, size),
 		SEGMENT(1, fd), SEGMENT(1, type), SEGMENT(1, address), SEGMENT(1, size),
 	};
-	char *good = calloc(2, PAGE);
+	char good[2 * PAGE];
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct memory user = memory_make(ANON_4K, SIZE);
 	struct dmabufx_segment segments[] = {
@@ -193,6 +194,7 @@ PROMISE(hostile_create,
 	struct dmabufx_create req = request((void *)(v.memory + at), 2, 0);
 
 	device = device_open();
+	memset(good, 0, sizeof(good));
 	memcpy(good, &req, sizeof(req));
 	memcpy(good + at, segments, sizeof(segments));
 	set_pairs(&v);
@@ -288,7 +290,7 @@ PROMISE(hostile_query_and_info,
 		FIELD(struct dmabufx_info, flags), FIELD(struct dmabufx_info, bytes),
 		FIELD(struct dmabufx_info, user_bytes),
 	};
-	char *good_query = calloc(2, PAGE), *good_info = calloc(2, PAGE);
+	char good_query[2 * PAGE], good_info[2 * PAGE];
 	struct memory mem = memory_make(SHMEM_4K, SIZE);
 	struct dmabufx_query query = { .size = sizeof(query) };
 	struct dmabufx_info info = {
@@ -296,6 +298,7 @@ PROMISE(hostile_query_and_info,
 	};
 
 	device = device_open();
+	memset(good_query, 0, sizeof(good_query));
 	memcpy(good_query, &query, sizeof(query));
 	set_pairs(&(struct victim){
 		.memory = two_pages(),
@@ -306,6 +309,7 @@ PROMISE(hostile_query_and_info,
 		.call = ioctl_query,
 		.errors = { EINVAL, E2BIG },
 	});
+	memset(good_info, 0, sizeof(good_info));
 	memcpy(good_info, &info, sizeof(info));
 	set_pairs(&(struct victim){
 		.memory = two_pages(),

@@ -215,7 +215,7 @@ static void choose_pages(struct worker *w, struct buffer *b,
 		segments[i] = (struct dmabufx_segment){
 			.fd = w->region.memfd,
 			.offset = (__u64)first * PAGE,
-			.size = (__u64)n * PAGE,
+			.size = PAGE * n,
 		};
 		if (w->region.memfd < 0) {
 			segments[i].fd = 0;
